@@ -1,0 +1,1 @@
+"""Who trains next: feasibility, coverage, scorers. Pure functions of reports, history and seed."""

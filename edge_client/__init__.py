@@ -1,0 +1,1 @@
+"""The box: its data stays, only a sealed update leaves."""

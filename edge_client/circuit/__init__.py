@@ -1,0 +1,1 @@
+"""Gate lists made to run: the NumPy engine and the circuit classifier."""

@@ -1,0 +1,76 @@
+"""The one port through which bytes reach a broker and come from it.
+
+Promises every implementation keeps (tests/contracts/transport.py runs on all three):
+a publish reaches subscribers at least once while the broker lives, order may change, duplicates may
+come; a delivery that was not acked comes again; a retained message reaches late subscribers; the
+will is published when a client dies without saying goodbye. Nothing durable is promised: that is
+the outbox's work.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_PAYLOAD = 128 * 1024 + 512
+"""Largest publish in bytes: a 128 KiB chunk and its frame, what every common broker accepts."""
+
+MAX_IN_FLIGHT = 8
+"""Publishes under way at once: the smallest Receive Maximum among common brokers is 10."""
+
+MAX_QUEUED = 1024
+"""Publishes waiting in memory; one more is refused, and the outbox offers it again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message from the broker. It stays owed to us until it is acked."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker has accepted us (again); subscriptions stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The link is gone; the port keeps trying with jitter."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+Incoming = Connected | Disconnected | Delivery
+Deliver = Callable[[Incoming], None]
+"""Called from any thread with each incoming thing; must only enqueue it."""
+
+
+class Port(Protocol):
+    """A connection to a broker. It is made with a `Deliver` and, optionally, a `Will`."""
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Queue one message, QoS 1. Raises TransportError when too large or the queue is full.
+
+        While the link is down nothing is queued: the call does nothing, and the caller sends again
+        on `Connected`.
+        """
+
+    def subscribe(self, *patterns: str) -> None:
+        """Add subscriptions; they are renewed on each new connection."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """Say that this delivery is safely handled, so that it does not come again."""
+
+    def close(self) -> None:
+        """Say goodbye (no will is sent) and stop. Does nothing the second time."""
