@@ -1,0 +1,152 @@
+"""A round's stored updates to its result: moments to features, deltas to the next model."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from coordinator import aggregation
+from proto.circuit import classifier_layout
+from proto.errors import RemoteError
+from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
+from quantization import moments
+from quantization.arrays import BadArrays, Layout, flatten, size, unflatten
+from quantization.pack import pack, unpack
+from quantization.scheme import Scheme
+
+EXACT = Scheme(bits=32)
+
+
+class Part(NamedTuple):
+    """One update as the store keeps it."""
+
+    rows: int
+    payload: bytes
+    metrics: Metrics | None
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """The boxes' figures on the model the round started from, weighted by rows; work added up."""
+
+    first_loss: float | None = None
+    last_loss: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    rows: int = 0
+    validation_rows: int = 0
+    evaluations: int = 0
+    gradients: int = 0
+    shots: int = 0
+
+
+class Result(NamedTuple):
+    """What a round gave: a packed model or feature map (or neither), and its figures."""
+
+    data: bytes
+    included: int
+    figures: Figures
+
+
+def scheme_of(task: Task) -> Scheme:
+    return Scheme(bits=task.training.bits, block=task.training.block)
+
+
+def layout_of(task: Task) -> Layout:
+    return classifier_layout(task.model)
+
+
+def first_model(task: Task, seed: int) -> bytes:
+    """The packed model every box starts from: angles uniform in ±0.1 pi, a small random head."""
+    layout, rng = layout_of(task), np.random.default_rng(seed)
+    numbers = rng.uniform(-0.1 * np.pi, 0.1 * np.pi, size(layout)).astype(np.float32)
+    return pack(unflatten(numbers, layout), layout, EXACT, rng)
+
+
+def check(task: Task, kind: int, update: Update) -> None:
+    """Raise RemoteError unless this update could be folded."""
+    try:
+        if kind == MOMENTS:
+            moments.moments_from_bytes(update.payload, len(task.data.columns))
+        elif update.metrics is None:
+            raise RemoteError("an update without metrics")
+        elif kind == TRAIN:
+            delta = unpack(update.payload, layout_of(task), scheme_of(task))
+            aggregation.check(flatten(delta, layout_of(task)))
+        elif update.payload:
+            raise RemoteError("an evaluation that carries a payload")
+    except BadArrays as error:
+        raise RemoteError(f"an update that does not unpack: {error}") from None
+
+
+def fold(task: Task, kind: int, model: bytes, parts: Iterable[Part]) -> Result:
+    """All of a round's parts, one at a time. Raises RemoteError when there are none."""
+    if kind == MOMENTS:
+        return _fold_moments(task, parts)
+    layout, scheme = layout_of(task), scheme_of(task)
+    total, tally = aggregation.init(size(layout)), _Tally()
+    for part in parts:
+        tally.add(part)
+        if kind == TRAIN:
+            delta = flatten(unpack(part.payload, layout, scheme), layout)
+            total = aggregation.add(total, delta, part.rows)
+    if kind == EVALUATE:
+        return Result(b"", tally.count, tally.figures())
+    old = flatten(unpack(model, layout, EXACT), layout)
+    new = unflatten(old + aggregation.finish(total), layout)
+    packed = pack(new, layout, EXACT, np.random.default_rng(0))
+    return Result(packed, tally.count, tally.figures())
+
+
+def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
+    columns, components = len(task.data.columns), task.data.components
+    pooled, count = moments.init(columns), 0
+    for part in parts:
+        pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))
+        count += 1
+    layout = moments.feature_layout(columns, components)
+    arrays = moments.finish(pooled, components).arrays()
+    data = pack(arrays, layout, EXACT, np.random.default_rng(0))
+    return Result(data, count, Figures(rows=pooled.count))
+
+
+class _Tally:
+    """Weighted means of the metrics, part by part."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._rows = self._validation_rows = 0
+        self._sums = np.zeros(4)
+        self._work = np.zeros(3, np.int64)
+
+    def add(self, part: Part) -> None:
+        metrics = part.metrics
+        if metrics is None:
+            raise RemoteError("an update without metrics")
+        held = metrics.validation_rows
+        self.count += 1
+        self._rows += part.rows
+        self._validation_rows += held
+        self._sums += [
+            metrics.first_loss * part.rows,
+            metrics.last_loss * part.rows,
+            metrics.validation_loss * held,
+            metrics.validation_accuracy * held,
+        ]
+        self._work += [metrics.evaluations, metrics.gradients, metrics.shots]
+
+    def figures(self) -> Figures:
+        first, last, loss, accuracy = (float(s) for s in self._sums)
+        rows, held = self._rows, self._validation_rows
+        evaluations, gradients, shots = (int(n) for n in self._work)
+        return Figures(
+            first_loss=first / rows if rows else None,
+            last_loss=last / rows if rows else None,
+            validation_loss=loss / held if held else None,
+            validation_accuracy=accuracy / held if held else None,
+            rows=rows,
+            validation_rows=held,
+            evaluations=evaluations,
+            gradients=gradients,
+            shots=shots,
+        )

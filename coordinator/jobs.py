@@ -1,0 +1,413 @@
+"""The shell round the round table: runs every job, carries its actions out, keeps what it must.
+
+Everything here happens inside the caller's unit of work. Folding and publishing wait for the next
+unit (`run_later`), so that each phase is on disk before its work begins.
+"""
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from coordinator import folding
+from coordinator.jobstate import (
+    Action,
+    Answered,
+    BoxReady,
+    CloseMissed,
+    Consider,
+    Departed,
+    EraBegan,
+    Event,
+    Fold,
+    Folded,
+    FoldFailed,
+    JobState,
+    OfferTo,
+    Open,
+    Phase,
+    Publish,
+    Published,
+    Restarted,
+    ResumeAsked,
+    Say,
+    StopAsked,
+    Tick,
+    UpdateStored,
+)
+from coordinator.notices import Notices
+from coordinator.post import Post
+from coordinator.presence import Opened, Presence
+from coordinator.rounds import step, wake
+from coordinator.selection.candidates import Candidate
+from coordinator.store import Row, Store
+from proto import blobs
+from proto.codec import decode_signed
+from proto.errors import RemoteError
+from proto.identity import Identity, sign
+from proto.messages import (
+    DUPLICATE,
+    MAX_INLINE,
+    MOMENTS,
+    REFUSED,
+    STORED,
+    TRAIN,
+    BlobRef,
+    Enlistment,
+    Metrics,
+    Offer,
+    Pull,
+    Receipt,
+    Report,
+    Resources,
+    Task,
+    Update,
+)
+
+
+@dataclass
+class Job:
+    """A job in this process: its table's state and what its offers name."""
+
+    state: JobState
+    task: Task
+    task_id: bytes
+    key: bytes
+    dirty: bool = True
+    """Something changed since boxes were last considered."""
+    considered: float = 0.0
+    blobs: dict[bytes, bytes] = field(default_factory=dict)
+    """Encrypted model and features by address."""
+    model: BlobRef | None = None
+    features: BlobRef | None = None
+
+
+class Jobs:
+    """All jobs of one coordinator."""
+
+    def __init__(
+        self, store: Store, notices: Notices, presence: Presence, post: Post, identity: Identity
+    ) -> None:
+        self._store = store
+        self._notices = notices
+        self._presence = presence
+        self._post = post
+        self._identity = identity
+        self._jobs: dict[str, Job] = {}
+        self._later: deque[partial[None]] = deque()
+        self._up: dict[int, int] = {}
+
+    # --- what the service calls ---
+
+    def load(self, now: float) -> None:
+        """Take up jobs this process does not know yet, and what other processes asked for."""
+        for row in self._store.jobs():
+            job = self._jobs.get(row.id)
+            if job is None and row.phase != Phase.FINISHED.value:
+                self._take_up(row, now)
+            elif job is not None and job.key != row.key:
+                job.key = row.key
+                self._refresh(job)
+            if row.asked and row.id in self._jobs:
+                event = StopAsked() if row.asked == "stop" else ResumeAsked()
+                self._store.change_job(row.id, asked="")
+                self._dispatch(self._jobs[row.id], event, now)
+
+    def announce(self) -> None:
+        """Publish every job's task (again)."""
+        for job in self._jobs.values():
+            topic = self._post.topics.job(job.state.job, "task")
+            self._post.publish(topic, sign(job.task, self._identity))
+
+    def tick(self, now: float) -> None:
+        for job in list(self._jobs.values()):
+            self._dispatch(job, Tick(), now)
+            if self._due(job, now):
+                job.dirty, job.considered = False, now
+                self._dispatch(job, Consider(self._candidates(job), self._turn() + 1), now)
+
+    def run_later(self, now: float) -> bool:
+        """Do one piece of work that waited for the last unit; whether there was one."""
+        if not self._later:
+            return False
+        self._later.popleft()(now)
+        return True
+
+    def wake(self, now: float) -> float | None:
+        """When `tick` has something to do again."""
+        times = []
+        for job in self._jobs.values():
+            at = wake(job.state)
+            if job.state.phase is Phase.COLLECTING and at is not None:
+                times.append(at)
+            elif job.state.phase is Phase.WAITING and (job.dirty or (at or 0) > job.considered):
+                times.append(max(at or now, now))
+        return now if self._later else min(times, default=None)
+
+    def ready(self, box: str, now: float) -> None:
+        """A box has exchanged keys: it may have missed an offer."""
+        for job in self._jobs.values():
+            job.dirty = True
+            self._dispatch(job, BoxReady(box), now)
+
+    def report(self, box: str, message: Report, now: float) -> None:
+        job = self._of_turn(message.turn)
+        if job is not None:
+            if not message.accepted:
+                text = f"{box} declined {job.state.title}: {message.reason}"
+                self._notices.say(now, text, job.state.job)
+            self._dispatch(job, Answered(box, message.turn, message.accepted), now)
+
+    def enlist(self, box: str, message: Enlistment, now: float) -> None:
+        job = self._jobs.get(message.job)
+        if job is None or job.task_id != message.task:
+            return
+        self._store.enlist(message.job, box, message.rows, message.reason)
+        job.dirty = True
+        if not message.rows:
+            text = f"{box} takes no part: {message.reason}"
+            self._notices.say(now, text, message.job)
+
+    def update(self, box: str, opened: Opened, size: int, now: float) -> tuple[int, str]:
+        """Take an update: stored, already known, or refused and why."""
+        message = opened.message
+        assert isinstance(message, Update)
+        if self._store.known_update(message.id):
+            return DUPLICATE, ""
+        job = self._of_turn(message.turn)
+        if job is None or job.state.phase is not Phase.COLLECTING:
+            return REFUSED, f"turn {message.turn} is over"
+        if box not in (m.box for m in job.state.members):
+            return REFUSED, f"not asked to take part in turn {message.turn}"
+        if self._store.has_update(message.turn, box):
+            return DUPLICATE, "another update of this turn is here already"
+        if job.state.kind != MOMENTS and (job.model is None or message.model != job.model.digest):
+            return REFUSED, "made from another model than this turn's"
+        if message.rows < 1:
+            return REFUSED, "an update without rows"
+        try:
+            folding.check(job.task, job.state.kind, message)
+        except RemoteError as error:
+            return REFUSED, str(error)
+        self._keep(box, opened, now)
+        self._up[message.turn] = self._up.get(message.turn, 0) + size
+        self._dispatch(job, UpdateStored(box, message.turn), now)
+        return STORED, ""
+
+    def pull(self, message: Pull) -> None:
+        """Publish the asked-for parts of a blob that is on offer."""
+        for job in self._jobs.values():
+            sealed = job.blobs.get(message.address)
+            if sealed is None:
+                continue
+            parts = blobs.chunks(sealed)
+            turn = job.state.turn
+            if not message.want:
+                self._post.blob(message.address, "m", blobs.chunk_map(sealed), turn)
+            for index in blobs.wanted(message.want, len(parts))[:8]:
+                self._post.blob(message.address, str(index), parts[index], turn)
+            return
+        raise RemoteError("asks for a blob that is not on offer")
+
+    def departed(self, box: str, now: float) -> None:
+        for job in self._jobs.values():
+            self._dispatch(job, Departed(box), now)
+
+    def era_began(self, now: float) -> None:
+        for job in self._jobs.values():
+            self._dispatch(job, EraBegan(), now)
+
+    def add_bytes_up(self, turn: int, size: int) -> None:
+        """Count a report's bytes towards its turn."""
+        self._up[turn] = self._up.get(turn, 0) + size
+
+    # --- carrying actions out ---
+
+    def _dispatch(self, job: Job, event: Event, now: float) -> None:
+        before = job.state
+        job.state, actions = step(before, event, now)
+        if job.state is not before:
+            self._store.save_state(job.state)
+        for action in actions:
+            self._do(job, action, now)
+
+    def _do(self, job: Job, action: Action, now: float) -> None:
+        match action:
+            case Open(plan):
+                self._open(job, plan, now)
+            case OfferTo(box, seconds):
+                self._offer(job, box, seconds)
+            case Fold():
+                self._later.append(partial(self._fold, job))
+            case Publish():
+                self._later.append(partial(self._publish, job))
+            case CloseMissed():
+                self._close(job, now, outcome="missed")
+                self._store.drop_payloads(job.state.turn)
+            case Say(text):
+                self._notices.say(now, text, job.state.job)
+
+    def _open(self, job: Job, plan: Any, now: float) -> None:
+        state = job.state
+        self._store.set_fact("turn", state.turn.to_bytes(8, "big"))
+        self._store.open_round(
+            {
+                "turn": state.turn,
+                "job": state.job,
+                "round": state.round,
+                "kind": state.kind,
+                "opened": now,
+                "plan": msgspec.json.encode(plan),
+            }
+        )
+        text = f"{state.title} asks {len(state.members)} boxes"
+        for box, why in plan.refused.items():
+            text += f"; not {box}: {why}"
+        self._notices.say(now, text, state.job)
+
+    def _offer(self, job: Job, box: str, seconds: float) -> None:
+        state = job.state
+        learning = state.kind != MOMENTS
+        inline = job.blobs[job.model.address] if learning and job.model else b""
+        offer = Offer(
+            job=state.job,
+            round=state.round,
+            turn=state.turn,
+            kind=state.kind,
+            task=job.task_id,
+            key=job.key,
+            model=job.model if learning else None,
+            features=job.features if learning else None,
+            inline=inline if len(inline) <= MAX_INLINE else b"",
+            steps=job.task.training.steps if state.kind == TRAIN else 0,
+            seconds=max(1, int(seconds)),
+            seed=state.rules.seed,
+        )
+        self._post.to_box(box, offer, state.turn)
+
+    def _fold(self, job: Job, now: float) -> None:
+        state = job.state
+        model = self._store.model(state.job, "model")
+        try:
+            parts = (_part(row) for row in self._store.updates(state.turn))
+            result = folding.fold(job.task, state.kind, model.data if model else b"", parts)
+        except RemoteError as error:
+            self._dispatch(job, FoldFailed(str(error)), now)
+            return
+        if result.data:
+            kind = "features" if state.kind == MOMENTS else "model"
+            self._save_model(job, kind, result.data)
+        self._refresh(job)
+        figures = msgspec.json.encode(result.figures)
+        self._close(job, now, outcome="done", included=result.included, result=figures)
+        self._store.drop_payloads(state.turn)
+        loss, accuracy = result.figures.validation_loss, result.figures.validation_accuracy
+        self._dispatch(job, Folded(loss, accuracy), now)
+        self._notices.say(now, _told(state, result), state.job)
+
+    def _close(self, job: Job, now: float, **values: object) -> None:
+        turn = job.state.turn
+        model = job.model.digest if job.model else b""
+        self._store.change_round(turn, closed=now, model=model, **values)
+        self._store.count_bytes(turn, self._up.pop(turn, 0), self._post.down.pop(turn, 0))
+
+    def _publish(self, job: Job, now: float) -> None:
+        state = job.state
+        if job.model is not None:
+            receipt = Receipt(
+                fleet=job.task.fleet,
+                job=state.job,
+                round=state.round,
+                turn=state.turn,
+                model=job.model.digest,
+                included=len(state.updated),
+            )
+            topic = self._post.topics.job(state.job, "receipt")
+            self._post.publish(topic, sign(receipt, self._identity))
+        self._dispatch(job, Published(), now)
+        job.dirty = True
+
+    # --- small parts ---
+
+    def _take_up(self, row: Row, now: float) -> None:
+        state = msgspec.json.decode(row.state, type=JobState)
+        task = decode_signed(row.task, Task)
+        job = Job(state, task, hashlib.sha256(row.task).digest()[:16], row.key)
+        self._jobs[row.id] = job
+        if self._store.model(row.id, "model") is None:
+            self._save_model(job, "model", folding.first_model(task, state.rules.seed))
+        self._refresh(job)
+        self._post.publish(self._post.topics.job(row.id, "task"), sign(task, self._identity))
+        self._dispatch(job, Restarted(), now)
+
+    def _save_model(self, job: Job, kind: str, data: bytes) -> None:
+        digest, turn = hashlib.sha256(data).digest(), job.state.turn
+        values = {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
+        self._store.save_model(values)
+
+    def _refresh(self, job: Job) -> None:
+        """Encrypt what the next offers name."""
+        job.blobs = {}
+        refs: dict[str, BlobRef | None] = {"model": None, "features": None}
+        for kind in refs:
+            row = self._store.model(job.state.job, kind)
+            if row is not None:
+                refs[kind], sealed = blobs.encrypt(row.data, job.key)
+                job.blobs[blobs.address(sealed)] = sealed
+        job.model, job.features = refs["model"], refs["features"]
+
+    def _keep(self, box: str, opened: Opened, now: float) -> None:
+        message = opened.message
+        assert isinstance(message, Update)
+        self._store.mark(opened.epoch, box, opened.window)
+        self._store.add_update(
+            {
+                "id": message.id,
+                "turn": message.turn,
+                "box": box,
+                "rows": message.rows,
+                "payload": message.payload,
+                "metrics": msgspec.msgpack.encode(message.metrics),
+                "received": now,
+            }
+        )
+
+    def _due(self, job: Job, now: float) -> bool:
+        state = job.state
+        if state.phase is not Phase.WAITING or now < state.not_before:
+            return False
+        return job.dirty or state.not_before > job.considered
+
+    def _candidates(self, job: Job) -> tuple[Candidate, ...]:
+        last = self._store.last_turns(job.state.job)
+        boards = {row.id: row.resources for row in self._store.members() if not row.revoked}
+        here = set(self._presence.reachable()) & set(boards)
+        return tuple(
+            Candidate(row.box, row.rows, last.get(row.box, 0), _resources(boards[row.box]))
+            for row in self._store.enlisted(job.state.job)
+            if row.rows > 0 and row.box in here
+        )
+
+    def _turn(self) -> int:
+        return int.from_bytes(self._store.fact("turn") or b"", "big")
+
+    def _of_turn(self, turn: int) -> Job | None:
+        return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)
+
+
+def _part(row: Row) -> folding.Part:
+    metrics = msgspec.msgpack.decode(row.metrics, type=Metrics | None)
+    return folding.Part(row.rows, row.payload, metrics)
+
+
+def _resources(data: bytes | None) -> Resources:
+    return msgspec.msgpack.decode(data, type=Resources) if data else Resources()
+
+
+def _told(state: JobState, result: folding.Result) -> str:
+    accuracy, loss = result.figures.validation_accuracy, result.figures.validation_loss
+    figures = f", validation accuracy {accuracy:.3f}, loss {loss:.4f}" if accuracy else ""
+    return f"{state.title} done: {result.included} updates, {result.figures.rows} rows{figures}"

@@ -1,0 +1,227 @@
+"""What a job is, what may happen to it, and what its shell may be told to do: values only."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from msgspec import Struct
+
+from coordinator.selection.candidates import Candidate
+from coordinator.selection.plan import Plan
+from proto.messages import KIND_NAMES, MOMENTS, TRAIN
+
+
+class Phase(Enum):
+    WAITING = "waiting"
+    COLLECTING = "collecting"
+    FOLDING = "folding"
+    PUBLISHING = "publishing"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """How a job's rounds go; fixed when the job starts. Times in seconds."""
+
+    rounds: int
+    cohort: int
+    """Boxes asked in a training round; 0 asks everyone."""
+    quorum: int
+    """Updates below which a round does not count."""
+    deadline: float
+    gather: float
+    """How long to wait for a full cohort once there is a quorum."""
+    scorer: str
+    seed: int
+    patience: int = 0
+    min_gain: float = 0.0
+    target: float = 0.0
+    evaluate: bool = True
+
+
+class Member(Struct, frozen=True):
+    """One box of the cohort: "offered", "accepted", "declined" or "updated"."""
+
+    box: str
+    answer: str = "offered"
+
+
+class JobState(Struct, frozen=True, kw_only=True):
+    job: str
+    rules: Rules
+    phase: Phase = Phase.WAITING
+    kind: int = TRAIN
+    round: int = 1
+    turn: int = 0
+    members: tuple[Member, ...] = ()
+    due: float = 0.0
+    nudge: float = 0.0
+    not_before: float = 0.0
+    ready_since: float = 0.0
+    misses: int = 0
+    best: float | None = None
+    accuracy: float | None = None
+    stale: int = 0
+    reason: str = ""
+    stop_asked: bool = False
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Boxes that may still deliver."""
+        return tuple(m.box for m in self.members if m.answer in ("offered", "accepted"))
+
+    @property
+    def updated(self) -> tuple[str, ...]:
+        return tuple(m.box for m in self.members if m.answer == "updated")
+
+    @property
+    def title(self) -> str:
+        """How people see the current round."""
+        return f"round {self.round}" if self.kind == TRAIN else f"the {KIND_NAMES[self.kind]} round"
+
+
+def new_job(job: str, rules: Rules, *, moments: bool) -> JobState:
+    """A job before its first round; `moments` when features must be fitted first."""
+    if moments:
+        return JobState(job=job, rules=rules, kind=MOMENTS, round=0)
+    return JobState(job=job, rules=rules)
+
+
+# --- what may happen ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Consider:
+    """These boxes could take part; `turn` is the number a round opened now would get."""
+
+    candidates: tuple[Candidate, ...]
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    box: str
+    turn: int
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStored:
+    """A valid update of this turn is in the store."""
+
+    box: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class BoxReady:
+    """A box has exchanged keys (again)."""
+
+    box: str
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A box was revoked."""
+
+    box: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The round's result is in the store; figures are the boxes' weighted means."""
+
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoldFailed:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Everyone who looks can see the round's result."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The coordinator came back and read this state from its store."""
+
+
+@dataclass(frozen=True, slots=True)
+class EraBegan:
+    """The coordinator found itself behind its boxes; open rounds are void."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event = (
+    Consider
+    | Answered
+    | UpdateStored
+    | BoxReady
+    | Departed
+    | Folded
+    | FoldFailed
+    | Published
+    | StopAsked
+    | ResumeAsked
+    | Restarted
+    | EraBegan
+    | Tick
+)
+
+
+# --- what the shell is told to do -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Write the round and its plan down."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class OfferTo:
+    box: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Add up the round's stored updates and store what comes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMissed:
+    """The round counts for nothing; its updates are dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Announce the round's result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A line for the person who reads the log."""
+
+    text: str
+
+
+Action = Open | OfferTo | Fold | CloseMissed | Publish | Say

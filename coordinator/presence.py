@@ -1,0 +1,150 @@
+"""Who is here, and the keys shared with each: births, key exchanges, frames opened and sealed.
+
+Keys live in this process only. A box that speaks under keys of an earlier process is not heard; it
+sees the coordinator's new session and exchanges keys again.
+"""
+
+from dataclasses import dataclass, field
+
+from coordinator.store import Store
+from proto import exchange
+from proto.codec import decode_sealed, encode
+from proto.errors import RemoteError, SealError
+from proto.identity import Identity, open_signed
+from proto.messages import Birth, Era, Gone, Message, Sealed, Update
+from proto.replay import Window, admit
+from proto.sealing import Epoch, open_, peek, seal
+
+MAX_EPOCHS = 3
+"""Epochs a box may still speak under: frames sent just before a new exchange are on their way."""
+
+
+@dataclass
+class Contact:
+    """One box in this process."""
+
+    key: bytes
+    session: int = -1
+    online: bool = False
+    offered: exchange.Offered | None = None
+    epochs: dict[bytes, Epoch] = field(default_factory=dict)
+    windows: dict[bytes, Window] = field(default_factory=dict)
+    sequence: int = 0
+
+    @property
+    def current(self) -> Epoch | None:
+        return next(reversed(self.epochs.values()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A frame's content, with the replay mark to write down beside what it causes."""
+
+    message: Sealed
+    epoch: bytes
+    window: Window
+
+
+class Presence:
+    """All contacts. Every method raises RemoteError for what a peer did wrong."""
+
+    def __init__(self, store: Store, fleet: str, identity: Identity) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._identity = identity
+        self._contacts: dict[str, Contact] = {}
+
+    def contact(self, box: str) -> Contact:
+        """The box's contact. Raises RemoteError for a stranger or a revoked box."""
+        known = self._contacts.get(box)
+        if known is not None:
+            return known
+        row = self._store.box(box)
+        if row is None:
+            raise RemoteError("no box of this name has joined the fleet")
+        if row.revoked:
+            raise RemoteError("this box was revoked")
+        self._contacts[box] = Contact(row.key)
+        return self._contacts[box]
+
+    def birth(self, box: str, data: bytes, era: Era) -> tuple[Birth, bytes]:
+        """A birth's content and the key offer that answers it."""
+        contact = self.contact(box)
+        message = open_signed(data, Birth, contact.key)
+        if message.box != box or message.fleet != self._fleet:
+            raise SealError("a birth that belongs to another box or fleet")
+        if message.session < contact.session:
+            raise RemoteError("a birth of an earlier session, an old retained one perhaps")
+        contact.session, contact.online = message.session, True
+        contact.offered = exchange.offer(data, message, era, self._identity)
+        return message, contact.offered.offer
+
+    def gone(self, box: str, data: bytes) -> bool:
+        """Whether this will is of the box's present session."""
+        contact = self.contact(box)
+        message = open_signed(data, Gone, contact.key)
+        if message.box != box or message.session < contact.session:
+            return False
+        contact.online = False
+        return True
+
+    def accept(self, box: str, data: bytes) -> Opened:
+        """The last step of a key exchange, with the box's first report."""
+        contact = self.contact(box)
+        if contact.offered is None:
+            raise RemoteError("a key accept that nothing was offered for")
+        epoch, frame = exchange.finish(contact.offered, data, contact.key)
+        contact.offered = None
+        contact.epochs[epoch.id] = epoch
+        contact.windows[epoch.id] = Window()
+        contact.sequence = 0
+        while len(contact.epochs) > MAX_EPOCHS:
+            oldest = next(iter(contact.epochs))
+            del contact.epochs[oldest], contact.windows[oldest]
+        self._store.forget_epochs(box, list(contact.epochs))
+        return self.open(box, frame)
+
+    def open(self, box: str, frame: bytes) -> Opened:
+        """A sealed frame's message, taken once."""
+        contact = self.contact(box)
+        claimed = peek(frame)
+        epoch = contact.epochs.get(claimed.epoch)
+        if epoch is None:
+            raise SealError("sealed under keys this process does not hold; the box will send again")
+        body = open_(frame, epoch.up, contact.key)
+        window = admit(contact.windows[epoch.id], claimed.sequence)
+        if window is None:
+            raise SealError("a frame that was taken before")
+        message = decode_sealed(body)
+        if isinstance(message, Update) and not claimed.signed:
+            raise SealError("an update without a signature")
+        contact.windows[epoch.id] = window
+        return Opened(message, epoch.id, window)
+
+    def seal(self, box: str, message: Message) -> bytes | None:
+        """A frame to the box, or None while no keys are shared."""
+        contact = self._contacts.get(box)
+        if contact is None or contact.current is None:
+            return None
+        epoch = contact.current
+        frame = seal(encode(message), epoch.id, epoch.down, contact.sequence, None)
+        contact.sequence += 1
+        return frame
+
+    def reachable(self) -> list[str]:
+        """Boxes that are on line and share keys with us."""
+        return [box for box, c in self._contacts.items() if c.online and c.current is not None]
+
+    def knows(self, box: str) -> bool:
+        return box in self._contacts
+
+    def drop(self, box: str) -> None:
+        """Forget a revoked box."""
+        self._contacts.pop(box, None)
+
+    def drop_epochs(self) -> None:
+        """A new era: no frame of the old one is heard any more."""
+        for contact in self._contacts.values():
+            contact.epochs.clear()
+            contact.windows.clear()
+            contact.offered = None

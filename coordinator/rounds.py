@@ -1,0 +1,292 @@
+"""The life of a job and its rounds as a table: `step(state, event, now) -> (state, actions)`.
+
+A round waits for boxes, collects their updates, folds them, publishes what came of it. No I/O,
+clock or randomness here: the shell (`coordinator/jobs.py`) writes each new state down before it
+carries the actions out, so that a killed coordinator goes on where it was; `Restarted` names what
+to do again. `now` is seconds, never running backwards within a process.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from coordinator.jobstate import (
+    Action,
+    Answered,
+    BoxReady,
+    CloseMissed,
+    Consider,
+    Departed,
+    EraBegan,
+    Event,
+    Fold,
+    Folded,
+    FoldFailed,
+    JobState,
+    Member,
+    OfferTo,
+    Open,
+    Phase,
+    Publish,
+    Published,
+    Restarted,
+    ResumeAsked,
+    Say,
+    StopAsked,
+    Tick,
+    UpdateStored,
+)
+from coordinator.selection.plan import Request, plan
+from proto.messages import EVALUATE, TRAIN
+
+NUDGE = 10.0
+"""Seconds until an offer without an answer is sent again."""
+MISS_WAIT = 5.0
+"""Seconds to wait after a round that missed its quorum; doubles up to MAX_MISS_WAIT."""
+MAX_MISS_WAIT = 300.0
+
+Step = tuple[JobState, tuple[Action, ...]]
+
+
+def step(state: JobState, event: Event, now: float) -> Step:
+    """One event. An event that means nothing in this phase changes nothing."""
+    rule = TABLE.get((state.phase, type(event)))
+    if rule is None:
+        return state, ()
+    after, actions = rule.handle(state, event, now)
+    assert after.phase in rule.to, f"{state.phase} -> {after.phase} is not in the table"
+    return after, actions
+
+
+def wake(state: JobState) -> float | None:
+    """When the next Tick or Consider is due, or None."""
+    if state.phase is Phase.COLLECTING:
+        return min(state.due, state.nudge)
+    return state.not_before if state.phase is Phase.WAITING else None
+
+
+# --- waiting --------------------------------------------------------------------------------------
+
+
+def _consider(state: JobState, event: Consider, now: float) -> Step:
+    if now < state.not_before:
+        return state, ()
+    rules = state.rules
+    size = rules.cohort if state.kind == TRAIN else 0
+    request = Request(rules.scorer, size, rules.seed, event.turn)
+    chosen = plan(event.candidates, request)
+    if len(chosen.cohort) < rules.quorum:
+        return replace(state, ready_since=0.0), ()
+    since = state.ready_since or now
+    if len(chosen.cohort) < max(rules.cohort, rules.quorum) and now < since + rules.gather:
+        return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
+    members = tuple(Member(box) for box in chosen.cohort)
+    state = replace(
+        state,
+        phase=Phase.COLLECTING,
+        turn=event.turn,
+        members=members,
+        due=now + rules.deadline,
+        nudge=now + NUDGE,
+        ready_since=0.0,
+    )
+    return state, (Open(chosen), *(OfferTo(m.box, rules.deadline) for m in members))
+
+
+# --- collecting -----------------------------------------------------------------------------------
+
+
+def _answered(state: JobState, event: Answered, now: float) -> Step:
+    if event.turn != state.turn:
+        return state, ()
+    answer = "accepted" if event.accepted else "declined"
+    return _settle(_mark(state, event.box, answer, ("offered", "accepted")), now)
+
+
+def _stored(state: JobState, event: UpdateStored, now: float) -> Step:
+    if event.turn != state.turn:
+        return state, ()
+    return _settle(_mark(state, event.box, "updated", ("offered", "accepted", "declined")), now)
+
+
+def _departed(state: JobState, event: Departed, now: float) -> Step:
+    members = tuple(m for m in state.members if m.box != event.box)
+    return _settle(replace(state, members=members), now)
+
+
+def _mark(state: JobState, box: str, answer: str, before: tuple[str, ...]) -> JobState:
+    members = tuple(
+        replace(m, answer=answer) if m.box == box and m.answer in before else m
+        for m in state.members
+    )
+    return replace(state, members=members)
+
+
+def _settle(state: JobState, now: float) -> Step:
+    """Close early once nobody is left to wait for."""
+    return (state, ()) if state.pending else _close(state, now)
+
+
+def _close(state: JobState, now: float) -> Step:
+    if len(state.updated) >= state.rules.quorum:
+        return replace(state, phase=Phase.FOLDING), (Fold(),)
+    wait = min(MISS_WAIT * 2**state.misses, MAX_MISS_WAIT)
+    text = (
+        f"{state.title} missed its quorum: {len(state.updated)} of {state.rules.quorum} updates "
+        f"in time; they are dropped, the round is run again in {wait:.0f} s"
+    )
+    state = replace(
+        state,
+        phase=Phase.WAITING,
+        members=(),
+        misses=min(state.misses + 1, 16),
+        not_before=now + wait,
+    )
+    return state, (CloseMissed(), Say(text))
+
+
+def _collect_tick(state: JobState, _event: Tick, now: float) -> Step:
+    if now >= state.due:
+        return _close(state, now)
+    if now < state.nudge:
+        return state, ()
+    silent = [m.box for m in state.members if m.answer == "offered"]
+    state = replace(state, nudge=now + NUDGE)
+    return state, tuple(OfferTo(box, state.due - now) for box in silent)
+
+
+def _ready(state: JobState, event: BoxReady, now: float) -> Step:
+    if event.box in state.pending and now < state.due:
+        return state, (OfferTo(event.box, state.due - now),)
+    return state, ()
+
+
+# --- folding and publishing -----------------------------------------------------------------------
+
+
+def _folded(state: JobState, event: Folded, _now: float) -> Step:
+    state = replace(state, phase=Phase.PUBLISHING, misses=0)
+    if state.kind == TRAIN and event.validation_loss is not None:
+        better = state.best is None or event.validation_loss < state.best - state.rules.min_gain
+        state = replace(
+            state,
+            best=event.validation_loss if better else state.best,
+            stale=0 if better else state.stale + 1,
+            accuracy=event.validation_accuracy,
+        )
+    return state, (Publish(),)
+
+
+def _fold_failed(state: JobState, event: FoldFailed, now: float) -> Step:
+    state = replace(
+        state,
+        phase=Phase.WAITING,
+        members=(),
+        misses=min(state.misses + 1, 16),
+        not_before=now + MISS_WAIT,
+    )
+    return state, (CloseMissed(), Say(f"{state.title} could not be folded: {event.reason}"))
+
+
+def _published(state: JobState, _event: Published, now: float) -> Step:
+    state = replace(state, members=(), not_before=now)
+    if state.kind == EVALUATE:
+        return replace(state, phase=Phase.FINISHED), (Say(f"finished: {state.reason}"),)
+    reason = _enough(state)
+    if state.kind == TRAIN and reason:
+        if state.rules.evaluate:
+            state = replace(state, kind=EVALUATE, reason=reason)
+        else:
+            return replace(state, phase=Phase.FINISHED, reason=reason), (Say(f"ends: {reason}"),)
+    else:
+        state = replace(state, kind=TRAIN, round=state.round + 1)
+    if state.stop_asked:
+        return replace(state, phase=Phase.STOPPED, stop_asked=False), (Say("stopped as asked"),)
+    return replace(state, phase=Phase.WAITING), ()
+
+
+def _enough(state: JobState) -> str:
+    rules = state.rules
+    if rules.target and state.accuracy is not None and state.accuracy >= rules.target:
+        return f"validation accuracy {state.accuracy:.3f} reached the target {rules.target}"
+    if rules.patience and state.stale >= rules.patience:
+        return f"validation loss has not improved for {state.stale} rounds"
+    return f"all {rules.rounds} rounds are done" if state.round >= rules.rounds else ""
+
+
+# --- interruptions --------------------------------------------------------------------------------
+
+
+def _stop(state: JobState, _event: StopAsked, _now: float) -> Step:
+    actions: tuple[Action, ...] = (Say("stopped as asked; `coordinator resume` goes on"),)
+    if state.phase is Phase.COLLECTING:
+        actions = (CloseMissed(), *actions)
+    return replace(state, phase=Phase.STOPPED, members=()), actions
+
+
+def _stop_later(state: JobState, _event: StopAsked, _now: float) -> Step:
+    return replace(state, stop_asked=True), ()
+
+
+def _resume(state: JobState, _event: ResumeAsked, now: float) -> Step:
+    state = replace(state, phase=Phase.WAITING, not_before=now, misses=0)
+    return state, (Say(f"goes on with {state.title}"),)
+
+
+def _restarted(state: JobState, _event: Restarted, now: float) -> Step:
+    if state.phase is Phase.FOLDING:
+        return state, (Fold(),)
+    if state.phase is Phase.PUBLISHING:
+        return state, (Publish(),)
+    # The clock may have jumped while we were away: never wait longer than a fresh round would.
+    due = min(state.due, now + state.rules.deadline)
+    not_before = min(state.not_before, now + MISS_WAIT)
+    return replace(state, due=due, nudge=now + NUDGE, not_before=not_before), ()
+
+
+def _era(state: JobState, _event: EraBegan, now: float) -> Step:
+    text = f"{state.title} is run again: a new era began"
+    state = replace(state, phase=Phase.WAITING, members=(), not_before=now)
+    return state, (CloseMissed(), Say(text))
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What handles an event in a phase, and which phases it may lead to."""
+
+    handle: Callable[[JobState, Event, float], Step]
+    to: frozenset[Phase]
+
+
+def _rule(handle: Callable[..., Step], *to: Phase) -> Rule:
+    return Rule(handle, frozenset(to))
+
+
+WAIT, COLL, FOLD, PUB = Phase.WAITING, Phase.COLLECTING, Phase.FOLDING, Phase.PUBLISHING
+DONE, STOP = Phase.FINISHED, Phase.STOPPED
+
+TABLE: dict[tuple[Phase, type], Rule] = {
+    (WAIT, Consider): _rule(_consider, WAIT, COLL),
+    (WAIT, StopAsked): _rule(_stop, STOP),
+    (WAIT, Restarted): _rule(_restarted, WAIT),
+    (COLL, Answered): _rule(_answered, COLL, FOLD, WAIT),
+    (COLL, UpdateStored): _rule(_stored, COLL, FOLD),
+    (COLL, Departed): _rule(_departed, COLL, FOLD, WAIT),
+    (COLL, BoxReady): _rule(_ready, COLL),
+    (COLL, Tick): _rule(_collect_tick, COLL, FOLD, WAIT),
+    (COLL, StopAsked): _rule(_stop, STOP),
+    (COLL, Restarted): _rule(_restarted, COLL),
+    (COLL, EraBegan): _rule(_era, WAIT),
+    (FOLD, Folded): _rule(_folded, PUB),
+    (FOLD, FoldFailed): _rule(_fold_failed, WAIT),
+    (FOLD, StopAsked): _rule(_stop_later, FOLD),
+    (FOLD, Restarted): _rule(_restarted, FOLD),
+    (PUB, Published): _rule(_published, WAIT, DONE, STOP),
+    (PUB, StopAsked): _rule(_stop_later, PUB),
+    (PUB, Restarted): _rule(_restarted, PUB),
+    (STOP, ResumeAsked): _rule(_resume, WAIT),
+}

@@ -1,0 +1,340 @@
+"""The coordinator's shell: what arrives goes through one transaction, then answers leave.
+
+A batch of deliveries is handled in one unit of work; only when it is on disk are the broker's
+deliveries acked and the letters sent (group commit). One thread; `run` is the loop round it.
+"""
+
+import logging
+import os
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from coordinator import admission
+from coordinator.admission import Fleet
+from coordinator.jobs import Jobs
+from coordinator.notices import Notices, printable
+from coordinator.post import Post
+from coordinator.presence import Opened, Presence
+from coordinator.store import Store
+from proto.errors import QfleetError, RemoteError, StorageError, TransportError
+from proto.identity import sign
+from proto.messages import (
+    Ack,
+    Birth,
+    CoordinatorState,
+    Enlistment,
+    Era,
+    Pull,
+    Report,
+    Revoked,
+    Update,
+)
+from proto.topics import Topics
+from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
+
+MAX_BATCH = 64
+"""Deliveries handled in one transaction."""
+MAX_ITEMS = 32
+"""Acks in one letter."""
+POLL = 0.5
+"""Seconds between looks at what other processes wrote to the store."""
+MAX_TURN_JUMP = 2**20
+"""A box may prove us behind by at most this many turns."""
+
+logger = logging.getLogger("coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Everything a coordinator process is started with. `now` is seconds since 1970."""
+
+    store: Store
+    fleet: Fleet
+    now: Callable[[], float]
+    on_accounts: Callable[[dict[str, str]], None] | None = None
+    """Told the broker's accounts whenever they may have changed."""
+
+
+class Service:
+    """One coordinator process."""
+
+    def __init__(self, start: Start) -> None:
+        self._store, self._fleet, self._now = start.store, start.fleet, start.now
+        self._on_accounts = start.on_accounts
+        self._identity = start.fleet.keys.identity
+        self.topics = Topics(start.fleet.name)
+        self._notices = Notices(self._store)
+        self._presence = Presence(self._store, start.fleet.name, self._identity)
+        self._post = Post(self._presence, self.topics)
+        self._jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        self._acks: dict[str, list[tuple[bytes, int, str]]] = {}
+        self._version = -1
+        with self._store.unit():
+            self._session = self._next_session()
+            self._era = self._load_era()
+            self._store.all_offline()
+        self._port: Port | None = None
+
+    @property
+    def will(self) -> Will:
+        return Will(self.topics.coordinator, self._state(online=False))
+
+    def attach(self, port: Port) -> None:
+        """Use this connection, made with our `will`."""
+        self._port = port
+        root = self.topics.root
+        port.subscribe(
+            f"{root}/dev/+/state", f"{root}/up/+/k", f"{root}/up/+/m", f"{root}/join/+/ask"
+        )
+
+    def close(self) -> None:
+        """Say goodbye in words of our own; the will is for accidents."""
+        if self._port is not None:
+            self._port.publish(self.topics.coordinator, self._state(online=False), retain=True)
+            self._port.close()
+
+    # --- the loop's body ---
+
+    def handle(self, batch: list[Incoming]) -> None:
+        """Take a batch in one transaction, then ack and answer. A full disk leaves it unacked."""
+        assert self._port is not None
+        deliveries = [thing for thing in batch if isinstance(thing, Delivery)]
+        try:
+            with self._store.unit():
+                for thing in batch:
+                    self._take(thing)
+                self._write_acks()
+        except StorageError:
+            self._post.discard()
+            self._acks.clear()
+            logger.exception("nothing of this batch was taken; boxes will send it again")
+            return
+        for delivery in deliveries:
+            self._port.ack(delivery)
+        self._leave()
+
+    def tick(self) -> None:
+        """Time passed: deadlines, other processes' wishes, and work that waited for a commit."""
+        now = self._now()
+        with self._store.unit():
+            version = self._store.changes()
+            if version != self._version:
+                self._version = version
+                self._take_wishes(now)
+            self._jobs.tick(now)
+        self._leave()
+        more = True
+        while more:
+            with self._store.unit():
+                more = self._jobs.run_later(now)
+                self._jobs.tick(now)
+            self._leave()
+
+    def wait(self) -> float:
+        """Seconds until `tick` is due."""
+        now = self._now()
+        at = self._jobs.wake(now)
+        return POLL if at is None else min(POLL, max(0.0, at - now))
+
+    def _leave(self) -> None:
+        assert self._port is not None
+        try:
+            self._post.flush(self._port)
+        except TransportError as error:
+            logger.warning("not sent now, boxes will ask again: %s", error)
+
+    # --- what arrives ---
+
+    def _take(self, thing: Incoming) -> None:
+        now = self._now()
+        match thing:
+            case Connected():
+                # A broker may forget all it retained: say everything again.
+                self._post.publish(self.topics.coordinator, self._state(online=True))
+                self._jobs.announce()
+                logger.info("connected to the broker")
+            case Disconnected(reason):
+                logger.warning("the broker is gone: %s", reason)
+            case Delivery(topic, payload):
+                sender = topic
+                try:
+                    levels = self.topics.parse(topic)
+                    sender = levels[1] if len(levels) > 1 else topic
+                    self._route(levels, payload, now)
+                except StorageError:
+                    raise
+                except QfleetError as error:
+                    self._notices.once(now, printable(sender, 40), str(error))
+
+    def _route(self, levels: tuple[str, ...], payload: bytes, now: float) -> None:
+        match levels:
+            case ("dev", box, "state"):
+                self._state_of(box, payload, now)
+            case ("up", box, "k"):
+                opened = self._presence.accept(box, payload)
+                self._store.change_box(box, online=True, seen=now)
+                self._message(box, opened, len(payload), now)
+                self._acks.setdefault(box, [])
+                self._write_acks()
+                self._jobs.ready(box, now)
+            case ("up", box, "m"):
+                self._message(box, self._presence.open(box, payload), len(payload), now)
+            case ("join", token, "ask"):
+                self._join(token, payload, now)
+            case _:
+                raise RemoteError("a topic nothing is expected on")
+
+    def _message(self, box: str, opened: Opened, size: int, now: float) -> None:
+        match opened.message:
+            case Report() as report:
+                board = msgspec.msgpack.encode(report.resources)
+                self._store.change_box(box, seen=now, resources=board)
+                self._jobs.add_bytes_up(report.turn, size)
+                self._jobs.report(box, report, now)
+            case Enlistment() as enlistment:
+                self._jobs.enlist(box, enlistment, now)
+            case Update() as update:
+                code, text = self._jobs.update(box, opened, size, now)
+                self._acks.setdefault(box, []).append((update.id, code, text[:200]))
+                if code:
+                    logger.info("update of %s for turn %d: %s", box, update.turn, text)
+            case Pull() as pull:
+                self._jobs.pull(pull)
+            case _:
+                raise RemoteError(f"a {type(opened.message).__name__} from a box")
+
+    def _state_of(self, box: str, payload: bytes, now: float) -> None:
+        if not payload:
+            return
+        try:
+            birth, offer = self._presence.birth(box, payload, self._era)
+        except RemoteError:
+            if self._presence_gone(box, payload, now):
+                return
+            row = self._store.box(box)
+            if row is not None and row.revoked:
+                roster = admission.roster_version(self._store)
+                notice = Revoked(fleet=self._fleet.name, box=box, roster=roster)
+                self._post.key_offer(box, sign(notice, self._identity))
+            raise
+        self._store.change_box(box, release=printable(birth.release, 32))
+        if self._behind(birth):
+            self._begin_era(birth, now)
+            return
+        self._post.key_offer(box, offer)
+
+    def _presence_gone(self, box: str, payload: bytes, now: float) -> bool:
+        try:
+            gone = self._presence.gone(box, payload)
+        except RemoteError:
+            return False
+        if gone:
+            self._store.change_box(box, online=False, seen=now)
+        return True
+
+    def _join(self, token: str, payload: bytes, now: float) -> None:
+        if not payload:
+            return
+        box, answer, refusal = admission.admit(self._store, self._fleet, payload, now)
+        text = f"{box} was refused: {refusal}" if refusal else f"{box} has joined"
+        self._notices.say(now, text)
+        self._post.publish(self.topics.join(token, "answer"), answer, retain=False)
+        self._sync_accounts(now)
+
+    def _write_acks(self) -> None:
+        for box, items in self._acks.items():
+            for start in range(0, max(len(items), 1), MAX_ITEMS):
+                self._post.to_box(box, Ack(items=tuple(items[start : start + MAX_ITEMS])))
+        self._acks.clear()
+
+    # --- memory and era ---
+
+    def _next_session(self) -> int:
+        session = int.from_bytes(self._store.fact("session") or b"", "big") + 1
+        self._store.set_fact("session", session.to_bytes(8, "big"))
+        return session
+
+    def _load_era(self) -> Era:
+        data = self._store.fact("era")
+        if data is not None:
+            return msgspec.msgpack.decode(data, type=Era)
+        era = Era(number=1, nonce=os.urandom(8))
+        self._store.set_fact("era", msgspec.msgpack.encode(era))
+        return era
+
+    def _behind(self, birth: Birth) -> bool:
+        """Whether a box remembers what we do not: we were restored from an older copy."""
+        if birth.era is None or birth.era.number < self._era.number:
+            return False
+        turn = int.from_bytes(self._store.fact("turn") or b"", "big")
+        return birth.era != self._era or birth.turn > turn
+
+    def _begin_era(self, birth: Birth, now: float) -> None:
+        assert birth.era is not None
+        turn = int.from_bytes(self._store.fact("turn") or b"", "big")
+        highest = max(turn, min(birth.turn, turn + MAX_TURN_JUMP))
+        self._era = Era(number=birth.era.number + 1, nonce=os.urandom(8))
+        self._store.set_fact("era", msgspec.msgpack.encode(self._era))
+        self._store.set_fact("turn", highest.to_bytes(8, "big"))
+        text = (
+            f"{birth.box} has seen turn {birth.turn} of era {birth.era.number}, this store only "
+            f"turn {turn}: it is an older copy. Era {self._era.number} begins; open rounds start "
+            "anew"
+        )
+        self._notices.say(now, text)
+        self._presence.drop_epochs()
+        self._jobs.era_began(now)
+        self._post.publish(self.topics.coordinator, self._state(online=True))
+
+    def _state(self, *, online: bool) -> bytes:
+        state = CoordinatorState(
+            fleet=self._fleet.name,
+            record=self._fleet.keys.record_bytes,
+            session=self._session,
+            era=self._era,
+            roster=admission.roster_version(self._store),
+            time=int(self._now()),
+            online=online,
+        )
+        return sign(state, self._identity)
+
+    def _take_wishes(self, now: float) -> None:
+        for row in self._store.members():
+            if row.revoked and self._presence.knows(row.id):
+                self._presence.drop(row.id)
+                self._jobs.departed(row.id, now)
+                self._notices.say(now, f"{row.id} was revoked; job keys are new")
+                self._post.publish(self.topics.coordinator, self._state(online=True))
+        self._sync_accounts(now)
+        self._jobs.load(now)
+
+    def _sync_accounts(self, now: float) -> None:
+        if self._on_accounts is not None:
+            self._on_accounts(admission.accounts(self._store, self._fleet.keys, now))
+
+
+Arrivals = queue.SimpleQueue[Incoming]
+
+
+def run(service: Service, incoming: Arrivals, stop: Callable[[], bool]) -> None:
+    """Drive a service until `stop` says so."""
+    while not stop():
+        service.tick()
+        batch = _batch(incoming, service.wait())
+        if batch:
+            service.handle(batch)
+
+
+def _batch(incoming: Arrivals, seconds: float) -> list[Incoming]:
+    batch: list[Incoming] = []
+    try:
+        if seconds > 0:
+            batch.append(incoming.get(timeout=seconds))
+        while len(batch) < MAX_BATCH:
+            batch.append(incoming.get_nowait())
+    except queue.Empty:
+        pass
+    return batch

@@ -1,0 +1,255 @@
+"""Everything the coordinator must not forget; the only module with queries.
+
+All writing happens inside `with store.unit():`, one transaction. What must leave the process (an
+ack, an offer) is sent only after the unit has committed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from coordinator.jobstate import JobState
+from coordinator.schema import (
+    boxes,
+    enlistments,
+    jobs,
+    log,
+    meta,
+    migrate,
+    models,
+    replay,
+    rounds,
+    tokens,
+    updates,
+)
+from proto.errors import StorageError
+from proto.replay import Window
+
+Row = sa.Row[Any]
+
+
+class Store:
+    """One database. SQLite in WAL mode, every commit on disk before it returns."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.touch(mode=0o600)
+            self._engine = sa.create_engine(f"sqlite:///{path}")
+            sa.event.listen(self._engine, "connect", _prepare)
+            sa.event.listen(self._engine, "begin", _begin)
+            self._connection = self._engine.connect()
+            with self.unit():
+                migrate(self._connection)
+        except (OSError, sa.exc.DBAPIError) as error:
+            raise StorageError(f"cannot open the store {path}: {error}") from None
+        self._path = path
+
+    def close(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+    @contextmanager
+    def unit(self) -> Iterator[None]:
+        """One transaction: all of it or nothing. Raises StorageError when the disk is full."""
+        if self._connection.in_transaction():
+            yield
+            return
+        try:
+            with self._connection.begin():
+                yield
+        except sa.exc.OperationalError as error:
+            raise StorageError(f"the store cannot be written: {error.orig}") from None
+
+    def changes(self) -> int:
+        """A number that differs once another process has written."""
+        with self.unit():
+            return int(self._connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    def copy_to(self, path: Path) -> None:
+        """A consistent copy, taken while the store is in use."""
+        if path.exists():
+            os.remove(path)  # noqa: PTH107 - VACUUM INTO refuses an existing file
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"VACUUM INTO '{path}'")
+
+    def _all(self, query: sa.Select[Any]) -> list[Row]:
+        with self.unit():
+            return list(self._connection.execute(query))
+
+    def _one(self, query: sa.Select[Any]) -> Row | None:
+        with self.unit():
+            return self._connection.execute(query).first()
+
+    def _do(self, change: sa.Executable) -> int:
+        with self.unit():
+            return int(self._connection.execute(change).rowcount)
+
+    # --- small facts ---
+
+    def fact(self, name: str) -> bytes | None:
+        row = self._one(sa.select(meta.c.value).where(meta.c.name == name))
+        return None if row is None else row[0]
+
+    def set_fact(self, name: str, value: bytes) -> None:
+        change = upsert(meta).values(name=name, value=value)
+        self._do(change.on_conflict_do_update(["name"], set_={"value": value}))
+
+    # --- who belongs ---
+
+    def add_token(self, values: Mapping[str, object]) -> None:
+        self._do(tokens.insert().values(**values))
+
+    def token(self, token: str) -> Row | None:
+        return self._one(sa.select(tokens).where(tokens.c.id == token))
+
+    def open_tokens(self, now: float) -> list[Row]:
+        query = sa.select(tokens).where(tokens.c.expires > now, tokens.c.used_by.is_(None))
+        return self._all(query)
+
+    def admit(self, token: str, box: Mapping[str, object]) -> None:
+        """Burn the token and add the box, in one transaction."""
+        with self.unit():
+            used = tokens.update().where(tokens.c.id == token)
+            self._do(used.values(used_by=box["key"], used_as=box["id"]))
+            self._do(boxes.insert().values(**box))
+
+    def box(self, box: str) -> Row | None:
+        return self._one(sa.select(boxes).where(boxes.c.id == box))
+
+    def members(self) -> list[Row]:
+        return self._all(sa.select(boxes).order_by(boxes.c.id))
+
+    def change_box(self, box: str, **values: object) -> int:
+        return self._do(boxes.update().where(boxes.c.id == box).values(**values))
+
+    def all_offline(self) -> None:
+        self._do(boxes.update().values(online=False))
+
+    # --- updates ---
+
+    def mark(self, epoch: bytes, box: str, window: Window) -> None:
+        """Write down which frames of an epoch were taken."""
+        values = {"highest": window.highest, "taken": window.taken.to_bytes(8, "big")}
+        change = upsert(replay).values(epoch=epoch, box=box, **values)
+        self._do(change.on_conflict_do_update(["epoch"], set_=values))
+
+    def forget_epochs(self, box: str, keep: list[bytes]) -> None:
+        self._do(replay.delete().where(replay.c.box == box, replay.c.epoch.not_in(keep)))
+
+    def has_update(self, turn: int, box: str) -> bool:
+        query = sa.select(updates.c.id).where(updates.c.turn == turn, updates.c.box == box)
+        return self._one(query) is not None
+
+    def known_update(self, id_: bytes) -> bool:
+        return self._one(sa.select(updates.c.turn).where(updates.c.id == id_)) is not None
+
+    def add_update(self, values: Mapping[str, object]) -> None:
+        self._do(updates.insert().values(**values))
+
+    def updates(self, turn: int) -> Iterator[Row]:
+        """A round's updates, one at a time."""
+        query = sa.select(updates).where(updates.c.turn == turn, updates.c.payload.is_not(None))
+        yield from self._connection.execute(query.order_by(updates.c.box))
+
+    def drop_payloads(self, turn: int) -> int:
+        """Forget what updates held, not that they came."""
+        return self._do(updates.update().where(updates.c.turn == turn).values(payload=None))
+
+    def last_turns(self, job: str) -> dict[str, int]:
+        """The latest counted training turn of each box."""
+        query = (
+            sa.select(updates.c.box, sa.func.max(updates.c.turn).label("latest"))
+            .join(rounds, rounds.c.turn == updates.c.turn)
+            .where(rounds.c.job == job, rounds.c.kind == 1, rounds.c.outcome == "done")
+            .group_by(updates.c.box)
+        )
+        return {str(row.box): int(row.latest) for row in self._all(query)}
+
+    # --- jobs ---
+
+    def add_job(self, values: Mapping[str, object], state: JobState) -> None:
+        packed = {"phase": state.phase.value, "state": msgspec.json.encode(state)}
+        self._do(jobs.insert().values(**values, **packed, asked=""))
+
+    def job(self, job: str) -> Row | None:
+        return self._one(sa.select(jobs).where(jobs.c.id == job))
+
+    def jobs(self) -> list[Row]:
+        return self._all(sa.select(jobs).order_by(jobs.c.created, jobs.c.id))
+
+    def save_state(self, state: JobState) -> None:
+        packed = {"phase": state.phase.value, "state": msgspec.json.encode(state)}
+        self._do(jobs.update().where(jobs.c.id == state.job).values(**packed))
+
+    def change_job(self, job: str, **values: object) -> int:
+        """`asked` is how another process asks for something: "stop" or "resume"."""
+        return self._do(jobs.update().where(jobs.c.id == job).values(**values))
+
+    def enlist(self, job: str, box: str, rows: int, reason: str) -> None:
+        values = {"rows": rows, "reason": reason}
+        change = upsert(enlistments).values(job=job, box=box, **values)
+        self._do(change.on_conflict_do_update(["job", "box"], set_=values))
+
+    def enlisted(self, job: str) -> list[Row]:
+        return self._all(sa.select(enlistments).where(enlistments.c.job == job))
+
+    # --- rounds and models ---
+
+    def open_round(self, values: Mapping[str, object]) -> None:
+        self._do(rounds.insert().values(**values))
+
+    def change_round(self, turn: int, **values: object) -> None:
+        self._do(rounds.update().where(rounds.c.turn == turn).values(**values))
+
+    def count_bytes(self, turn: int, up: int, down: int) -> None:
+        change = rounds.update().where(rounds.c.turn == turn)
+        sums = {"bytes_up": rounds.c.bytes_up + up, "bytes_down": rounds.c.bytes_down + down}
+        self._do(change.values(**sums))
+
+    def rounds(self, job: str) -> list[Row]:
+        return self._all(sa.select(rounds).where(rounds.c.job == job).order_by(rounds.c.turn))
+
+    def metrics(self, turn: int) -> list[Row]:
+        query = sa.select(updates.c.box, updates.c.rows, updates.c.metrics)
+        return self._all(query.where(updates.c.turn == turn).order_by(updates.c.box))
+
+    def save_model(self, values: Mapping[str, object]) -> None:
+        change = upsert(models).values(**values)
+        self._do(change.on_conflict_do_update(["digest", "job"], set_={"turn": values["turn"]}))
+
+    def model(self, job: str, kind: str) -> Row | None:
+        """The newest "model" or "features" of a job."""
+        query = sa.select(models).where(models.c.job == job, models.c.kind == kind)
+        return self._one(query.order_by(models.c.turn.desc()).limit(1))
+
+    def model_history(self, job: str) -> list[Row]:
+        query = sa.select(models).where(models.c.job == job, models.c.kind == "model")
+        return self._all(query.order_by(models.c.turn))
+
+    # --- what happened ---
+
+    def say(self, at: float, job: str, text: str) -> None:
+        self._do(log.insert().values(at=at, job=job, text=text[:500]))
+
+    def said(self, job: str, after: int) -> list[Row]:
+        query = sa.select(log).where(log.c.id > after)
+        query = query.where(log.c.job == job) if job else query
+        return self._all(query.order_by(log.c.id))
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling would commit behind our back; `_begin` does it openly.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    # Immediate: a reader that turns writer half-way could not wait for its turn.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

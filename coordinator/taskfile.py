@@ -1,0 +1,161 @@
+"""A task file (TOML) to a task and its rounds' rules, with errors that name the key."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from coordinator.jobstate import Rules
+from coordinator.selection.scorers import SCORERS
+from proto import ansatz
+from proto.circuit import MAX_QUBITS, Classifier, check_classifier
+from proto.codec import validate
+from proto.errors import ConfigError, QfleetError
+from proto.messages import ID_PATTERN, DataSpec, Task, Training
+
+MAX_FILE = 256 * 1024
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+Name = Annotated[str, Meta(pattern=ID_PATTERN)]
+Time = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?[smhd]\Z")]
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file: a key it does not know is an error."""
+
+
+class Data(Strict, frozen=True):
+    classes: Annotated[tuple[str, ...], Meta(min_length=2)]
+    columns: tuple[str, ...]
+    components: Annotated[int, Meta(ge=0, le=12)] = 4
+    min_rows: Annotated[int, Meta(ge=1)] = 20
+    validation: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
+
+
+class Model(Strict, frozen=True):
+    kind: Literal["circuit"] = "circuit"
+    ansatz: Literal["real-amplitudes", "re-uploading", "paper"] = "real-amplitudes"
+    reps: Annotated[int, Meta(ge=1, le=16)] = 3
+
+
+class Train(Strict, frozen=True):
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.05
+    batch: Annotated[int, Meta(ge=0)] = 0
+    bits: Literal[8, 32] = 8
+    block: Annotated[int, Meta(ge=1, le=65536)] = 64
+
+
+class RoundsTable(Strict, frozen=True):
+    count: Annotated[int, Meta(ge=1, le=100_000)] = 15
+    cohort: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    quorum: Annotated[int, Meta(ge=1, le=100_000)] = 2
+    deadline: Time = "2m"
+    gather: Time = "30s"
+    policy: str = "stalest"
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    patience: Annotated[int, Meta(ge=0)] = 0
+    min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
+    target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+
+
+class TaskFile(Strict, frozen=True):
+    """The whole file. `examples/` has one that runs."""
+
+    job: Name
+    data: Data
+    model: Model = Model()
+    training: Train = Train()
+    rounds: RoundsTable = RoundsTable()
+
+
+def read(path: Path) -> TaskFile:
+    """Raises ConfigError that names the key and what it would accept."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes; it is no task file")
+        file = msgspec.toml.decode(path.read_bytes(), type=TaskFile)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
+    if file.rounds.policy not in SCORERS:
+        raise ConfigError(f"{path}: rounds.policy is one of {', '.join(sorted(SCORERS))}")
+    return file
+
+
+def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
+    """What the boxes are told. Raises ConfigError."""
+    data = file.data
+    features = data.components or len(data.columns)
+    if data.components > len(data.columns):
+        raise ConfigError(f"data.components is at most the number of columns, {len(data.columns)}")
+    task = Task(
+        fleet=fleet,
+        job=file.job,
+        serial=serial,
+        model=_classifier(file.model, features, len(data.classes)),
+        data=DataSpec(
+            columns=data.columns,
+            classes=data.classes,
+            components=data.components,
+            min_rows=data.min_rows,
+            validation=data.validation,
+        ),
+        training=Training(
+            steps=file.training.steps,
+            learning_rate=file.training.learning_rate,
+            batch=file.training.batch,
+            bits=file.training.bits,
+            block=file.training.block,
+        ),
+    )
+    try:
+        validate(task)
+        check_classifier(task.model)
+    except QfleetError as error:
+        raise ConfigError(f"this task cannot be offered: {error}") from None
+    return task
+
+
+def rules_of(file: TaskFile) -> Rules:
+    table = file.rounds
+    return Rules(
+        rounds=table.count,
+        cohort=table.cohort,
+        quorum=table.quorum,
+        deadline=seconds(table.deadline),
+        gather=seconds(table.gather),
+        scorer=table.policy,
+        seed=table.seed,
+        patience=table.patience,
+        min_gain=table.min_gain,
+        target=table.target,
+    )
+
+
+def seconds(text: str) -> float:
+    """ "90s", "2m", "1.5h" or "1d" in seconds."""
+    match = re.match(r"^([\d.]+)([smhd])\Z", text)
+    if match is None:
+        raise ConfigError(f"{text!r} is no length of time: write 90s, 2m, 1.5h or 1d")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def _classifier(model: Model, features: int, classes: int) -> Classifier:
+    if features > MAX_QUBITS:
+        raise ConfigError(
+            f"{features} features need {features} qubits, at most {MAX_QUBITS} are simulated: "
+            "set data.components to fit principal components"
+        )
+    if model.ansatz == "real-amplitudes":
+        return ansatz.default_classifier(features, classes, model.reps)
+    if model.ansatz == "re-uploading":
+        gates = ansatz.re_uploading(features, model.reps)
+        circuit = ansatz.assemble(features, gates, ansatz.each_z(features))
+        return Classifier(circuit, "arctan", classes, "linear")
+    gates = (*ansatz.zz_feature_map(features), *ansatz.real_amplitudes(features, model.reps))
+    circuit = ansatz.assemble(features, gates, ansatz.parity(features))
+    return Classifier(circuit, "none", classes, "parity")

@@ -1,0 +1,112 @@
+"""The daemon on a box: one loop over what comes from the broker, the worker and the clock.
+
+`python -m edge_client.agent --home DIR`; `edge-client start` becomes this process.
+"""
+
+import argparse
+import logging
+import queue
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+
+from proto.trust import pinned_context
+
+from edge_client import config, readings
+from edge_client.box import Box, Expelled, Setting
+from edge_client.membership import Membership, load_member
+from edge_client.requests import Result
+from edge_client.worker import Worker
+from proto.errors import QfleetError
+from proto.exits import exit_code
+from proto.mqtt import BrokerUrl, MqttPort, MqttSettings
+from proto.transport import Incoming
+
+logger = logging.getLogger("edge_client")
+
+
+def trust_of(member: Membership, url: BrokerUrl) -> ssl.SSLContext | None:
+    """How this box knows its broker: by the fleet's own CA, else by the system's."""
+    if not url.tls:
+        return None
+    return pinned_context(member.ca) if member.ca else ssl.create_default_context()
+
+
+def url_of(member: Membership) -> BrokerUrl:
+    """The broker with this box's own account."""
+    url = BrokerUrl.parse(member.url)
+    if member.ca:
+        return BrokerUrl(url.host, url.port, url.tls, member.username, member.password)
+    return url
+
+
+def run(home: Path) -> None:
+    """Serve until told to stop. Raises QfleetError when nothing can be done without a person."""
+    member, identity = load_member(home)
+    settings = config.load(home)
+    arrivals: queue.SimpleQueue[Incoming | Result | None] = queue.SimpleQueue()
+    setting = Setting(
+        home=home,
+        member=member,
+        identity=identity,
+        config=settings,
+        now=time.monotonic,
+        clock=time.time,
+        resources=lambda: readings.read(home, settings.note),
+    )
+    box = Box(setting)
+    url = url_of(member)
+    port = MqttPort(
+        MqttSettings(
+            url=url,
+            client_id=f"{member.fleet}-{member.box}-box",
+            will=box.will,
+            keepalive_s=settings.keepalive,
+            trust=trust_of(member, url),
+        ),
+        arrivals.put,
+    )
+    worker = Worker(arrivals.put, settings.linger)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: arrivals.put(None))
+    box.attach(port, worker)
+    port.open()
+    logger.info("box %s of fleet %s, broker %s:%d", member.box, member.fleet, url.host, url.port)
+    try:
+        _serve(box, arrivals)
+    finally:
+        worker.close()
+        box.close()
+
+
+def _serve(box: Box, arrivals: "queue.SimpleQueue[Incoming | Result | None]") -> None:
+    while True:
+        box.tick()
+        try:
+            thing = arrivals.get(timeout=box.wait())
+        except queue.Empty:
+            continue
+        if thing is None:
+            return
+        box.handle(thing)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="edge-client start", description=__doc__)
+    parser.add_argument("--home", help="the box's folder")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    try:
+        run(config.home_of(arguments.home))
+    except QfleetError as error:
+        text = error.__doc__ if isinstance(error, Expelled) and not error.args else str(error)
+        print(f"edge-client: {text}", file=sys.stderr)  # noqa: T201 - the daemon's last word
+        sys.exit(exit_code(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,397 @@
+"""The box's shell: carries out what the session table says, and turns what arrives into events.
+
+Single-threaded: the agent calls `handle` with whatever came (from the broker or the worker) and
+`tick` when time has passed. The emulator calls the same two.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from edge_client import session, state
+from edge_client.config import EdgeConfig
+from edge_client.consent import objection_to_offer, objection_to_task
+from edge_client.fetching import Pantry
+from edge_client.membership import Membership, load_memory, save_memory
+from edge_client.newest import Newest, keep
+from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
+from edge_client.secure import Secure
+from edge_client.spool import Spool
+from proto.circuit import check_classifier
+from proto.codec import decode_sealed, encode
+from proto.errors import QfleetError, RemoteError, SealError, StorageError
+from proto.identity import Identity, open_record, open_signed, open_state, sign
+from proto.messages import (
+    MOMENTS,
+    Ack,
+    Birth,
+    BlobRef,
+    Enlistment,
+    Gone,
+    Message,
+    Offer,
+    Report,
+    Resources,
+    Revoked,
+    Task,
+    Update,
+)
+from proto.sealing import KemPair
+from proto.topics import Topics, from_base32
+from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
+
+RELEASE = "0.1.0"
+PULL_WAIT = 3.0
+"""Seconds until missing parts of a blob are asked for again."""
+CLOCK_SLACK = 86400
+MAX_UNPROVEN = 16
+
+logger = logging.getLogger("edge_client")
+
+
+class Labour(Protocol):
+    """Where training happens: a child process, or at once in the emulator."""
+
+    def submit(self, request: Request) -> None: ...
+    def cancel(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a box is started with. `now` never runs backwards; `clock` is seconds since 1970."""
+
+    home: Path
+    member: Membership
+    identity: Identity
+    config: EdgeConfig
+    now: Callable[[], float]
+    clock: Callable[[], float]
+    resources: Callable[[], Resources]
+
+
+class Expelled(QfleetError):
+    """This box was revoked: ask the fleet's owner for a new token."""
+
+
+class Box:
+    """One box process."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._home, self._member = setting.home, setting.member
+        self.topics = Topics(self._member.fleet)
+        self._memory = load_memory(self._home)
+        self._memory = replace(self._memory, session=self._memory.session + 1)
+        save_memory(self._home, self._memory)
+        self._coordinator = open_record(self._memory.record, self._member.root, 0).key
+        self._secure = Secure(setting.identity)
+        self._spool = Spool(self._home / "outbox")
+        self._pantry = Pantry(self._home / "blobs")
+        self._tasks: dict[bytes, tuple[Task, bytes]] = {}
+        self._unproven: dict[str, bytes] = {}
+        self._pull_again: float | None = None
+        self.state = session.start(self._memory.era, self._memory.turns, self._spool.turns())
+        self._port: Port | None = None
+        self._labour: Labour | None = None
+
+    @property
+    def will(self) -> Will:
+        fleet, box = self._member.fleet, self._member.box
+        gone = Gone(fleet=fleet, box=box, session=self._memory.session)
+        return Will(self.topics.state(box), sign(gone, self._setting.identity))
+
+    def attach(self, port: Port, labour: Labour) -> None:
+        """Use this connection, made with our `will`, and this place to train."""
+        self._port, self._labour = port, labour
+        root, box = self.topics.root, self._member.box
+        port.subscribe(self.topics.coordinator, f"{root}/dev/{box}/in/+", f"{root}/bc/+/task")
+
+    def close(self) -> None:
+        """Leave in good order: the coordinator learns it now, not from the will."""
+        if self._port is not None:
+            self._port.publish(self.will.topic, self.will.payload, retain=True)
+            self._port.close()
+
+    # --- the loop's body ---
+
+    def handle(self, thing: Incoming | Result) -> None:
+        """Take one thing. A delivery is acked only after all it caused is on disk."""
+        try:
+            self._take(thing)
+        except StorageError as error:
+            logger.error("%s", error)  # noqa: TRY400 - its text says all
+        except (RemoteError, SealError) as error:
+            logger.warning("refused: %s", error)
+        if isinstance(thing, Delivery):
+            assert self._port is not None
+            self._port.ack(thing)
+
+    def tick(self) -> None:
+        """Time passed."""
+        at = session.wake(self.state)
+        if at is not None and self._setting.now() >= at:
+            self._step(state.Tick())
+        if self._pull_again is not None and self._setting.now() >= self._pull_again:
+            self._pull()
+
+    def wait(self) -> float | None:
+        """Seconds until `tick` is due, or None when only an arrival can change anything."""
+        times = [t for t in (session.wake(self.state), self._pull_again) if t is not None]
+        return max(0.0, min(times) - self._setting.now()) if times else None
+
+    def _step(self, event: state.Event) -> None:
+        self.state, actions = session.step(self.state, event, self._setting.now())
+        for action in actions:
+            self._do(action)
+
+    # --- what arrives ---
+
+    def _take(self, thing: Incoming | Result) -> None:
+        match thing:
+            case Connected():
+                self._step(state.LinkUp())
+            case Disconnected(reason):
+                logger.warning("the broker is gone: %s", reason)
+                self._step(state.LinkDown())
+            case Delivery(topic, payload):
+                self._route(self.topics.parse(topic), payload)
+            case Finding(task, rows, reason, detail):
+                if detail:
+                    logger.warning("%s", detail)
+                known = self._tasks.get(hashlib.sha256(task).digest()[:16])
+                if known is not None:
+                    id_ = hashlib.sha256(task).digest()[:16]
+                    self._step(state.Inspected(known[0].job, id_, rows, reason))
+            case Done(turn, update):
+                self._done(turn, update)
+            case Broken(turn, reason, detail):
+                if detail:
+                    logger.warning("%s", detail)
+                self._step(state.Failed(turn, reason))
+
+    def _route(self, levels: tuple[str, ...], payload: bytes) -> None:
+        match levels:
+            case ("coord", "state"):
+                self._coordinator_state(payload)
+            case ("dev", _, "in", "k"):
+                self._key_offer(payload)
+            case ("dev", _, "in", "m"):
+                self._frame(payload)
+            case ("bc", job, "task"):
+                self._task(job, payload)
+            case ("blob", address, part):
+                self._blob(from_base32(address), part, payload)
+            case _:
+                raise RemoteError("a topic nothing is expected on")
+
+    def _coordinator_state(self, payload: bytes) -> None:
+        seen, record = open_state(payload, self._member.root, self._memory.serial)
+        if record.key != self._coordinator or record.serial > self._memory.serial:
+            self._coordinator = record.key
+            self._memory = replace(self._memory, serial=record.serial, record=seen.record)
+            save_memory(self._home, self._memory)
+            waiting, self._unproven = self._unproven, {}
+            for job, data in waiting.items():
+                self._task(job, data)
+        apart = abs(seen.time - self._setting.clock())
+        if apart > CLOCK_SLACK:
+            text = "this clock and the coordinator's are %.0f days apart; rounds do not mind"
+            logger.warning(text, apart / 86400)
+        self._step(state.CoordinatorSeen(seen.session, seen.era, seen.online))
+
+    def _key_offer(self, payload: bytes) -> None:
+        try:
+            notice = open_signed(payload, Revoked, self._coordinator)
+        except SealError:
+            raise
+        except RemoteError:
+            report = self._report(0, accepted=True, reason="")
+            era = self.state.era
+            accept = self._secure.accept(payload, self._coordinator, era, report)
+            if accept is not None:
+                self._publish(self.topics.from_box(self._member.box, "k"), accept)
+            return
+        if notice.box == self._member.box and notice.fleet == self._member.fleet:
+            raise Expelled(f"this box was revoked (roster {notice.roster}); ask for a new token")
+
+    def _frame(self, payload: bytes) -> None:
+        message, era, first = self._secure.open(payload)
+        if first:
+            self._step(state.Secured(era))
+        match message:
+            case Ack(items=items):
+                for id_, code, text in items:
+                    self._step(state.Acked(id_, code, text))
+            case Offer() as offer:
+                objection = objection_to_offer(offer, self._setting.config.policy)
+                self._step(state.OfferSeen(offer, objection))
+            case _:
+                raise RemoteError(f"a {type(message).__name__} from the coordinator")
+
+    def _task(self, job: str, payload: bytes) -> None:
+        try:
+            task = open_signed(payload, Task, self._coordinator)
+        except SealError:
+            if len(self._unproven) < MAX_UNPROVEN:
+                self._unproven[job] = payload
+            raise
+        if task.job != job or task.fleet != self._member.fleet:
+            raise SealError(f"a task on a topic that is not its own: {job}")
+        check_classifier(task.model)
+        body = payload[66:]
+        id_ = hashlib.sha256(body).digest()[:16]
+        older = [t for t, _ in self._tasks.values() if t.job == job and t.serial > task.serial]
+        if older:
+            raise RemoteError(f"an old task for {job}: serial {task.serial}")
+        self._tasks = {k: v for k, v in self._tasks.items() if v[0].job != job}
+        self._tasks[id_] = (task, body)
+        objection = objection_to_task(task, self._setting.config.policy)
+        self._step(state.TaskSeen(job, id_, objection))
+
+    def _blob(self, address: bytes, part: str, payload: bytes) -> None:
+        if self._pantry.take(address, part, payload):
+            self._fetched()
+        elif self._pull_again is not None and part == "m":
+            self._pull()
+
+    def _done(self, turn: int, update: bytes) -> None:
+        message = decode_sealed(update)
+        assert isinstance(message, Update)
+        try:
+            self._spool.put(message)
+        except StorageError as error:
+            self._step(state.Failed(turn, str(error)[:200]))
+            return
+        self._step(state.Trained(turn, message.id))
+
+    # --- what the table asks for ---
+
+    def _do(self, action: state.Action) -> None:
+        match action:
+            case state.GiveBirth():
+                self._give_birth()
+            case state.Inspect(_, task):
+                self._submit(Inspection(self._tasks[task][1], self._setting.config.data))
+            case state.Enlist(job, task, rows, reason):
+                self._send(Enlistment(job=job, task=task, rows=rows, reason=reason))
+            case state.Answer(turn, accepted, reason):
+                self._send(self._report(turn, accepted=accepted, reason=reason))
+            case state.Fetch(offer):
+                self._fetch(offer)
+            case state.Train(offer):
+                self._train(offer)
+            case state.Cancel():
+                self._stop_work()
+            case state.Send(id_):
+                self._send_update(id_)
+            case state.Forget(id_):
+                self._spool.drop(id_)
+            case state.Remember(era, turns):
+                self._memory = replace(self._memory, era=era, turns=turns)
+                save_memory(self._home, self._memory)
+            case state.Say(text):
+                logger.info("%s", text)
+
+    def _give_birth(self) -> None:
+        kem = KemPair()
+        birth = Birth(
+            fleet=self._member.fleet,
+            box=self._member.box,
+            session=self._memory.session,
+            kem=kem.public,
+            era=self.state.era,
+            turn=self.state.highest,
+            release=RELEASE,
+        )
+        data = self._secure.birth(birth, kem)
+        assert self._port is not None
+        self._port.publish(self.topics.state(self._member.box), data, retain=True)
+
+    def _fetch(self, offer: Offer) -> None:
+        self._pantry.stop()
+        if offer.model is not None and offer.inline:
+            self._pantry.keep(offer.model, offer.inline, offer.key)
+        missing = [ref for ref in _refs(offer) if self._pantry.cached(ref) is None]
+        if not missing:
+            self._fetched()
+            return
+        assert self._port is not None
+        for ref in missing:
+            self._pantry.begin(ref, offer.key)
+            self._port.subscribe(self.topics.blob(ref.address, "+"))
+        self._pull()
+
+    def _pull(self) -> None:
+        pulls = self._pantry.pulls()
+        self._pull_again = self._setting.now() + PULL_WAIT if pulls else None
+        for pull in pulls:
+            self._send(pull)
+
+    def _fetched(self) -> None:
+        offer = self.state.offer
+        if offer is None or any(self._pantry.cached(ref) is None for ref in _refs(offer)):
+            return
+        self._pull_again = None
+        self._step(state.Fetched(offer.turn))
+
+    def _train(self, offer: Offer) -> None:
+        blobs = [self._pantry.cached(ref) if ref else b"" for ref in (offer.model, offer.features)]
+        model, features = (blob or b"" for blob in blobs)
+        task = self._tasks[offer.task][1]
+        if offer.kind != MOMENTS:
+            newest = Newest(round=offer.round, task=task, model=model, features=features)
+            keep(self._home, offer.job, newest)
+        self._submit(
+            Assignment(
+                box=self._member.box,
+                id=os.urandom(16),
+                task=task,
+                offer=encode(offer),
+                model=model,
+                features=features,
+                data=self._setting.config.data,
+            )
+        )
+
+    def _stop_work(self) -> None:
+        self._pantry.stop()
+        self._pull_again = None
+        assert self._labour is not None
+        self._labour.cancel()
+
+    def _submit(self, request: Request) -> None:
+        assert self._labour is not None
+        self._labour.submit(request)
+
+    def _send_update(self, id_: bytes) -> None:
+        try:
+            self._send(self._spool.get(id_))
+        except StorageError as error:
+            logger.error("an update is lost: %s", error)  # noqa: TRY400 - its text says all
+            self._step(state.Acked(id_, 2, str(error)))
+
+    def _send(self, message: Message) -> None:
+        """Seal and publish. Without keys nothing is sent: a new exchange sends it all again."""
+        try:
+            frame = self._secure.seal(message)
+        except SealError:
+            return
+        self._publish(self.topics.from_box(self._member.box, "m"), frame)
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        assert self._port is not None
+        self._port.publish(topic, payload)
+
+    def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
+        resources = self._setting.resources()
+        return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)
+
+
+def _refs(offer: Offer) -> list[BlobRef]:
+    return [ref for ref in (offer.model, offer.features) if ref is not None]

@@ -1,0 +1,128 @@
+"""A classifier by a circuit, as a model to train."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_client.circuit.adjoint import gradient
+from edge_client.circuit.engine import Encoded, States, encode, forward
+from edge_client.circuit.heads import Head, head_of
+from edge_client.circuit.program import Float64s, Program, compile_circuit
+from edge_client.model import Array, Arrays, Labels, Model
+from proto.circuit import Classifier, check_classifier, classifier_layout
+from proto.errors import LocalError
+
+CACHE_BYTES = 64 * 2**20
+"""Encoded states kept between steps; more rows than that are encoded again at each step."""
+
+PART_BYTES = 2**20
+"""States worked on at once: what a small processor's cache and memory hold a few copies of."""
+
+AMPLITUDE_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """Prepared samples: features in radians (rows, features), and where they fit, states."""
+
+    x: Float64s
+    states: States | None
+
+    @property
+    def rows(self) -> int:
+        """How many samples."""
+        return len(self.x)
+
+    def take(self, index: NDArray[np.intp]) -> "Rows":
+        """Some of the samples."""
+        states = None if self.states is None else self.states.take(index, axis=1)
+        return Rows(self.x[index], states)
+
+
+def classifier_model(classifier: Classifier) -> Model[Rows]:
+    """The model of a classifier. Raises RemoteError for one that makes no sense."""
+    check_classifier(classifier)
+    program, head = compile_circuit(classifier.circuit), head_of(classifier)
+
+    def init(rng: Generator) -> dict[str, Array]:
+        return _init(classifier, rng)
+
+    def prepare(z: Array) -> Rows:
+        return _prepare(classifier, program, z)
+
+    def loss_and_grad(arrays: Arrays, rows: Rows, labels: Labels) -> tuple[float, dict[str, Array]]:
+        targets = _targets(labels, rows.rows, classifier.classes)
+        return _loss_and_grad(program, head, arrays, rows, targets)
+
+    def predict(arrays: Arrays, rows: Rows) -> NDArray[np.float64]:
+        wide = _wide(arrays)
+        out = np.empty((rows.rows, classifier.classes))
+        for part, encoded in _parts(program, rows):
+            values = forward(program, wide["angles"], encoded).values
+            out[part] = np.exp(head.log_chances(wide, values)).T
+        return out
+
+    return Model(init, prepare, loss_and_grad, predict)
+
+
+def _init(classifier: Classifier, rng: Generator) -> dict[str, Array]:
+    arrays = {}
+    for name, shape in classifier_layout(classifier):
+        spread = np.pi if name == "angles" else 0.1
+        arrays[name] = rng.uniform(-spread, spread, shape).astype(np.float32)
+    return arrays
+
+
+def _prepare(classifier: Classifier, program: Program, z: Array) -> Rows:
+    if z.ndim != 2 or z.shape[1] != classifier.circuit.features:  # noqa: PLR2004
+        expected = classifier.circuit.features
+        raise LocalError(f"features of shape {z.shape}; (rows, {expected}) is needed")
+    if not np.isfinite(z).all():
+        raise LocalError("a feature is NaN or infinite")
+    x = z.astype(np.float64)
+    x = np.arctan(x) if classifier.squash == "arctan" else x
+    if (len(x) << program.qubits) * AMPLITUDE_BYTES > CACHE_BYTES:
+        return Rows(x, None)
+    return Rows(x, encode(program, x).states)
+
+
+def _targets(labels: Labels, rows: int, classes: int) -> Float64s:
+    """(classes, rows): 1 for the label, 0 elsewhere."""
+    if labels.shape != (rows,) or rows == 0:
+        raise LocalError(f"{labels.shape} labels for {rows} rows")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise LocalError(f"a label is not one of the {classes} classes")
+    return np.eye(classes)[:, labels]
+
+
+def _loss_and_grad(
+    program: Program, head: Head, arrays: Arrays, rows: Rows, targets: Float64s
+) -> tuple[float, dict[str, Array]]:
+    wide, loss = _wide(arrays), 0.0
+    total = {name: np.zeros_like(array) for name, array in wide.items()}
+    for part, encoded in _parts(program, rows):
+        done = forward(program, wide["angles"], encoded)
+        log_chances = head.log_chances(wide, done.values)
+        loss -= float((targets[:, part] * log_chances).sum())
+        slopes, own = head.pull(wide, done.values, np.exp(log_chances), targets[:, part])
+        for name, change in {"angles": gradient(done, slopes), **own}.items():
+            total[name] += change
+    mean = {name: (array / rows.rows).astype(np.float32) for name, array in total.items()}
+    return loss / rows.rows, mean
+
+
+def _parts(program: Program, rows: Rows) -> Iterator[tuple[slice, Encoded]]:
+    length = max(1, PART_BYTES // (AMPLITUDE_BYTES << program.qubits))
+    for start in range(0, rows.rows, length):
+        part = slice(start, start + length)
+        if rows.states is None:
+            yield part, encode(program, rows.x[part])
+        else:
+            yield part, Encoded(rows.x[part], rows.states[:, part])
+
+
+def _wide(arrays: Arrays) -> Mapping[str, Float64s]:
+    return {name: array.astype(np.float64) for name, array in arrays.items()}

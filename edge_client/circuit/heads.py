@@ -1,0 +1,61 @@
+"""From expectation values to class probabilities, and the loss's gradient back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto.circuit import Classifier
+
+Float64s = NDArray[np.float64]
+Wide = Mapping[str, Float64s]
+"""The model's arrays in float64."""
+
+FLOOR = 1e-10
+"""Smallest probability a parity head gives: its logarithm must stay finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Two functions; values are (observables, rows), chances and targets (classes, rows)."""
+
+    log_chances: Callable[[Wide, Float64s], Float64s]
+    pull: Callable[[Wide, Float64s, Float64s, Float64s], tuple[Float64s, dict[str, Float64s]]]
+    """Of arrays, values, chances and targets: the summed cross-entropy's slopes by the values, and
+    its gradient by the head's own arrays."""
+
+
+def head_of(classifier: Classifier) -> Head:
+    """The head a classifier names."""
+    if classifier.head == "parity":
+        return Head(_parity_log_chances, _parity_pull)
+    return Head(_linear_log_chances, _linear_pull)
+
+
+def _linear_log_chances(arrays: Wide, values: Float64s) -> Float64s:
+    logits = arrays["head"] @ values + arrays["bias"][:, None]
+    if len(logits) == 1:
+        # One logit tells two classes apart: the other's is 0.
+        logits = np.concatenate([np.zeros_like(logits), logits])
+    logits -= logits.max(axis=0)
+    return np.asarray(logits - np.log(np.exp(logits).sum(axis=0)))
+
+
+def _linear_pull(
+    arrays: Wide, values: Float64s, chances: Float64s, targets: Float64s
+) -> tuple[Float64s, dict[str, Float64s]]:
+    slopes = (chances - targets)[-len(arrays["head"]) :]
+    own = {"head": slopes @ values.T, "bias": slopes.sum(axis=1)}
+    return arrays["head"].T @ slopes, own
+
+
+def _parity_log_chances(_: Wide, values: Float64s) -> Float64s:
+    return np.log(np.maximum(np.concatenate([1 + values, 1 - values]) / 2, FLOOR))
+
+
+def _parity_pull(
+    _: Wide, __: Float64s, chances: Float64s, targets: Float64s
+) -> tuple[Float64s, dict[str, Float64s]]:
+    ratio = targets / chances
+    return (ratio[1:] - ratio[:1]) / 2, {}

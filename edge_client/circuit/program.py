@@ -1,0 +1,144 @@
+"""A circuit made ready for the engine: what is fixed is worked out once, before any weight."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto.circuit import Angle, Circuit, Gate
+
+Float64s = NDArray[np.float64]
+Elements = tuple[Any, ...]
+
+REAL = ("h", "x", "ry", "cx", "cz")
+"""Gates without an imaginary part: they leave real states real."""
+
+GENERATORS = {
+    "rx": np.array([[0, -0.5j], [-0.5j, 0]]),
+    "ry": np.array([[0, -0.5], [0.5, 0]]),
+    "rz": np.diag([-0.5j, 0.5j]),
+    "p": np.diag([0, 1j]),
+}
+"""dU/d(angle) times the inverse of U."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A gate on one wire."""
+
+    name: str
+    wire: int
+    angle: Angle | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shuffle:
+    """A run of cx, cz and x: state -> signs * state[order], in one step."""
+
+    order: NDArray[np.intp]
+    inverse: NDArray[np.intp]
+    signs: Float64s
+    """(2^n, 1)"""
+    plain: bool
+    """No sign is negative."""
+
+
+Op = Turn | Shuffle
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Program:
+    """Prefix: all before the first weight, evaluated once a data set. Body: the rest."""
+
+    qubits: int
+    weights: int
+    prefix: tuple[Op, ...]
+    body: tuple[Op, ...]
+    signs: Float64s
+    """(observables, 2^n): the observables' diagonals."""
+    re_uploads: bool
+    """The body reads features, so that it differs from sample to sample."""
+    real: bool
+    """The body is real and the same for all: real and imaginary parts are just more columns."""
+
+
+def compile_circuit(circuit: Circuit) -> Program:
+    """The program of a circuit that `proto.circuit.check` accepts."""
+    sources = [gate.angle.source if gate.angle else None for gate in circuit.gates]
+    first = sources.index("weight") if "weight" in sources else len(sources)
+    body = circuit.gates[first:]
+    re_uploads = any(source in ("feature", "zz") for source in sources[first:])
+    return Program(
+        qubits=circuit.qubits,
+        weights=circuit.weights,
+        prefix=tuple(_fuse(circuit.qubits, circuit.gates[:first])),
+        body=tuple(_fuse(circuit.qubits, body)),
+        signs=np.stack([_z_signs(circuit.qubits, wires) for wires in circuit.observables]),
+        re_uploads=re_uploads,
+        real=not re_uploads and all(gate.name in REAL for gate in body),
+    )
+
+
+def angle_value(angle: Angle, weights: Float64s, x: Float64s) -> float | Float64s:
+    """Radians: one number for weights and constants, (rows,) for features x (rows, features)."""
+    match angle.source:
+        case "weight":
+            return angle.scale * float(weights[angle.index])
+        case "feature":
+            return angle.scale * x[:, angle.index]
+        case "zz":
+            return angle.scale * (np.pi - x[:, angle.index]) * (np.pi - x[:, angle.other])
+        case "constant":
+            return angle.scale
+
+
+def elements(name: str, turn: float | Float64s) -> Elements:
+    """A gate's matrix, row by row; each entry a number, or (rows,) where the turn is."""
+    half = 0.5 * turn
+    match name:
+        case "h":
+            root = 0.5**0.5
+            return root, root, root, -root
+        case "ry":
+            cosine, sine = np.cos(half), np.sin(half)
+            return cosine, -sine, sine, cosine
+        case "rx":
+            cosine, sine = np.cos(half), -1j * np.sin(half)
+            return cosine, sine, sine, cosine
+        case "rz":
+            phase = np.exp(1j * half)
+            return np.conj(phase), 0.0, 0.0, phase
+        case _:
+            return 1.0, 0.0, 0.0, np.exp(1j * turn)
+
+
+def _fuse(qubits: int, gates: Iterable[Gate]) -> Iterator[Op]:
+    for fused, run in groupby(gates, lambda gate: gate.name in ("cx", "cz", "x")):
+        if fused:
+            yield _shuffle(qubits, run)
+        else:
+            yield from (Turn(gate.name, gate.wires[0], gate.angle) for gate in run)
+
+
+def _shuffle(qubits: int, gates: Iterable[Gate]) -> Shuffle:
+    index = np.arange(2**qubits)
+    order, signs = index, np.ones(len(index))
+    for gate in gates:
+        if gate.name == "cz":
+            both = (index >> gate.wires[0]) & (index >> gate.wires[1]) & 1
+            signs = signs * (1 - 2 * both)
+        else:
+            *control, target = gate.wires
+            move = index ^ (1 << target)
+            source = np.where((index >> control[0]) & 1, move, index) if control else move
+            order, signs = order[source], signs[source]
+    return Shuffle(order, np.argsort(order), signs[:, None], bool((signs > 0).all()))
+
+
+def _z_signs(qubits: int, wires: tuple[int, ...]) -> Float64s:
+    index = np.arange(2**qubits)
+    bits = sum((index >> wire) & 1 for wire in wires)
+    return np.asarray(1.0 - 2.0 * (bits % 2))

@@ -1,0 +1,74 @@
+"""A box's settings: TOML file < environment (QFLEET_...) < flags. Read here and nowhere else."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from proto.errors import ConfigError
+
+MAX_FILE = 64 * 1024
+DEFAULT_HOME = "~/.local/share/qfleet/box"
+
+
+class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where this box's rows are. A relative path is relative to the file's folder."""
+
+    source: str = ""
+    """A .csv or .npz file, or "sklearn:NAME"."""
+    target: str | None = None
+    """The column of class names; the last one when not given."""
+    test: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
+    """Share of rows never trained on nor used to steer; a final evaluation reports on them."""
+    seed: int = 0
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What this box's owner consents to. Anything beyond is declined with the reason."""
+
+    kinds: tuple[str, ...] = ("circuit",)
+    max_steps: Annotated[int, Meta(ge=1)] = 2000
+    max_qubits: Annotated[int, Meta(ge=1, le=12)] = 12
+    max_seconds: Annotated[int, Meta(ge=1)] = 86400
+    max_model_bytes: Annotated[int, Meta(ge=1)] = 16 * 1024 * 1024
+    moments: bool = True
+    """Whether sums over the rows may be sent (sealed) to fit a common scaler."""
+
+
+class EdgeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    data: Data = Data()
+    policy: Policy = Policy()
+    note: Annotated[str, Meta(max_length=200)] = ""
+    """A sentence for whoever plans the rounds, sent sealed with each report."""
+    keepalive: Annotated[int, Meta(ge=5, le=3600)] = 30
+    """Seconds after which a dead link is noticed."""
+    linger: Annotated[float, Meta(ge=0.0)] = 20.0
+    """Seconds the training process stays warm after its work."""
+
+
+def home_of(flag: str | None) -> Path:
+    """The box's folder: the flag, else QFLEET_HOME, else the default."""
+    return Path(flag or os.environ.get("QFLEET_HOME") or DEFAULT_HOME).expanduser()
+
+
+def load(home: Path) -> EdgeConfig:
+    """The box's settings. Raises ConfigError that names the key and what it would accept."""
+    path = home / "edge.toml"
+    config = EdgeConfig()
+    if path.exists():
+        if path.stat().st_size > MAX_FILE:
+            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes")
+        try:
+            config = msgspec.toml.decode(path.read_bytes(), type=EdgeConfig)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
+    data = config.data
+    source = os.environ.get("QFLEET_DATA") or data.source
+    if source and ":" not in source:
+        source = str(home / Path(source).expanduser())
+    target = os.environ.get("QFLEET_TARGET") or data.target
+    data = msgspec.structs.replace(data, source=source, target=target)
+    note = os.environ.get("QFLEET_NOTE", config.note)
+    return msgspec.structs.replace(config, data=data, note=note)

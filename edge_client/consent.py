@@ -1,0 +1,32 @@
+"""What a box agrees to do: pure checks of a task or an offer against its owner's policy."""
+
+from edge_client.config import Policy
+from proto.messages import MOMENTS, Offer, Task
+
+
+def objection_to_task(task: Task, policy: Policy) -> str:
+    """Why this box takes no part in the task, or nothing."""
+    if "circuit" not in policy.kinds:
+        return "this box's policy allows no circuits"
+    qubits = task.model.circuit.qubits
+    if qubits > policy.max_qubits:
+        return f"{qubits} qubits; this box's policy allows {policy.max_qubits}"
+    if task.training.steps > policy.max_steps:
+        return f"{task.training.steps} steps a round; this box's policy allows {policy.max_steps}"
+    if task.data.components and not policy.moments:
+        return "it fits features from sums over the rows, which this box's policy keeps back"
+    return ""
+
+
+def objection_to_offer(offer: Offer, policy: Policy) -> str:
+    """Why this box declines the offer, or nothing."""
+    if offer.steps > policy.max_steps:
+        return f"{offer.steps} steps; this box's policy allows {policy.max_steps}"
+    if offer.seconds > policy.max_seconds:
+        return f"{offer.seconds} s; this box's policy allows {policy.max_seconds}"
+    if offer.kind == MOMENTS and not policy.moments:
+        return "this box's policy keeps sums over its rows back"
+    size = sum(ref.size for ref in (offer.model, offer.features) if ref)
+    if size > policy.max_model_bytes:
+        return f"a model of {size} bytes; this box's policy allows {policy.max_model_bytes}"
+    return ""

@@ -1,0 +1,88 @@
+"""Pulling blobs: from the cache, from what an earlier try left, or chunk by chunk."""
+
+import hashlib
+from pathlib import Path
+
+from proto.blobs import Assembly, decrypt
+from proto.errors import RemoteError
+from proto.files import write_whole
+from proto.messages import BlobRef, Pull
+
+KEEP = 8
+"""Opened blobs kept on disk: this round's and a few before."""
+
+
+class Pantry:
+    """Blobs of one box: opened ones by digest, unfinished ones by address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[bytes, tuple[Assembly, bytes]] = {}
+
+    def cached(self, ref: BlobRef) -> bytes | None:
+        """The opened blob, if it is here and undamaged."""
+        path = self._folder / ref.digest.hex()
+        if not path.exists():
+            return None
+        data = path.read_bytes()
+        return data if hashlib.sha256(data).digest() == ref.digest else None
+
+    def keep(self, ref: BlobRef, sealed: bytes, key: bytes) -> bytes:
+        """Open a whole blob and keep it. Raises SealError, StorageError."""
+        data = decrypt(ref, sealed, key)
+        write_whole(self._folder / ref.digest.hex(), data)
+        files = sorted(self._folder.glob("?" * 64), key=lambda p: p.stat().st_mtime)
+        for path in files[:-KEEP]:
+            path.unlink()
+        return data
+
+    def begin(self, ref: BlobRef, key: bytes) -> None:
+        """Start, or go on with, a pull."""
+        assembly = Assembly(ref)
+        folder = self._parts(ref.address)
+        try:
+            if (folder / "m").exists():
+                assembly = assembly.with_map((folder / "m").read_bytes())
+            for path in folder.glob("[0-9]*"):
+                assembly = assembly.with_chunk(int(path.name), path.read_bytes())
+        except RemoteError:
+            assembly = Assembly(ref)  # what an earlier try left is damaged: pull it all again
+        self._open[ref.address] = (assembly, key)
+
+    def pulls(self) -> list[Pull]:
+        """What to ask for now."""
+        return [Pull(address=a, want=assembly.want()) for a, (assembly, _) in self._open.items()]
+
+    def take(self, address: bytes, part: str, data: bytes) -> bool:
+        """One part. True when its blob is whole, opened and kept. Raises RemoteError."""
+        if address not in self._open:
+            return False
+        assembly, key = self._open[address]
+        if part == "m":
+            assembly = assembly.with_map(data)
+        elif part.isdecimal() and len(part) < 6:  # noqa: PLR2004 - at most 8192 chunks
+            assembly = assembly.with_chunk(int(part), data)
+        else:
+            raise RemoteError(f"a part of a blob named {part[:20]!r}")
+        self._open[address] = (assembly, key)
+        if not assembly.whole:
+            write_whole(self._parts(address) / part, data)
+            return False
+        del self._open[address]
+        self.keep(assembly.ref, assembly.join(), key)
+        self._clear(address)
+        return True
+
+    def stop(self) -> None:
+        """Give up what is under way; parts on disk stay for another try."""
+        self._open.clear()
+
+    def _parts(self, address: bytes) -> Path:
+        return self._folder / f"{address.hex()}.parts"
+
+    def _clear(self, address: bytes) -> None:
+        folder = self._parts(address)
+        if folder.exists():
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()

@@ -1,0 +1,99 @@
+"""Joining: keys made on the box, the token proven, the answer checked against the fleet's root."""
+
+import queue
+import re
+import socket
+import ssl
+from pathlib import Path
+
+from proto.trust import first_contact
+
+from edge_client.membership import Membership, save_member
+from proto.errors import ConfigError, RemoteError, TransportError
+from proto.files import write_whole
+from proto.identity import Identity
+from proto.joining import Token, broker_password, open_answer, request
+from proto.messages import ID_PATTERN
+from proto.mqtt import BrokerUrl, MqttPort, MqttSettings
+from proto.sealing import KemPair
+from proto.topics import Topics
+from proto.transport import Connected, Delivery, Disconnected, Incoming
+
+
+def default_name() -> str:
+    """The host's name, made an id."""
+    name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32]
+    return name or "box"
+
+
+def join(home: Path, token: Token, name: str, seconds: float) -> Membership:
+    """Become a member. Raises ConfigError, TransportError, RemoteError with what to do next.
+
+    Safe to repeat: the key is kept from the first try, so the same token is honoured again.
+    """
+    if (home / "member.json").exists():
+        raise ConfigError(f"this box has joined already ({home}); remove the folder to leave")
+    if not re.match(ID_PATTERN, name):
+        raise ConfigError(f"{name!r} is no name for a box: 1 to 32 of a-z, 0-9 and '-' are")
+    identity = _identity(home)
+    url = BrokerUrl.parse(token.url)
+    trust: ssl.SSLContext | None = None
+    if url.tls and not url.username:
+        trust = first_contact(url.host, url.port, token.root)
+    elif url.tls:
+        trust = ssl.create_default_context()
+    if not url.username:
+        url = BrokerUrl(url.host, url.port, url.tls, token.id, broker_password(token.secret))
+    kem = KemPair()
+    ask = request(token, name, identity, kem)
+    answer = _exchange(url, trust, token, ask, seconds)
+    admission, _, record = open_answer(answer, token, ask, kem)
+    if isinstance(admission, str):
+        raise RemoteError(f"the coordinator refused: {admission}")
+    member = Membership(
+        fleet=token.fleet,
+        box=admission.box,
+        root=token.root,
+        url=token.url,
+        username=admission.username,
+        password=admission.password,
+        ca=admission.ca,
+    )
+    save_member(home, member, identity, record)
+    return member
+
+
+def _identity(home: Path) -> Identity:
+    path = home / "box.key"
+    if not path.exists():
+        write_whole(path, Identity.generate().secret_bytes())
+    return Identity(path.read_bytes())
+
+
+def _exchange(
+    url: BrokerUrl, trust: ssl.SSLContext | None, token: Token, ask: bytes, seconds: float
+) -> bytes:
+    """Publish the request and wait for the answer."""
+    topics = Topics(token.fleet)
+    arrivals: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
+    settings = MqttSettings(url=url, client_id=f"{token.fleet}-{token.id}-join", trust=trust)
+    port = MqttPort(settings, arrivals.put)
+    port.subscribe(topics.join(token.id, "answer"))
+    port.open()
+    reason = "no answer came"
+    try:
+        while True:
+            thing = arrivals.get(timeout=seconds)
+            match thing:
+                case Connected():
+                    reason = "the broker is there, but no coordinator answered: is it running?"
+                    port.publish(topics.join(token.id, "ask"), ask)
+                case Disconnected(why):
+                    raise TransportError(f"cannot reach the broker {url.host}:{url.port}: {why}")
+                case Delivery(_, payload):
+                    port.ack(thing)
+                    return payload
+    except queue.Empty:
+        raise TransportError(reason) from None
+    finally:
+        port.close()

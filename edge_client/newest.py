@@ -1,0 +1,35 @@
+"""The newest global model of each job, kept on the box so that it can predict without a network."""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from proto.errors import ConfigError
+from proto.files import write_whole
+
+
+class Newest(Struct, frozen=True, array_like=True):
+    """All that prediction needs: the task's encoded body, packed arrays, packed feature map."""
+
+    round: int
+    task: bytes
+    model: bytes
+    features: bytes
+
+
+def keep(home: Path, job: str, newest: Newest) -> None:
+    write_whole(home / "models" / f"{job}.model", msgspec.msgpack.encode(newest))
+
+
+def load(home: Path, job: str) -> tuple[str, Newest]:
+    """A job's newest model (the latest job's when `job` is empty). Raises ConfigError."""
+    files = sorted((home / "models").glob("*.model"), key=lambda p: p.stat().st_mtime)
+    chosen = [path for path in files if not job or path.stem == job]
+    if not chosen:
+        known = ", ".join(path.stem for path in files) or "none yet"
+        raise ConfigError(f"no model of {job or 'any job'} has reached this box; here: {known}")
+    try:
+        return chosen[-1].stem, msgspec.msgpack.decode(chosen[-1].read_bytes(), type=Newest)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{chosen[-1]} is damaged: {error}; the next round replaces it") from None

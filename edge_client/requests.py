@@ -1,0 +1,52 @@
+"""What the agent asks of its training process, and what comes back: values only."""
+
+from msgspec import Struct
+
+from edge_client.config import Data
+
+
+class Inspection(Struct, frozen=True, tag=True):
+    """Which of the box's rows fit this task? `task` is the task's encoded body."""
+
+    task: bytes
+    data: Data
+
+
+class Assignment(Struct, frozen=True, tag=True):
+    """Do what this offer asks, with the model and features it names."""
+
+    box: str
+    id: bytes
+    task: bytes
+    offer: bytes
+    model: bytes
+    features: bytes
+    data: Data
+
+
+class Finding(Struct, frozen=True, tag=True):
+    """Answer to an inspection. `reason` may leave the box, `detail` is for its own log."""
+
+    task: bytes
+    rows: int
+    reason: str = ""
+    detail: str = ""
+
+
+class Done(Struct, frozen=True, tag=True):
+    """The encoded update."""
+
+    turn: int
+    update: bytes
+
+
+class Broken(Struct, frozen=True, tag=True):
+    """The assignment failed. `reason` may leave the box, `detail` is for its own log."""
+
+    turn: int
+    reason: str
+    detail: str = ""
+
+
+Request = Inspection | Assignment
+Result = Finding | Done | Broken

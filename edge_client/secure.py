@@ -1,0 +1,82 @@
+"""The box's half of the sealing: births, key exchanges, frames. Keys live in memory only."""
+
+from dataclasses import dataclass, field
+
+from proto import exchange
+from proto.codec import decode_sealed, encode
+from proto.errors import SealError
+from proto.identity import Identity, open_signed
+from proto.messages import Birth, Era, KeyOffer, Message, Sealed, Update
+from proto.replay import Window, admit
+from proto.sealing import Epoch, KemPair, open_, peek, seal
+
+MAX_EPOCHS = 3
+
+
+@dataclass
+class Keys:
+    """One epoch as the box holds it. `sequence` is the next frame's; 0 went with the accept."""
+
+    epoch: Epoch
+    era: Era
+    sequence: int = 1
+    window: Window = field(default_factory=Window)
+
+
+class Secure:
+    """Sealing for one box process."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._asked: exchange.Asked | None = None
+        self._keys: dict[bytes, Keys] = {}
+        self._confirmed: Keys | None = None
+
+    def birth(self, birth: Birth, kem: KemPair) -> bytes:
+        """A signed birth; an earlier one is forgotten with its private key."""
+        self._asked = exchange.ask(birth, kem, self._identity)
+        return self._asked.birth
+
+    def accept(
+        self, data: bytes, coordinator: bytes, era: Era | None, report: Message
+    ) -> bytes | None:
+        """The accept that answers a key offer, or None for an offer to an earlier birth."""
+        offer = open_signed(data, KeyOffer, coordinator)
+        if self._asked is None or not exchange.answers(self._asked, offer):
+            return None
+        if era is not None and offer.era != era and offer.era.number <= era.number:
+            raise SealError(f"a coordinator of era {offer.era.number}; {era.number} was seen here")
+        agreed = exchange.accept(self._asked, data, offer, self._identity, encode(report))
+        self._asked = None
+        self._keys[agreed.epoch.id] = Keys(agreed.epoch, agreed.era)
+        while len(self._keys) > MAX_EPOCHS:
+            del self._keys[next(iter(self._keys))]
+        return agreed.accept
+
+    def open(self, frame: bytes) -> tuple[Sealed, Era, bool]:
+        """A frame's message, its epoch's era, and whether it is the first under that epoch."""
+        claimed = peek(frame)
+        keys = self._keys.get(claimed.epoch)
+        if keys is None:
+            raise SealError("sealed under keys this box no longer holds")
+        body = open_(frame, keys.epoch.down, None)
+        window = admit(keys.window, claimed.sequence)
+        if window is None:
+            raise SealError("a frame that was taken before")
+        message = decode_sealed(body)
+        keys.window = window
+        newest = next(reversed(self._keys.values()))
+        first = keys is newest and keys is not self._confirmed
+        if first:
+            self._confirmed = keys
+        return message, keys.era, first
+
+    def seal(self, message: Message) -> bytes:
+        """A frame to the coordinator; updates are signed as well. Raises SealError without keys."""
+        keys = self._confirmed
+        if keys is None:
+            raise SealError("no keys are shared with the coordinator yet")
+        signer = self._identity if isinstance(message, Update) else None
+        frame = seal(encode(message), keys.epoch.id, keys.epoch.up, keys.sequence, signer)
+        keys.sequence += 1
+        return frame

@@ -1,0 +1,318 @@
+"""The life of a box as a table: `step(state, event, now) -> (state, actions)`, and nothing else.
+
+Two regions run side by side. *Link* says how far the box has got with the coordinator, *Work* what
+it does meanwhile; a lost link never stops work. No I/O, clock or randomness here: the shell
+(`edge_client/box.py`) carries the actions out and reports what happened as events. `now` is any
+clock in seconds that never runs backwards.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from edge_client.state import (
+    Acked,
+    Action,
+    Answer,
+    Cancel,
+    CoordinatorSeen,
+    Enlist,
+    Event,
+    Failed,
+    Fetch,
+    Fetched,
+    Forget,
+    GiveBirth,
+    Inspect,
+    Inspected,
+    Known,
+    Link,
+    LinkDown,
+    LinkUp,
+    OfferSeen,
+    Region,
+    Remember,
+    Say,
+    Secured,
+    Send,
+    State,
+    TaskSeen,
+    Tick,
+    Train,
+    Trained,
+    Waiting,
+    Work,
+)
+from proto.messages import DUPLICATE, STORED, Era, Offer
+
+ANSWER_WAIT = 5.0
+"""Seconds until a birth without an answer is repeated; doubles up to MAX_WAIT."""
+SETTLE = 1.0
+"""Seconds after connecting in which the coordinator's retained state is expected."""
+ACK_WAIT = 15.0
+"""Seconds until an update without an ack is sent again; doubles up to MAX_WAIT."""
+MAX_WAIT = 300.0
+EPOCH_LIFE = 86400.0
+"""Seconds until keys are renewed."""
+TRIES_BEFORE_REKEY = 3
+MAX_JOBS = 64
+
+
+Step = tuple[State, tuple[Action, ...]]
+
+
+def start(era: Era | None, turns: Mapping[str, int], outbox: Mapping[bytes, int]) -> State:
+    """The state of a box that was just started, from what it wrote down and kept in its outbox."""
+    waiting = tuple(Waiting(id_, turn, 0.0) for id_, turn in outbox.items())
+    return State(era=era, turns=dict(turns), outbox=waiting)
+
+
+def step(state: State, event: Event, now: float) -> Step:
+    """One event through both regions. Events that mean nothing in a region change nothing."""
+    actions: tuple[Action, ...] = ()
+    for region in (state.link, state.work):
+        rule = TABLE.get((region, type(event)))
+        if rule is None:
+            continue
+        state, more = rule.handle(state, event, now)
+        actions += more
+        after = state.link if isinstance(region, Link) else state.work
+        assert after in rule.to, f"{region} -> {after} is not in the table"
+    return state, actions
+
+
+def wake(state: State) -> float | None:
+    """When the next Tick is due, or None."""
+    times = [w.again for w in state.outbox] if state.link is Link.SECURED else []
+    if state.link is not Link.OFFLINE:
+        times.append(state.again)
+    if state.offer is not None:
+        times.append(state.due)
+    return min(times, default=None)
+
+
+# --- link -----------------------------------------------------------------------------------------
+
+
+def _up(state: State, _event: LinkUp, now: float) -> Step:
+    # The coordinator's retained state follows at once; the birth answers it, so that one key
+    # exchange serves. Without a coordinator the box gives birth a moment later all the same.
+    fresh = replace(state, link=Link.ANNOUNCED, coordinator=None, again=now + SETTLE, tries=0)
+    return fresh, ()
+
+
+def _announce(state: State, now: float) -> Step:
+    wait = min(ANSWER_WAIT * 2**state.tries, MAX_WAIT)
+    state = replace(state, link=Link.ANNOUNCED, again=now + wait, tries=min(state.tries + 1, 10))
+    return state, (GiveBirth(),)
+
+
+def _down(state: State, _event: LinkDown, _now: float) -> Step:
+    return replace(state, link=Link.OFFLINE), ()
+
+
+def _coordinator(state: State, event: CoordinatorSeen, now: float) -> Step:
+    seen = (event.session, event.era)
+    if not event.online:
+        return state, (Say("the coordinator has gone; work goes on and is kept"),)
+    if seen == state.coordinator:
+        return state, ()
+    fresh, actions = _announce(replace(state, coordinator=seen, tries=0), now)
+    if state.coordinator is None:
+        return fresh, actions
+    return fresh, (*actions, Say("the coordinator has started anew; keys are exchanged again"))
+
+
+def _secured(state: State, event: Secured, now: float) -> Step:
+    actions: list[Action] = []
+    if event.era != state.era:
+        if state.era is not None:
+            actions.append(Say(f"the coordinator lost its memory: era {event.era.number} begins"))
+            actions += [Cancel(state.offer.turn)] if state.offer else []
+            state = replace(state, work=Work.IDLE, offer=None)
+        state = replace(state, era=event.era, turns={})
+        actions.append(Remember(event.era, {}))
+    sent = tuple(replace(w, again=now + ACK_WAIT, tries=0) for w in state.outbox)
+    state = replace(state, link=Link.SECURED, tries=0, again=now + EPOCH_LIFE, outbox=sent)
+    actions += [Enlist(job, k.task, k.rows, k.reason) for job, k in state.jobs.items()]
+    actions += [Send(w.id) for w in state.outbox]
+    if state.offer is not None:
+        actions.append(Answer(state.offer.turn, accepted=True, reason=""))
+    return state, tuple(actions)
+
+
+def _link_tick(state: State, _event: Tick, now: float) -> Step:
+    if now >= state.again:
+        return _announce(state, now)
+    if state.link is not Link.SECURED:
+        return state, ()
+    late = [w for w in state.outbox if now >= w.again]
+    if any(w.tries >= TRIES_BEFORE_REKEY for w in late):
+        state, actions = _announce(replace(state, tries=0), now)
+        return state, (*actions, Say("updates get no ack; keys are exchanged again"))
+    kept = tuple(
+        replace(w, again=now + min(ACK_WAIT * 2 ** (w.tries + 1), MAX_WAIT), tries=w.tries + 1)
+        if w in late
+        else w
+        for w in state.outbox
+    )
+    return replace(state, outbox=kept), tuple(Send(w.id) for w in late)
+
+
+def _acked(state: State, event: Acked, _now: float) -> Step:
+    if all(w.id != event.id for w in state.outbox):
+        return state, ()
+    state = replace(state, outbox=tuple(w for w in state.outbox if w.id != event.id))
+    if event.code in (STORED, DUPLICATE):
+        return state, (Forget(event.id),)
+    return state, (Forget(event.id), Say(f"the coordinator refused an update: {event.text}"))
+
+
+def _task(state: State, event: TaskSeen, _now: float) -> Step:
+    known = state.jobs.get(event.job)
+    if known is not None and known.task == event.task:
+        return state, ()
+    if event.refusal:
+        return _inspected(state, Inspected(event.job, event.task, 0, event.refusal), _now)
+    return state, (Inspect(event.job, event.task),)
+
+
+def _inspected(state: State, event: Inspected, _now: float) -> Step:
+    known = {**state.jobs, event.job: Known(event.task, event.rows, event.reason)}
+    while len(known) > MAX_JOBS:
+        del known[next(iter(known))]
+    state = replace(state, jobs=known)
+    enlist = Enlist(event.job, event.task, event.rows, event.reason)
+    actions: tuple[Action, ...] = (enlist,) if state.link is Link.SECURED else ()
+    if event.rows == 0:
+        actions += (Say(f"not taking part in {event.job}: {event.reason}"),)
+    return state, actions
+
+
+# --- work -----------------------------------------------------------------------------------------
+
+
+def _offer(state: State, event: OfferSeen, now: float) -> Step:
+    offer = event.offer
+    if state.offer is not None and state.offer.turn == offer.turn:
+        answer = Answer(offer.turn, accepted=True, reason="")
+        if state.work is Work.FETCHING and offer != state.offer:
+            # The job's key was changed meanwhile: the old blobs are no longer on offer.
+            return replace(state, offer=offer), (answer, Fetch(offer))
+        return state, (answer,)
+    spooled = [w for w in state.outbox if w.turn == offer.turn]
+    if spooled:
+        return state, (Send(spooled[0].id),)
+    refusal = event.objection or _refusal(state, offer)
+    if refusal:
+        text = f"declined turn {offer.turn} of {offer.job}: {refusal}"
+        return state, (Answer(offer.turn, accepted=False, reason=refusal), Say(text))
+    return _take(state, offer, now)
+
+
+def _refusal(state: State, offer: Offer) -> str:
+    known = state.jobs.get(offer.job)
+    if state.era is None:
+        return "no era is agreed yet"
+    if offer.turn < state.turns.get(offer.job, 0):
+        return f"turn {state.turns[offer.job]} of this job was seen already"
+    if known is None or known.task != offer.task:
+        return "its task has not reached this box"
+    if known.rows == 0:
+        return known.reason
+    if state.offer is not None and state.offer.job != offer.job:
+        return f"busy with {state.offer.job}"
+    return ""
+
+
+def _take(state: State, offer: Offer, now: float) -> Step:
+    assert state.era is not None
+    actions: list[Action] = []
+    if state.offer is not None:
+        actions.append(Cancel(state.offer.turn))
+    turns = dict(state.turns)
+    turns.pop(offer.job, None)
+    turns[offer.job] = offer.turn
+    while len(turns) > MAX_JOBS:
+        del turns[next(iter(turns))]
+    actions += [Remember(state.era, turns), Answer(offer.turn, accepted=True, reason="")]
+    actions.append(Fetch(offer))
+    due = now + offer.seconds
+    state = replace(state, work=Work.FETCHING, offer=offer, due=due, turns=turns)
+    return state, tuple(actions)
+
+
+def _fetched(state: State, event: Fetched, _now: float) -> Step:
+    if state.offer is None or state.offer.turn != event.turn:
+        return state, ()
+    return replace(state, work=Work.TRAINING), (Train(state.offer),)
+
+
+def _trained(state: State, event: Trained, now: float) -> Step:
+    if state.offer is None or state.offer.turn != event.turn:
+        return state, (Forget(event.id),)
+    waiting = Waiting(event.id, event.turn, now + ACK_WAIT)
+    state = replace(state, work=Work.IDLE, offer=None, outbox=(*state.outbox, waiting))
+    return state, (Send(event.id),) if state.link is Link.SECURED else ()
+
+
+def _failed(state: State, event: Failed, _now: float) -> Step:
+    if state.offer is None or state.offer.turn != event.turn:
+        return state, ()
+    text = f"turn {event.turn} of {state.offer.job} failed here: {event.reason}"
+    state = replace(state, work=Work.IDLE, offer=None)
+    return state, (Answer(event.turn, accepted=False, reason=event.reason), Say(text))
+
+
+def _work_tick(state: State, _event: Tick, now: float) -> Step:
+    if state.offer is None or now < state.due:
+        return state, ()
+    text = f"turn {state.offer.turn} of {state.offer.job} ran out of time here"
+    turn = state.offer.turn
+    return replace(state, work=Work.IDLE, offer=None), (Cancel(turn), Say(text))
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What handles an event in a region's state, and which states it may lead to."""
+
+    handle: Callable[[State, "Event", float], Step]
+    to: frozenset[Region]
+
+
+def _rule(handle: Callable[..., Step], *to: Region) -> Rule:
+    return Rule(handle, frozenset(to))
+
+
+OFF, ANN, SEC = Link.OFFLINE, Link.ANNOUNCED, Link.SECURED
+IDLE, FETCH, TRAIN = Work.IDLE, Work.FETCHING, Work.TRAINING
+
+TABLE: dict[tuple[Region, type], Rule] = {
+    (OFF, LinkUp): _rule(_up, ANN),
+    (ANN, LinkUp): _rule(_up, ANN),
+    (SEC, LinkUp): _rule(_up, ANN),
+    (ANN, LinkDown): _rule(_down, OFF),
+    (SEC, LinkDown): _rule(_down, OFF),
+    (ANN, CoordinatorSeen): _rule(_coordinator, ANN),
+    (SEC, CoordinatorSeen): _rule(_coordinator, SEC, ANN),
+    (ANN, Secured): _rule(_secured, SEC),
+    (SEC, Secured): _rule(_secured, SEC),
+    (ANN, Tick): _rule(_link_tick, ANN),
+    (SEC, Tick): _rule(_link_tick, SEC, ANN),
+    **{(link, Acked): _rule(_acked, link) for link in Link},
+    **{(link, TaskSeen): _rule(_task, link) for link in Link},
+    **{(link, Inspected): _rule(_inspected, link) for link in Link},
+    (IDLE, OfferSeen): _rule(_offer, IDLE, FETCH),
+    (FETCH, OfferSeen): _rule(_offer, FETCH),
+    (TRAIN, OfferSeen): _rule(_offer, TRAIN, FETCH),
+    (FETCH, Fetched): _rule(_fetched, FETCH, TRAIN),
+    (IDLE, Trained): _rule(_trained, IDLE),
+    (FETCH, Trained): _rule(_trained, FETCH),
+    (TRAIN, Trained): _rule(_trained, TRAIN, IDLE),
+    (FETCH, Failed): _rule(_failed, FETCH, IDLE),
+    (TRAIN, Failed): _rule(_failed, TRAIN, IDLE),
+    (FETCH, Tick): _rule(_work_tick, FETCH, IDLE),
+    (TRAIN, Tick): _rule(_work_tick, TRAIN, IDLE),
+}

@@ -1,0 +1,179 @@
+"""The child process that trains: its memory goes back when it ends, and it may be killed.
+
+Requests and results are length-prefixed MessagePack on its standard streams. It stays warm for a
+while, because the next round often follows soon, and then ends by itself.
+"""
+
+import logging
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO
+
+import msgspec
+
+from edge_client.requests import Assignment, Broken, Finding, Inspection, Request, Result
+from proto.codec import decode_sealed
+from proto.errors import LocalError
+from proto.messages import Offer
+
+LENGTH = struct.Struct(">I")
+MAX_MESSAGE = 64 * 1024 * 1024
+logger = logging.getLogger("edge_client")
+
+
+class Worker:
+    """Starts the child when there is work. Results come by `deliver`, from another thread."""
+
+    def __init__(self, deliver: Callable[[Result], None], linger: float) -> None:
+        self._deliver = deliver
+        self._linger = linger
+        self._child: subprocess.Popen[bytes] | None = None
+        self._waiting: list[Request] = []
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def submit(self, request: Request) -> None:
+        """Hand a request over; its result comes by `deliver`, also when the child dies."""
+        with self._lock:
+            self._rest()
+            self._waiting.append(request)
+            if self._child is None:
+                self._start()
+            child = self._child
+        assert child is not None
+        try:
+            write(_stream(child.stdin), msgspec.msgpack.encode(request))
+        except OSError:
+            logger.debug("the training process died before its work; the reader tells")
+
+    def cancel(self) -> None:
+        """Kill the child and forget what it had; nothing is delivered for it."""
+        with self._lock:
+            self._waiting = [r for r in self._waiting if isinstance(r, Inspection)]
+            again, child = list(self._waiting), self._child
+            self._waiting.clear()
+            self._child = None
+        if child is not None:
+            child.kill()
+            child.wait()
+        for request in again:
+            self.submit(request)
+
+    def close(self) -> None:
+        with self._lock:
+            self._rest()
+            self._waiting.clear()
+            child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+
+    def _start(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "edge_client.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
+
+    def _read(self, child: "subprocess.Popen[bytes]") -> None:
+        while data := read(_stream(child.stdout)):
+            result: Result = msgspec.msgpack.decode(data, type=Result)
+            with self._lock:
+                current = child is self._child
+                if current and self._waiting:
+                    self._waiting.pop(0)
+                if current and not self._waiting:
+                    self._rest()
+                    self._timer = threading.Timer(self._linger, self._dismiss, (child,))
+                    self._timer.daemon = True
+                    self._timer.start()
+            if current:
+                self._deliver(result)
+        self._ended(child)
+
+    def _ended(self, child: "subprocess.Popen[bytes]") -> None:
+        code = child.wait()
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    logger.debug("the pipe to the training process was broken")
+        with self._lock:
+            if child is not self._child:
+                return
+            self._child = None
+            lost, self._waiting = self._waiting, []
+        for request in lost:
+            self._deliver(_lost(request, code))
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _dismiss(self, child: "subprocess.Popen[bytes]") -> None:
+        """End an idle child: it leaves when its input closes."""
+        with self._lock:
+            if child is not self._child or self._waiting:
+                return
+            _stream(child.stdin).close()
+            self._child = None
+
+
+def _lost(request: Request, code: int) -> Result:
+    why = f"the training process ended with code {code}"
+    if code == -signal.SIGKILL:
+        why = "the training process was killed; perhaps this box ran out of memory"
+    if isinstance(request, Inspection):
+        return Finding(request.task, 0, why)
+    assert isinstance(request, Assignment)
+    offer = decode_sealed(request.offer)
+    assert isinstance(offer, Offer)
+    return Broken(offer.turn, why)
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
+
+
+def write(stream: IO[bytes], data: bytes) -> None:
+    stream.write(LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def read(stream: IO[bytes]) -> bytes:
+    """One message; empty at the end of the stream."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return b""
+    (length,) = LENGTH.unpack(head)
+    if length > MAX_MESSAGE:
+        raise LocalError(f"a request of {length} bytes")
+    data = stream.read(length)
+    return data if len(data) == length else b""
+
+
+def main() -> None:
+    """Serve requests until the input closes. Only here are numpy and the engine loaded."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent decides when we end
+    requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing a library prints may get between the results
+    from edge_client.labour import carry_out  # noqa: PLC0415 - heavy, for the child alone
+
+    while data := read(requests):
+        request: Request = msgspec.msgpack.decode(data, type=Request)
+        write(results, msgspec.msgpack.encode(carry_out(request)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""A broker in memory, on virtual time, with MQTT's promises and none of its mercies.
+
+What real brokers were seen to do is done here too: overlapping subscriptions give copies, a
+client that acks nothing gets 20 messages and no more, a retained message comes again with each
+renewed subscription, and a session taken over sends no will (mosquitto 2.0.11). Not for threads.
+"""
+
+from collections import deque
+from functools import partial
+
+from firmware_sim.clock import Clock
+from firmware_sim.link import DOWN, UP, Direction, Link
+from firmware_sim.memory_port import MemoryPort, Wire
+from firmware_sim.topic_tree import TopicTree
+from firmware_sim.traffic import Traffic
+from proto.errors import LocalError
+from proto.transport import Deliver, Delivery, Port, Will
+
+_WINDOW = 20
+_SHARED_PARTS = 3
+
+
+class _Session:
+    """What the broker keeps for one client id, whether it is connected or not."""
+
+    __slots__ = ("owed", "patterns", "sent", "unsent", "wire")
+
+    def __init__(self) -> None:
+        self.wire: Wire | None = None
+        self.patterns: dict[str, None] = {}
+        self.owed: dict[int, Delivery] = {}
+        self.unsent: deque[int] = deque()
+        self.sent: set[int] = set()
+
+    def begin(self, wire: Wire) -> None:
+        """All that is owed is owed again to the new connection."""
+        self.wire = wire
+        self.sent.clear()
+        self.unsent = deque(self.owed)
+
+
+class _Group:
+    """A shared subscription: each message goes to one member, in turn."""
+
+    __slots__ = ("members", "turn")
+
+    def __init__(self) -> None:
+        self.members: list[str] = []
+        self.turn = 0
+
+    def choose(self, sessions: dict[str, _Session]) -> str:
+        """The next member that is connected, or else the next one."""
+        self.turn += 1
+        count = len(self.members)
+        order = [self.members[(self.turn + offset) % count] for offset in range(count)]
+        return next((name for name in order if sessions[name].wire is not None), order[0])
+
+
+class MemoryBroker:
+    """An MQTT broker on a `Clock`. `traffic` counts what passes, `clock` is shared with ports."""
+
+    def __init__(self, clock: Clock, link: Link | None = None) -> None:
+        self.clock = clock
+        self.traffic = Traffic()
+        self._link = link or Link(seed=0)
+        self._link.watch(self._cut)
+        self._running = True
+        self._wires = 0
+        self._messages = 0
+        self._ports: dict[str, MemoryPort] = {}
+        self._forget()
+
+    def connect(self, client_id: str, deliver: Deliver, will: Will | None = None) -> Port:
+        """A port that connects as soon as the clock runs; subscribe first, as with `MqttPort`.
+
+        An id that is connected already is taken over, and the older port is told so.
+        """
+        port = self._ports[client_id] = MemoryPort(self, client_id, deliver, will)
+        self.clock.after(0.0, port.attempt)
+        return port
+
+    def kill(self, client_id: str, after_s: float = 0.0) -> None:
+        """End a client as `kill -9` does: its port falls silent, its will is published.
+
+        A power cut tells the broker nothing; give the 1.5 keepalives it takes as `after_s`
+        seconds. Raises LocalError for an id that never connected.
+        """
+        if client_id not in self._ports:
+            raise LocalError(f"No client '{client_id}' has connected to this broker.")
+        if (wire := self._ports[client_id].die()) is None:
+            return
+        ended = partial(self._ended, wire, with_will=True)
+        self.clock.after(after_s, partial(self._control, wire.port, UP, ended))
+
+    def stop(self) -> None:
+        """Take the broker away; everybody notices at once and keeps trying."""
+        self._running = False
+        for session in self._sessions.values():
+            self._sever(session.wire, "the broker has gone away")
+            session.wire = None
+
+    def start(self, *, lose_state: bool = False) -> None:
+        """Bring it back: with its sessions and retained messages, or as empty as iotcore."""
+        if lose_state:
+            self._forget()
+        self._running = True
+
+    def restart(self, *, lose_state: bool = False) -> None:
+        """Stop and start in one moment."""
+        self.stop()
+        self.start(lose_state=lose_state)
+
+    # What follows is called by the ports.
+
+    def out_of_reach(self, client_id: str) -> str:
+        """Why a client cannot connect now, in words; empty when it can."""
+        if not self._running:
+            return "nothing listens: the broker is down"
+        return "the link is cut" if self._link.is_cut(client_id) else ""
+
+    def connecting(self, port: MemoryPort) -> Wire:
+        self._wires += 1
+        wire = Wire(port, self._wires, self.clock.now)
+        self._control(port, UP, partial(self._accept, wire))
+        return wire
+
+    def said_goodbye(self, wire: Wire) -> None:
+        self._control(wire.port, UP, partial(self._ended, wire, with_will=False))
+
+    def subscribed(self, wire: Wire, patterns: tuple[str, ...]) -> None:
+        self._control(wire.port, UP, partial(self._subscribe, wire, patterns))
+
+    def acked(self, wire: Wire, message: int) -> None:
+        self._control(wire.port, UP, partial(self._acked, wire, message))
+
+    def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> None:
+        client_id, size = wire.port.client_id, len(payload)
+        self.traffic.add(client_id, UP, topic, size)
+        first, *copies = self._link.arrivals(client_id, UP, size, self.clock.now)
+        route = partial(self._arrived, wire, topic, payload, retain=retain)
+        self.clock.at(first, partial(route, first=True))
+        for when in copies:
+            self.clock.at(when, partial(route, first=False))
+
+    def _forget(self) -> None:
+        self._sessions: dict[str, _Session] = {}
+        self._groups: dict[str, _Group] = {}
+        self._subscriptions: TopicTree[str] = TopicTree()
+        self._retained: TopicTree[tuple[str, bytes]] = TopicTree()
+
+    def _control(self, port: MemoryPort, direction: Direction, call: "partial[None]") -> None:
+        when = self._link.arrival(port.client_id, direction, 0, self.clock.now)
+        self.clock.at(when, call)
+
+    def _accept(self, wire: Wire) -> None:
+        port = wire.port
+        if reason := self.out_of_reach(port.client_id):
+            self._sever(wire, reason)
+            return
+        session = self._sessions.setdefault(port.client_id, _Session())
+        words = "another client with the same id has connected"
+        self._sever(session.wire, words, taken_over=True)
+        session.begin(wire)
+        self._control(port, DOWN, partial(port.accepted, wire))
+        self._pump(port.client_id, session)
+        self._subscribe(wire, wire.patterns)
+
+    def _subscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
+        client_id = wire.port.client_id
+        session = self._sessions.get(client_id)
+        if session is None or session.wire is not wire:
+            return
+        for pattern in patterns:
+            session.patterns[pattern] = None
+            if pattern.startswith("$share/"):
+                self._join(client_id, pattern)
+                continue
+            self._subscriptions.put(pattern, client_id, client_id)
+            for topic, payload in list(self._retained.for_pattern(pattern)):
+                self._owe(client_id, topic, payload, retained=True)
+
+    def _join(self, client_id: str, pattern: str) -> None:
+        group = self._groups.setdefault(pattern, _Group())
+        if client_id not in group.members:
+            group.members.append(client_id)
+        self._subscriptions.put(pattern.split("/", _SHARED_PARTS - 1)[2], pattern, pattern)
+
+    def _arrived(
+        self, wire: Wire, topic: str, payload: bytes, *, retain: bool, first: bool
+    ) -> None:
+        if wire.severed:
+            return
+        if first:
+            wire.port.settled(wire)
+        self._route(topic, payload, retain=retain)
+
+    def _route(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        if retain and payload:
+            self._retained.put(topic, topic, (topic, payload))
+        elif retain:
+            self._retained.take(topic, topic)
+        for subscriber in list(self._subscriptions.for_topic(topic)):
+            group = self._groups.get(subscriber)
+            client_id = group.choose(self._sessions) if group else subscriber
+            self._owe(client_id, topic, payload, retained=False)
+
+    def _owe(self, client_id: str, topic: str, payload: bytes, *, retained: bool) -> None:
+        session = self._sessions[client_id]
+        self._messages += 1
+        session.owed[self._messages] = Delivery(topic, payload, retained)
+        session.unsent.append(self._messages)
+        self._pump(client_id, session)
+
+    def _pump(self, client_id: str, session: _Session) -> None:
+        """Send what the window allows."""
+        wire = session.wire
+        while wire is not None and session.unsent and len(session.sent) < _WINDOW:
+            number = session.unsent.popleft()
+            session.sent.add(number)
+            owed = session.owed[number]
+            token = wire.number << 32 | number
+            delivery = Delivery(owed.topic, owed.payload, owed.retained, token)
+            size = len(owed.payload)
+            for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
+                self.traffic.add(client_id, DOWN, owed.topic, size)
+                self.clock.at(when, partial(wire.port.arrived, wire, delivery))
+
+    def _acked(self, wire: Wire, message: int) -> None:
+        session = self._sessions.get(wire.port.client_id)
+        if session is None or session.wire is not wire:
+            return
+        session.owed.pop(message, None)
+        session.sent.discard(message)
+        self._pump(wire.port.client_id, session)
+
+    def _ended(self, wire: Wire, *, with_will: bool) -> None:
+        session = self._sessions.get(wire.port.client_id)
+        if session is None or session.wire is not wire:
+            return
+        session.wire = None
+        will = wire.port.will
+        if with_will and will is not None:
+            self._route(will.topic, will.payload, retain=True)
+
+    def _cut(self, client_id: str) -> None:
+        session = self._sessions.get(client_id)
+        wire = session.wire if session else None
+        if wire is not None:
+            self._sever(wire, "the link is cut")
+            self._ended(wire, with_will=True)
+
+    def _sever(self, wire: Wire | None, reason: str, *, taken_over: bool = False) -> None:
+        if wire is not None:
+            wire.severed = True
+            told = partial(wire.port.severed, wire, reason, taken_over=taken_over)
+            self.clock.after(0.0, told)

@@ -1,0 +1,224 @@
+"""A whole fleet in one process, on virtual time: the real service, the real boxes, no network.
+
+Everything but the broker and the clock is what runs in the field: tables, sealing, store, spool.
+"""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from coordinator import admission
+from coordinator.keys import load_keys
+from coordinator.service import Service, Start
+from coordinator.store import Store
+from coordinator.submit import submit
+from coordinator.taskfile import TaskFile
+from edge_client.box import Box, Setting
+from edge_client.config import EdgeConfig
+from edge_client.labour import carry_out
+from edge_client.membership import Membership, load_member, save_member
+from edge_client.requests import Request, Result
+from firmware_sim.broker import MemoryBroker
+from firmware_sim.clock import Clock
+from firmware_sim.link import Link
+from proto.errors import QfleetError
+from proto.identity import Identity
+from proto.joining import open_answer, request
+from proto.messages import Resources
+from proto.sealing import KemPair
+from proto.transport import Incoming
+
+START = 1_700_000_000.0
+"""What the fleet's clocks show when virtual time is 0, in seconds since 1970."""
+MAX_BATCH = 64
+
+
+class Inline:
+    """Training in this process; its result comes after `seconds` of virtual time."""
+
+    def __init__(self, clock: Clock, deliver: Callable[[Result], None], seconds: float) -> None:
+        self._clock, self._deliver, self._seconds = clock, deliver, seconds
+        self._era = 0
+
+    def submit(self, request_: Request) -> None:
+        self._clock.after(self._seconds, partial(self._finish, request_, self._era))
+
+    def cancel(self) -> None:
+        self._era += 1
+
+    def _finish(self, request_: Request, era: int) -> None:
+        if era == self._era:
+            self._deliver(carry_out(request_))
+
+
+class Actor:
+    """Something that takes what comes to it in turn, and wakes when it asked to."""
+
+    def __init__(
+        self, clock: Clock, take: Callable[[list[Incoming | Result]], float | None]
+    ) -> None:
+        self._clock, self._take = clock, take
+        self._inbox: list[Incoming | Result] = []
+        self._alive = True
+        self._turn_at = -1.0
+
+    def put(self, thing: Incoming | Result) -> None:
+        self._inbox.append(thing)
+        self.turn_after(0.0)
+
+    def turn_after(self, seconds: float) -> None:
+        self._clock.after(seconds, self._turn)
+
+    def stop(self) -> None:
+        self._alive = False
+
+    def _turn(self) -> None:
+        if not self._alive:
+            return
+        batch, self._inbox = self._inbox[:MAX_BATCH], self._inbox[MAX_BATCH:]
+        wait = self._take(batch)
+        if self._inbox:
+            self.turn_after(0.0)
+        elif wait is not None:
+            self._wake_at(self._clock.now + max(wait, 0.001))
+
+    def _wake_at(self, when: float) -> None:
+        # One timer is enough: an earlier one asks again when it fires.
+        if self._turn_at <= self._clock.now or when < self._turn_at:
+            self._turn_at = when
+            self._clock.at(when, self._turn)
+
+
+class Fleet:
+    """Coordinator, boxes and broker in `home`, driven by `clock`."""
+
+    def __init__(self, home: Path, link: Link | None = None, name: str = "sim") -> None:
+        self.home, self.name = home, name
+        self.clock = Clock()
+        self.broker = MemoryBroker(self.clock, link)
+        self.keys = load_keys(home / "coordinator", name, START)
+        self.boxes: dict[str, Box] = {}
+        self.service: Service | None = None
+        self.store: Store | None = None
+        self._actors: dict[str, Actor] = {}
+
+    def wall(self) -> float:
+        return START + self.clock.now
+
+    # --- the coordinator ---
+
+    def start_coordinator(self) -> Store:
+        """Start it, or start it again on what its store holds."""
+        store = Store(self.home / "coordinator" / "qfleet.db")
+        fleet = admission.Fleet(self.name, self.keys, "")
+        service = Service(Start(store, fleet, self.wall))
+        actor = Actor(self.clock, partial(_serve, service))
+        port = self.broker.connect(f"{self.name}-coordinator", actor.put, service.will)
+        service.attach(port)
+        self.service, self.store = service, store
+        self._actors["coordinator"] = actor
+        actor.turn_after(0.0)
+        return store
+
+    def kill_coordinator(self) -> None:
+        """As kill -9: nothing more is written or sent."""
+        self._actors.pop("coordinator").stop()
+        self.broker.kill(f"{self.name}-coordinator")
+        assert self.store is not None
+        self.store.close()
+
+    def submit(self, file: TaskFile) -> None:
+        """Hand a task in from outside the coordinator, as `coordinator run` does."""
+        store = Store(self.home / "coordinator" / "qfleet.db")
+        submit(store, file, self.name, self.wall())
+        store.close()
+
+    # --- boxes ---
+
+    def add_box(self, name: str, config: EdgeConfig) -> None:
+        """Join by a token, as on a real box, and start."""
+        assert self.store is not None
+        home = self.home / name
+        token = admission.new_token("mqtt://memory", self.name, self.keys.root_public)
+        admission.invite(self.store, token, name, self.wall() + 3600)
+        identity, kem = Identity.generate(), KemPair()
+        ask = request(token, name, identity, kem)
+        fleet = admission.Fleet(self.name, self.keys, "")
+        _, answer, _ = admission.admit(self.store, fleet, ask, self.wall())
+        admitted, _, record = open_answer(answer, token, ask, kem)
+        if isinstance(admitted, str):
+            raise QfleetError(admitted)
+        member = Membership(
+            fleet=self.name,
+            box=name,
+            root=token.root,
+            url=token.url,
+            username=name,
+            password=admitted.password,
+            ca="",
+        )
+        save_member(home, member, identity, record)
+        self.start_box(name, config)
+
+    def start_box(self, name: str, config: EdgeConfig, seconds: float = 1.0) -> Box:
+        """Start a box that has joined. Its training takes `seconds` of virtual time."""
+        home = self.home / name
+        member, identity = load_member(home)
+        setting = Setting(
+            home=home,
+            member=member,
+            identity=identity,
+            config=config,
+            now=lambda: self.clock.now,
+            clock=self.wall,
+            resources=Resources,
+        )
+        box = Box(setting)
+        actor = Actor(self.clock, partial(_live, box))
+        box.attach(
+            self.broker.connect(f"{self.name}-{name}-box", actor.put, box.will),
+            Inline(self.clock, actor.put, seconds),
+        )
+        self.boxes[name], self._actors[name] = box, actor
+        return box
+
+    def kill_box(self, name: str) -> None:
+        """As kill -9 on the box."""
+        self._actors.pop(name).stop()
+        self.broker.kill(f"{self.name}-{name}-box")
+        del self.boxes[name]
+
+    # --- time ---
+
+    def run(self, until: Callable[[], bool], limit: float = 3600.0) -> None:
+        """Let time pass until something is true. Raises QfleetError after `limit` seconds."""
+        end = self.clock.now + limit
+        while not until():
+            if self.clock.now > end or not self.clock.step():
+                raise QfleetError(f"did not happen within {limit:.0f} s of virtual time")
+
+    def copy_store(self, path: Path) -> None:
+        assert self.store is not None
+        self.store.copy_to(path)
+
+    def restore_store(self, path: Path) -> None:
+        """Put an older copy in place of the store (of a coordinator that is not running)."""
+        home = self.home / "coordinator"
+        for old in home.glob("qfleet.db*"):
+            old.unlink()
+        shutil.copyfile(path, home / "qfleet.db")
+
+
+def _serve(service: Service, batch: list[Incoming | Result]) -> float:
+    if batch:
+        service.handle(batch)  # type: ignore[arg-type]
+    service.tick()
+    return service.wait()
+
+
+def _live(box: Box, batch: list[Incoming | Result]) -> float | None:
+    for thing in batch:
+        box.handle(thing)
+    box.tick()
+    return box.wait()

@@ -1,0 +1,79 @@
+"""Poor links, repeatably: when each copy of a message arrives.
+
+MQTT at QoS 1 over TCP loses nothing while the connection lives, so loss means a late arrival, and
+holds up what follows; only `cut` takes the link away.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Direction = Literal["up", "down"]
+"""From a client to the broker, or from the broker to a client."""
+
+UP: Direction = "up"
+DOWN: Direction = "down"
+
+
+@dataclass(slots=True)
+class Link:
+    """The way between each client and the broker.
+
+    `delay_s` is the time of one hop in seconds, `loss`, `duplicate` and `reorder` are the
+    probabilities per message, `retransmit_s` is what each loss costs. Same seed, same calls:
+    same faults. Subclass it and override `hop_s` for bandwidth or per-client delays.
+    """
+
+    seed: int
+    delay_s: float = 0.0
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    retransmit_s: float = 1.0
+    _random: random.Random = field(init=False, repr=False)
+    _last: dict[tuple[str, Direction], float] = field(init=False, repr=False, default_factory=dict)
+    _cut: set[str] = field(init=False, repr=False, default_factory=set)
+    _watchers: list[Callable[[str], None]] = field(init=False, repr=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)  # noqa: S311 - repeatable faults, no secret
+
+    def hop_s(self, client_id: str, direction: Direction, size: int) -> float:  # noqa: ARG002
+        """Seconds that `size` payload bytes take on a faultless hop."""
+        return self.delay_s
+
+    def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
+        """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
+        arrivals = [self.arrival(client_id, direction, size, now)]
+        if self._random.random() < self.reorder:
+            arrivals[0] += self._random.uniform(0.0, 2 * self.retransmit_s)
+        while self._random.random() < self.duplicate:
+            arrivals.append(self.arrival(client_id, direction, size, arrivals[-1]))
+        return arrivals
+
+    def arrival(self, client_id: str, direction: Direction, size: int, now: float) -> float:
+        """When one that is neither duplicated nor overtaken arrives, such as CONNECT."""
+        arrival = now + self.hop_s(client_id, direction, size)
+        while self._random.random() < self.loss:
+            arrival += self.retransmit_s
+        way = (client_id, direction)
+        self._last[way] = max(arrival, self._last.get(way, arrival))
+        return self._last[way]
+
+    def cut(self, client_id: str) -> None:
+        """Take this client's link away; both ends notice at once, as of a TCP reset."""
+        self._cut.add(client_id)
+        for watcher in self._watchers:
+            watcher(client_id)
+
+    def mend(self, client_id: str) -> None:
+        """Give the link back; the client finds out when it tries again."""
+        self._cut.discard(client_id)
+
+    def is_cut(self, client_id: str) -> bool:
+        return client_id in self._cut
+
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Have `watcher` called with the client id at each cut."""
+        self._watchers.append(watcher)

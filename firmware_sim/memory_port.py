@@ -1,0 +1,129 @@
+"""The client's end of the in-memory broker: the same promises and refusals as over a real one."""
+
+import random
+from typing import TYPE_CHECKING
+
+from proto.outgoing import check_pattern, check_publish, check_room
+from proto.reconnect import Backoff
+from proto.transport import Connected, Deliver, Delivery, Disconnected, Incoming, Will
+
+if TYPE_CHECKING:
+    from firmware_sim.broker import MemoryBroker
+
+
+class Wire:
+    """One connection. Once `severed`, nothing that was on its way arrives."""
+
+    __slots__ = ("began", "number", "patterns", "port", "severed")
+
+    def __init__(self, port: "MemoryPort", number: int, began: float) -> None:
+        self.port = port
+        self.number = number
+        self.began = began
+        self.patterns = tuple(port.patterns)
+        self.severed = False
+
+
+class MemoryPort:
+    """A `Port` to a `MemoryBroker`; made by its `connect`. Everything happens on the clock."""
+
+    def __init__(
+        self, broker: "MemoryBroker", client_id: str, deliver: Deliver, will: Will | None
+    ) -> None:
+        self.client_id = client_id
+        self.will = will
+        self.patterns: dict[str, None] = {}
+        self._broker = broker
+        self._deliver = deliver
+        self._wire: Wire | None = None
+        self._online = False
+        self._over = False
+        self._outstanding = 0
+        self._told = ""
+        self._backoff: Backoff | None = None
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """See `Port.publish`. Raises LocalError for a topic that cannot be published to."""
+        check_publish(topic, payload)
+        if self._wire is None or not self._online:
+            return
+        check_room(self._outstanding)
+        self._outstanding += 1
+        self._broker.published(self._wire, topic, payload, retain=retain)
+
+    def subscribe(self, *patterns: str) -> None:
+        """See `Port.subscribe`. Raises LocalError for a pattern no broker accepts."""
+        for pattern in patterns:
+            check_pattern(pattern)
+        self.patterns |= dict.fromkeys(patterns)
+        if self._wire is not None and self._online:
+            self._broker.subscribed(self._wire, patterns)
+
+    def ack(self, delivery: Delivery) -> None:
+        """See `Port.ack`. One from an earlier connection counts for nothing, as in MQTT."""
+        number, message = divmod(delivery.token, 1 << 32)
+        if self._wire is not None and self._wire.number == number:
+            self._broker.acked(self._wire, message)
+
+    def close(self) -> None:
+        """See `Port.close`."""
+        wire = self.die()
+        if wire is not None:
+            self._broker.said_goodbye(wire)
+
+    # What follows is called by the broker.
+
+    def die(self) -> Wire | None:
+        """Stop as a killed process does. Returns the connection it leaves behind."""
+        wire, self._wire = self._wire, None
+        self._over = True
+        self._online = False
+        return wire
+
+    def attempt(self) -> None:
+        """Try to connect; on failure try again later, for ever."""
+        if self._over:
+            return
+        if reason := self._broker.out_of_reach(self.client_id):
+            self._lost(reason, lasted=0.0)
+        else:
+            self._wire = self._broker.connecting(self)
+
+    def accepted(self, wire: Wire) -> None:
+        if self._wire is not wire or wire.severed:
+            return
+        self._online = True
+        self._outstanding = 0
+        self._told = ""
+        if added := tuple(name for name in self.patterns if name not in wire.patterns):
+            self._broker.subscribed(wire, added)
+        self._tell(Connected())
+
+    def settled(self, wire: Wire) -> None:
+        """One publish has reached the broker."""
+        if self._wire is wire:
+            self._outstanding -= 1
+
+    def arrived(self, wire: Wire, delivery: Delivery) -> None:
+        if self._wire is wire and not wire.severed:
+            self._tell(delivery)
+
+    def severed(self, wire: Wire, reason: str, *, taken_over: bool = False) -> None:
+        if self._wire is wire:
+            self._lost(reason, lasted=self._broker.clock.now - wire.began, taken_over=taken_over)
+
+    def _lost(self, reason: str, lasted: float, *, taken_over: bool = False) -> None:
+        self._wire = None
+        self._online = False
+        if reason != self._told:
+            self._told = reason
+            self._tell(Disconnected(reason))
+        if self._backoff is None:
+            jitter = random.Random(self.client_id)  # noqa: S311 - repeatable, no secret
+            self._backoff = Backoff(1.0, 120.0, jitter.uniform)
+        wait = self._backoff.after(lasted, taken_over=taken_over)
+        self._broker.clock.after(wait, self.attempt)
+
+    def _tell(self, event: Incoming) -> None:
+        if not self._over:
+            self._deliver(event)

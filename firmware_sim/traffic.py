@@ -1,0 +1,67 @@
+"""Bytes counted on the emulated wire, for reports."""
+
+from collections import Counter
+
+from firmware_sim.link import Direction
+
+
+class Traffic:
+    """Messages and payload bytes by client, direction and class of topic."""
+
+    def __init__(self) -> None:
+        self._messages: Counter[tuple[str, Direction, str]] = Counter()
+        self._bytes: Counter[tuple[str, Direction, str]] = Counter()
+
+    def add(self, client_id: str, direction: Direction, topic: str, size: int) -> None:
+        """Count one message of `size` payload bytes."""
+        key = (client_id, direction, topic_class(topic))
+        self._messages[key] += 1
+        self._bytes[key] += size
+
+    def messages(
+        self,
+        client_id: str | None = None,
+        direction: Direction | None = None,
+        kind: str | None = None,
+    ) -> int:
+        """How many messages; None stands for all clients, both directions, all classes."""
+        return _total(self._messages, (client_id, direction, kind))
+
+    def bytes(
+        self,
+        client_id: str | None = None,
+        direction: Direction | None = None,
+        kind: str | None = None,
+    ) -> int:
+        """How many payload bytes; None stands for all clients, both directions, all classes."""
+        return _total(self._bytes, (client_id, direction, kind))
+
+    def by_class(self) -> dict[tuple[Direction, str], tuple[int, int]]:
+        """(messages, bytes) of all clients together, by direction and class of topic."""
+        table: dict[tuple[Direction, str], tuple[int, int]] = {}
+        for key in sorted(self._messages):
+            messages, size = table.get(key[1:], (0, 0))
+            table[key[1:]] = (messages + self._messages[key], size + self._bytes[key])
+        return table
+
+
+def topic_class(topic: str) -> str:
+    """`up`, `dev/state`, `dev/in`, `bc`, `blob`, `coord`, `join`, or `other`."""
+    match topic.split("/"):
+        case ["qf", _, _, "dev", _, part, *_]:
+            return f"dev/{part}"
+        case ["qf", _, _, kind, _, *_]:
+            return kind
+        case _:
+            return "other"
+
+
+def _total(
+    counts: Counter[tuple[str, Direction, str]],
+    wanted: tuple[str | None, Direction | None, str | None],
+) -> int:
+    return sum(
+        number
+        for key, number in counts.items()
+        if all(want is None or want == have for want, have in zip(wanted, key, strict=True))
+    )

@@ -1,0 +1,320 @@
+"""Every message that crosses the wire, as frozen values. Start reading Qfleet here.
+
+Two families: *signed* messages may be read by the broker (births, the coordinator's state, tasks,
+receipts, joining, key exchange); *sealed* ones only by the other end (reports, offers, updates).
+Arrays travel by their index in the task's layout, never by name. Every field is bounded, so that
+decoding any bytes costs a known amount. Durations are seconds, relative to receipt: a box's clock
+may be wrong by a year.
+"""
+
+import math
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from proto.circuit import Classifier
+
+ID_PATTERN = r"^[a-z0-9-]{1,32}\Z"
+Id = Annotated[str, Meta(min_length=1, max_length=32, pattern=ID_PATTERN)]
+Text = Annotated[str, Meta(max_length=200)]
+Label = Annotated[str, Meta(max_length=100)]
+Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Short = Annotated[bytes, Meta(min_length=16, max_length=16)]
+PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+KemKey = Annotated[bytes, Meta(min_length=1216, max_length=1216)]
+SealedSecret = Annotated[bytes, Meta(min_length=32, max_length=2048)]
+Counter = Annotated[int, Meta(ge=0, le=2**40)]
+Small = Annotated[int, Meta(ge=0, le=2**31)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+
+MAX_INLINE = 2048
+"""Largest encrypted model in bytes that rides in an offer; a larger one is pulled in chunks."""
+
+MAX_UPDATE = 96 * 1024
+"""Largest packed update in bytes that fits one publish."""
+
+
+class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
+    """What all messages share: immutable, positional on the wire, nothing unknown accepted."""
+
+
+class Era(Message, frozen=True, order=True):
+    """One unbroken memory of a coordinator. A later era has a higher number."""
+
+    number: Small
+    nonce: Annotated[bytes, Meta(min_length=8, max_length=8)]
+
+
+# --- signed: the broker may read these ------------------------------------------------------------
+
+
+class KeyRecord(Message, frozen=True, tag=1):
+    """The fleet root's word on which key speaks for the coordinator. Serials only rise."""
+
+    fleet: Id
+    serial: Small
+    key: PublicKey
+    expires: Counter
+    """Seconds since 1970, by the coordinator's clock."""
+
+
+class CoordinatorState(Message, frozen=True, tag=2):
+    """Who coordinates, retained. `session` counts the coordinator's starts."""
+
+    fleet: Id
+    record: Annotated[bytes, Meta(max_length=512)]
+    session: Counter
+    era: Era
+    roster: Small
+    """Version of the list of members; it only rises."""
+    time: Counter
+    online: bool
+
+
+class Birth(Message, frozen=True, tag=3):
+    """A box is here, retained. `kem` is an ephemeral key for one key exchange."""
+
+    fleet: Id
+    box: Id
+    session: Counter
+    kem: KemKey
+    era: Era | None
+    turn: Counter
+    """The highest turn this box has seen in `era`: a coordinator behind it has lost memory."""
+    release: Annotated[str, Meta(max_length=32)]
+
+
+class Gone(Message, frozen=True, tag=4):
+    """A box's last will. A hint only: it ends no round."""
+
+    fleet: Id
+    box: Id
+    session: Counter
+
+
+class KeyOffer(Message, frozen=True, tag=5):
+    """Second step of the key exchange, coordinator to box."""
+
+    box: Id
+    birth: Digest
+    era: Era
+    kem: KemKey
+    secret: SealedSecret
+
+
+class KeyAccept(Message, frozen=True, tag=6):
+    """Third step, box to coordinator. `report` is the first frame sealed under the new epoch."""
+
+    box: Id
+    offer: Digest
+    secret: SealedSecret
+    report: Annotated[bytes, Meta(max_length=4096)]
+
+
+class DataSpec(Message, frozen=True):
+    """The rows a task wants: feature columns in order (empty: any), class names in order."""
+
+    columns: Annotated[tuple[Label, ...], Meta(max_length=4096)]
+    classes: Annotated[tuple[Label, ...], Meta(min_length=2, max_length=1024)]
+    components: Annotated[int, Meta(ge=0, le=64)]
+    """Principal components fitted from federated moments; 0 feeds the columns as they are."""
+    min_rows: Annotated[int, Meta(ge=1, le=2**20)]
+    validation: Annotated[float, Meta(ge=0.0, le=0.5)]
+
+
+class Training(Message, frozen=True):
+    """How a box trains and packs: Adam steps, rate, rows a step (0: all), bits and block size."""
+
+    steps: Annotated[int, Meta(ge=1, le=100_000)]
+    learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)]
+    batch: Annotated[int, Meta(ge=0, le=2**20)]
+    bits: Annotated[int, Meta(ge=1, le=32)]
+    block: Annotated[int, Meta(ge=1, le=65536)]
+
+
+class Task(Message, frozen=True, tag=7):
+    """One job, retained. Offers name it by the first half of its hash."""
+
+    fleet: Id
+    job: Id
+    serial: Small
+    model: Classifier
+    data: DataSpec
+    training: Training
+
+
+class Receipt(Message, frozen=True, tag=8):
+    """What became of a round, retained: the model it gave and how many updates are in it."""
+
+    fleet: Id
+    job: Id
+    round: Small
+    turn: Counter
+    model: Digest
+    included: Small
+
+
+class JoinRequest(Message, frozen=True, tag=9):
+    """Sealed to nobody, proves the token: signed by the box and by the token's own key."""
+
+    token: Id
+    box: Id
+    key: PublicKey
+    kem: KemKey
+    proof: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+class JoinAnswer(Message, frozen=True, tag=10):
+    """Signed by the coordinator; `admission` is an `Admission` sealed to the request's key."""
+
+    request: Digest
+    record: Annotated[bytes, Meta(max_length=512)]
+    admission: Annotated[bytes, Meta(max_length=16384)]
+    refusal: Text
+
+
+class Admission(Message, frozen=True, tag=11):
+    """What a new box needs to come back: its broker account and the broker's certificate."""
+
+    fleet: Id
+    box: Id
+    username: Label
+    password: Label
+    ca: Annotated[str, Meta(max_length=8192)]
+
+
+class Revoked(Message, frozen=True, tag=12):
+    """To a box that no longer belongs: since which version of the roster."""
+
+    fleet: Id
+    box: Id
+    roster: Small
+
+
+# --- sealed: only the other end may read these ----------------------------------------------------
+
+
+class Resources(Message, frozen=True):
+    """The board's numbers; None where the board does not tell."""
+
+    battery: Percent | None = None
+    charging: bool | None = None
+    ram_free_mib: Small | None = None
+    cpu_load: Percent | None = None
+    temperature_c: Annotated[int, Meta(ge=-100, le=300)] | None = None
+    disk_free_mib: Small | None = None
+    note: Text = ""
+    """What the box's operator wants the coordinator to know."""
+
+
+class Report(Message, frozen=True, tag=20):
+    """Follows every birth (turn 0) and answers every offer: will this box train, and why not."""
+
+    turn: Counter
+    accepted: bool
+    reason: Text
+    resources: Resources
+
+
+class Enlistment(Message, frozen=True, tag=21):
+    """Answer to a task: how many training rows this box brings, or 0 and why not."""
+
+    job: Id
+    task: Short
+    rows: Annotated[int, Meta(ge=0, le=2**24)]
+    reason: Text
+
+
+class Metrics(Message, frozen=True):
+    """Figures of the *received* model on this box's rows (losses in nats), and the work done."""
+
+    first_loss: float
+    last_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_rows: Small
+    steps: Small
+    evaluations: Counter = 0
+    gradients: Counter = 0
+    shots: Counter = 0
+
+    def __post_init__(self) -> None:
+        figures = (self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy)
+        if not all(math.isfinite(figure) for figure in figures):
+            raise ValueError("a metric is not a finite number")
+
+
+class Update(Message, frozen=True, tag=22):
+    """A box's part of a round: packed moments, a packed delta, or only metrics."""
+
+    id: Short
+    turn: Counter
+    model: Digest
+    """Hash of the global model this update starts from: never applied to another."""
+    rows: Annotated[int, Meta(ge=0, le=2**20)]
+    payload: Annotated[bytes, Meta(max_length=MAX_UPDATE)]
+    metrics: Metrics | None
+
+
+class Pull(Message, frozen=True, tag=23):
+    """Ask for a blob's map, or for the chunks whose bits are set."""
+
+    address: Short
+    want: Annotated[bytes, Meta(max_length=8192)]
+    """Empty: the map. Else one bit a chunk, lowest bit first."""
+
+
+class BlobRef(Message, frozen=True):
+    """Where an encrypted blob is, and the full hash its plaintext must have."""
+
+    digest: Digest
+    address: Short
+    size: Annotated[int, Meta(ge=0, le=2**30)]
+
+
+class Offer(Message, frozen=True, tag=24):
+    """Please take part in this turn. `kind`: 0 moments, 1 train, 2 evaluate."""
+
+    job: Id
+    round: Small
+    turn: Counter
+    """Counts all rounds of a coordinator in this era, so it names job and round at once."""
+    kind: Annotated[int, Meta(ge=0, le=2)]
+    task: Short
+    key: Digest
+    """The job key, 32 bytes: opens the job's blobs."""
+    model: BlobRef | None
+    features: BlobRef | None
+    inline: Annotated[bytes, Meta(max_length=MAX_INLINE)]
+    """The encrypted model itself when it is small, else empty."""
+    steps: Annotated[int, Meta(ge=0, le=100_000)]
+    seconds: Annotated[int, Meta(ge=1, le=30 * 86400)]
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+
+
+STORED, DUPLICATE, REFUSED = 0, 1, 2
+
+
+class Ack(Message, frozen=True, tag=25):
+    """What became of messages: stored, already known, or refused with a reason."""
+
+    items: Annotated[tuple[tuple[Short, int, Text], ...], Meta(max_length=64)]
+
+
+Signed = (
+    KeyRecord
+    | CoordinatorState
+    | Birth
+    | Gone
+    | KeyOffer
+    | KeyAccept
+    | Task
+    | Receipt
+    | JoinRequest
+    | JoinAnswer
+    | Admission
+    | Revoked
+)
+Sealed = Report | Enlistment | Update | Pull | Offer | Ack
+MOMENTS, TRAIN, EVALUATE = 0, 1, 2
+KIND_NAMES = ("moments", "train", "evaluate")

@@ -1,0 +1,300 @@
+"""The port over a real broker: MQTT 5 by paho, with paho's faults contained.
+
+One thread of ours owns the network, and every connection gets a fresh paho client that no other
+thread touches. So paho's locks cannot meet ours, nothing half sent outlives its connection (paho
+resends all of it, past its own window), and paho's own thread, which dies of one exception in a
+callback, is not used. Callers only append to queues and wake the thread.
+
+Measured faults and the rule for each: research note on transport and security, section 2.2.
+"""
+
+import contextlib
+import logging
+import selectors
+import socket
+import ssl
+import threading
+import time
+from typing import Any, Self, cast
+
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from proto.broker_url import BrokerUrl, MqttSettings
+from proto.outgoing import UNLIMITED, Outgoing
+from proto.reconnect import TAKEN_OVER, Backoff, problem_words, refusal_words
+from proto.transport import (
+    MAX_IN_FLIGHT,
+    MAX_PAYLOAD,
+    Connected,
+    Deliver,
+    Delivery,
+    Disconnected,
+    Incoming,
+)
+
+__all__ = ["BrokerUrl", "MqttPort", "MqttSettings"]
+
+_logger = logging.getLogger(__name__)
+
+_LARGEST_INBOUND = MAX_PAYLOAD + 4096
+_ACCEPT_S = 20.0
+_FLUSH_S = 2.0
+_STALL_S = 60.0
+
+
+class MqttPort:
+    """A `Port` over a real broker. Deliveries owed from before may come ahead of `Connected`."""
+
+    def __init__(self, settings: MqttSettings, deliver: Deliver) -> None:
+        self._settings = settings
+        self._deliver = deliver
+        self._outgoing = Outgoing()
+        self._closing = threading.Event()
+        self._due = 0.0
+        self._told = ""
+        self._thread = threading.Thread(
+            target=self._run, name=f"mqtt {settings.client_id}", daemon=True
+        )
+
+    def open(self) -> Self:
+        """Start connecting in the background; a broker that is away raises nothing."""
+        self._due = time.monotonic() + _STALL_S
+        self._thread.start()
+        return self
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """See `Port.publish`. Raises LocalError for a topic that cannot be published to."""
+        self._outgoing.offer(topic, payload, retain=retain)
+
+    def subscribe(self, *patterns: str) -> None:
+        """See `Port.subscribe`. Raises LocalError for a pattern no broker accepts."""
+        self._outgoing.add_patterns(*patterns)
+
+    def ack(self, delivery: Delivery) -> None:
+        """See `Port.ack`. One from an earlier connection is not sent; the message comes again."""
+        self._outgoing.add_ack(delivery.token)
+
+    def alive(self) -> bool:
+        """Whether the network thread lives and moves. If not, the process had better restart."""
+        return self._thread.is_alive() and time.monotonic() < self._due
+
+    def close(self) -> None:
+        """See `Port.close`. What was published just before has up to two seconds to leave."""
+        self._closing.set()
+        self._outgoing.wake()
+        if self._thread.ident is None:
+            self._outgoing.close()
+        elif self._thread is not threading.current_thread():
+            self._thread.join(_FLUSH_S + self._settings.connect_timeout_s + 1.0)
+
+    def _tell(self, event: Incoming) -> None:
+        if self._closing.is_set():
+            return
+        try:
+            self._deliver(event)
+        except Exception:
+            _logger.exception("the receiver of messages failed; the message stays owed to us")
+
+    def _run(self) -> None:
+        backoff = Backoff(self._settings.reconnect_first_s, self._settings.reconnect_longest_s)
+        number = 0
+        while not self._closing.is_set():
+            number += 1
+            began, connection = time.monotonic(), _Connection(self._settings, number, self._tell)
+            try:
+                self._live(connection)
+            except (OSError, ValueError) as problem:
+                connection.fail(problem_words(problem, self._settings.url.address))
+            except Exception:
+                _logger.exception("the network thread met something unforeseen; it connects again")
+                connection.fail("an unforeseen failure; the log has it")
+            connection.fail("the connection broke; if it repeats, look for another copy of this id")
+            self._outgoing.set_offline()
+            lasted = time.monotonic() - began if connection.accepted else 0.0
+            wait = backoff.after(lasted, taken_over=connection.taken_over)
+            self._due = time.monotonic() + wait + _STALL_S
+            self._report(connection.reason, wait)
+            self._closing.wait(wait)
+        self._outgoing.close()
+
+    def _report(self, reason: str, wait: float) -> None:
+        if reason != self._told and not self._closing.is_set():
+            self._told = reason
+            _logger.warning("no broker: %s; next attempt in %.0f s", reason, wait)
+            self._tell(Disconnected(reason))
+
+    def _live(self, connection: "_Connection") -> None:
+        outgoing = self._outgoing
+        subscribed, leave_by = outgoing.patterns, float("inf")
+        longest_s = self._settings.keepalive_s / 4
+        with selectors.DefaultSelector() as selector, contextlib.closing(connection):
+            selector.register(outgoing.woken, selectors.EVENT_READ)
+            selector.register(connection.open(subscribed), selectors.EVENT_READ)
+            while connection.turn(selector, longest_s) and time.monotonic() < leave_by:
+                self._due = time.monotonic() + self._settings.keepalive_s + _STALL_S
+                outgoing.calm()
+                if connection.accepted:
+                    subscribed = self._serve(connection, subscribed)
+                if self._closing.is_set():
+                    leave_by, longest_s = min(leave_by, time.monotonic() + _FLUSH_S), _FLUSH_S / 4
+                    if outgoing.empty() and not connection.in_flight:
+                        break
+
+    def _serve(self, connection: "_Connection", subscribed: dict[str, None]) -> dict[str, None]:
+        """Give paho what waits, no more than the window holds. Returns what is subscribed now."""
+        outgoing = self._outgoing
+        if not outgoing.online and not self._closing.is_set():
+            self._told = ""
+            outgoing.set_online(connection.largest_packet)
+            self._tell(Connected())
+        patterns = outgoing.patterns
+        if added := [pattern for pattern in patterns if pattern not in subscribed]:
+            connection.subscribe(added)
+        while (token := outgoing.next_ack()) is not None:
+            connection.ack(token)
+        while len(connection.in_flight) < connection.window and (
+            waiting := outgoing.next_publish()
+        ):
+            connection.publish(*waiting)
+        return patterns
+
+
+class _Connection:
+    """One paho client for the life of one connection. Used by the network thread alone."""
+
+    def __init__(self, settings: MqttSettings, number: int, tell: Deliver) -> None:
+        self._settings = settings
+        self._number = number
+        self._tell = tell
+        self._patterns: dict[str, None] = {}
+        self._first_subscribe: int | None = None
+        self._accept_by = time.monotonic() + settings.connect_timeout_s + _ACCEPT_S
+        self.accepted = False
+        self.taken_over = False
+        self.reason = ""
+        self.window = MAX_IN_FLIGHT
+        self.largest_packet = UNLIMITED
+        self.in_flight: dict[int, str] = {}
+        self._client = client = Client(
+            CallbackAPIVersion.VERSION2, settings.client_id, protocol=MQTTv5, manual_ack=True
+        )
+        client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
+        client.on_subscribe = lambda _c, _d, mid, codes, _p: self._on_subscribe(mid, codes)
+        client.on_message = lambda _c, _d, message: self._on_message(message)
+        client.on_publish = lambda _c, _d, mid, code, _p: self._on_publish(mid, code)
+        client.on_disconnect = lambda _c, _d, flags, code, _p: self._on_disconnect(flags, code)
+
+    def open(self, patterns: dict[str, None]) -> socket.socket:
+        """Connect the socket, send CONNECT, return the socket. Raises OSError or ValueError."""
+        self._patterns = patterns
+        _configure(self._client, self._settings)
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._settings.session_expiry_s
+        properties.MaximumPacketSize = _LARGEST_INBOUND + 1024
+        url, beat = self._settings.url, self._settings.keepalive_s
+        self._client.connect(url.host, url.port, beat, clean_start=False, properties=properties)
+        if (opened := cast("socket.socket | None", self._client.socket())) is None:
+            raise ConnectionError("the connection broke at once")
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
+
+    def turn(self, selector: selectors.BaseSelector, longest_s: float) -> bool:
+        """Wait for something to do and do it. Returns whether the connection still stands."""
+        if (opened := self._client.socket()) is None:
+            return False
+        writing = selectors.EVENT_WRITE if self._client.want_write() else 0
+        selector.modify(opened, selectors.EVENT_READ | writing)
+        for key, ready in selector.select(longest_s):
+            if key.fileobj is opened and ready & selectors.EVENT_WRITE:
+                self._client.loop_write()
+            if key.fileobj is opened and ready & selectors.EVENT_READ:
+                self._read()
+        self._client.loop_misc()
+        if not self.accepted and time.monotonic() > self._accept_by:
+            raise ConnectionError("it takes connections but does not speak MQTT")
+        return self._client.socket() is not None
+
+    def publish(self, topic: str, payload: bytes, retain: bool) -> None:  # noqa: FBT001
+        self.in_flight[self._client.publish(topic, payload, 1, retain).mid] = topic
+
+    def subscribe(self, patterns: list[str]) -> int | None:
+        """Send one SUBSCRIBE for all patterns. Returns its message id."""
+        return self._client.subscribe([(each, SubscribeOptions(qos=1)) for each in patterns])[1]
+
+    def ack(self, token: int) -> None:
+        number, mid = divmod(token, 1 << 16)
+        if number == self._number and mid:
+            self._client.ack(mid, 1)
+
+    def fail(self, reason: str) -> None:
+        """Note why this connection ended; the first reason counts."""
+        self.reason = self.reason or reason
+
+    def close(self) -> None:
+        """Say goodbye if the connection still stands; this object is not used afterwards."""
+        self._client.disconnect()
+
+    def _read(self) -> None:
+        self._client.loop_read()
+        # TLS may hold decrypted packets that no longer make the socket readable.
+        while isinstance(held := self._client.socket(), ssl.SSLSocket) and held.pending():
+            self._client.loop_read()
+
+    def _on_connect(self, code: ReasonCode, properties: Properties | None) -> None:
+        if code.is_failure:
+            self.fail(refusal_words(code.value, code.getName()))
+            return
+        self.largest_packet = getattr(properties, "MaximumPacketSize", UNLIMITED)
+        self.window = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
+        self.accepted = not self._patterns
+        if self._patterns:
+            self._first_subscribe = self.subscribe(list(self._patterns))
+
+    def _on_subscribe(self, mid: int, codes: list[ReasonCode]) -> None:
+        if refused := next((code for code in codes if code.is_failure), None):
+            self.fail(f"subscribing: {refusal_words(refused.value, refused.getName())}")
+            self._client.disconnect()
+        elif mid == self._first_subscribe:
+            self.accepted = True
+
+    def _on_message(self, message: MQTTMessage) -> None:
+        size = len(message.payload)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        if not topic or size > _LARGEST_INBOUND:
+            # Left unacked it would come again on every connection.
+            _logger.warning("dropped a message no peer of ours sends: %d bytes on %r", size, topic)
+            self._client.ack(message.mid, message.qos)
+            return
+        payload, token = bytes(message.payload), self._number << 16 | message.mid
+        self._tell(Delivery(topic, payload, message.retain, token))
+
+    def _on_publish(self, mid: int, code: ReasonCode) -> None:
+        topic = self.in_flight.pop(mid, "?")
+        if code.is_failure:
+            _logger.warning("publish on %s refused: %s (0x%02X)", topic, code.getName(), code.value)
+
+    def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self.taken_over = code.value == TAKEN_OVER
+            self.fail(refusal_words(code.value, code.getName()))
+        elif code.getName() == "Keep alive timeout":
+            self.fail("the broker stopped answering")
+
+
+def _configure(client: Client, settings: MqttSettings) -> None:
+    client.max_inflight_messages_set(MAX_IN_FLIGHT)
+    client.connect_timeout = settings.connect_timeout_s
+    if settings.url.username:
+        client.username_pw_set(settings.url.username, settings.url.password)
+    if settings.url.tls:
+        client.tls_set_context(settings.trust or ssl.create_default_context())
+    if settings.will is not None:
+        client.will_set(settings.will.topic, settings.will.payload, 1, retain=True)

@@ -1,0 +1,55 @@
+"""Named arrays to few bytes, and back. The layout and the scheme are agreed beforehand.
+
+Format, little-endian: one tag byte (the scheme's bits), then at 32 bits the numbers as float32, at
+8 bits the blocks' scales as float32 and the codes as int8.
+"""
+
+import numpy as np
+from numpy.random import Generator
+
+from quantization.arrays import Array, Arrays, BadArrays, Layout, flatten, size, unflatten
+from quantization.scheme import Scheme
+from quantization.uniform import LEVELS, MAX_SCALE, blocks, dequantise, quantise
+
+
+def packed_size(layout: Layout, scheme: Scheme) -> int:
+    """Exact length in bytes of what `pack` makes."""
+    if scheme.bits == 32:  # noqa: PLR2004 - the width's own name
+        return 1 + 4 * size(layout)
+    return 1 + 4 * blocks(size(layout), scheme.block) + size(layout)
+
+
+def pack(arrays: Arrays, layout: Layout, scheme: Scheme, rng: Generator) -> bytes:
+    """Arrays as bytes; the rng rounds, at 32 bits nothing is rounded. Raises BadArrays."""
+    vector = flatten(arrays, layout)
+    tag = bytes([scheme.bits])
+    if scheme.bits == 32:  # noqa: PLR2004
+        return tag + vector.astype("<f4").tobytes()
+    scales, codes = quantise(vector, scheme.block, rng)
+    return tag + scales.astype("<f4").tobytes() + codes.tobytes()
+
+
+def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
+    """The arrays in bytes from anybody. Raises BadArrays for whatever `pack` would not make."""
+    expected = packed_size(layout, scheme)
+    if len(data) != expected:
+        raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
+    if data[0] != scheme.bits:
+        raise BadArrays(f"scheme tag {data[0]}; {scheme.bits} was agreed")
+    if scheme.bits == 32:  # noqa: PLR2004
+        vector = np.frombuffer(data, "<f4", offset=1).astype(np.float32)
+        if not np.isfinite(vector).all():
+            raise BadArrays("a number is NaN or infinity")
+        return unflatten(vector, layout)
+    return unflatten(_unpack_blocks(data, size(layout), scheme.block), layout)
+
+
+def _unpack_blocks(data: bytes, length: int, block: int) -> Array:
+    count = blocks(length, block)
+    scales = np.frombuffer(data, "<f4", count=count, offset=1).astype(np.float32)
+    codes = np.frombuffer(data, np.int8, offset=1 + 4 * count)
+    if not (np.isfinite(scales) & ~np.signbit(scales) & (scales <= MAX_SCALE)).all():
+        raise BadArrays("a scale is NaN, negative or too large")
+    if (codes < -LEVELS).any():
+        raise BadArrays("a code is -128; -127 to 127 is used")
+    return dequantise(scales, codes, block)
