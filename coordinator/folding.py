@@ -11,11 +11,13 @@ from proto.circuit import classifier_layout
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from quantization import moments
-from quantization.arrays import BadArrays, Layout, flatten, size, unflatten
+from quantization.arrays import BadArrays, Layout, draw, flatten, size, unflatten
 from quantization.pack import pack, unpack
 from quantization.scheme import Scheme
 
 EXACT = Scheme(bits=32)
+SPREAD = 0.3
+"""The first model's numbers are uniform in ±SPREAD."""
 
 
 class Part(NamedTuple):
@@ -57,10 +59,9 @@ def layout_of(task: Task) -> Layout:
 
 
 def first_model(task: Task, seed: int) -> bytes:
-    """The packed model every box starts from: angles uniform in ±0.1 pi, a small random head."""
+    """The packed model every box starts from: small random numbers."""
     layout, rng = layout_of(task), np.random.default_rng(seed)
-    numbers = rng.uniform(-0.1 * np.pi, 0.1 * np.pi, size(layout)).astype(np.float32)
-    return pack(unflatten(numbers, layout), layout, EXACT, rng)
+    return pack(draw(layout, SPREAD, rng), layout, EXACT, rng)
 
 
 def check(task: Task, kind: int, update: Update) -> None:

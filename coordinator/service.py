@@ -70,7 +70,7 @@ class Service:
         self._presence = Presence(self._store, start.fleet.name, self._identity)
         self._post = Post(self._presence, self.topics)
         self._jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
-        self._acks: dict[str, list[tuple[bytes, int, str]]] = {}
+        self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
         self._version = -1
         with self._store.unit():
             self._session = self._next_session()
@@ -177,8 +177,8 @@ class Service:
                 opened = self._presence.accept(box, payload)
                 self._store.change_box(box, online=True, seen=now)
                 self._message(box, opened, len(payload), now)
-                self._acks.setdefault(box, [])
-                self._write_acks()
+                # An ack of nothing tells the box that its keys are known here.
+                self._post.to_box(box, Ack(items=()))
                 self._jobs.ready(box, now)
             case ("up", box, "m"):
                 self._message(box, self._presence.open(box, payload), len(payload), now)
@@ -198,7 +198,9 @@ class Service:
                 self._jobs.enlist(box, enlistment, now)
             case Update() as update:
                 code, text = self._jobs.update(box, opened, size, now)
-                self._acks.setdefault(box, []).append((update.id, code, text[:200]))
+                items, _ = self._acks.get(box, ([], 0))
+                items.append((update.id, code, text[:200]))
+                self._acks[box] = (items, update.turn)
                 if code:
                     logger.info("update of %s for turn %d: %s", box, update.turn, text)
             case Pull() as pull:
@@ -245,9 +247,10 @@ class Service:
         self._sync_accounts(now)
 
     def _write_acks(self) -> None:
-        for box, items in self._acks.items():
+        for box, (items, turn) in self._acks.items():
             for start in range(0, max(len(items), 1), MAX_ITEMS):
-                self._post.to_box(box, Ack(items=tuple(items[start : start + MAX_ITEMS])))
+                ack = Ack(items=tuple(items[start : start + MAX_ITEMS]))
+                self._post.to_box(box, ack, turn)
         self._acks.clear()
 
     # --- memory and era ---

@@ -42,7 +42,8 @@ class Model(Strict, frozen=True):
 
 class Train(Strict, frozen=True):
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 10
-    learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.05
+    learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
+    decay: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9
     batch: Annotated[int, Meta(ge=0)] = 0
     bits: Literal[8, 32] = 8
     block: Annotated[int, Meta(ge=1, le=65536)] = 64
@@ -107,6 +108,7 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
         training=Training(
             steps=file.training.steps,
             learning_rate=file.training.learning_rate,
+            decay=file.training.decay,
             batch=file.training.batch,
             bits=file.training.bits,
             block=file.training.block,

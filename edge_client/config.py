@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from proto.errors import ConfigError
+from proto.files import write_whole
 
 MAX_FILE = 64 * 1024
 DEFAULT_HOME = "~/.local/share/qfleet/box"
@@ -72,3 +73,19 @@ def load(home: Path) -> EdgeConfig:
     data = msgspec.structs.replace(data, source=source, target=target)
     note = os.environ.get("QFLEET_NOTE", config.note)
     return msgspec.structs.replace(config, data=data, note=note)
+
+
+def write_data(home: Path, source: str, target: str) -> None:
+    """Begin a box's edge.toml with where its rows are. Raises ConfigError if there is one."""
+    path = home / "edge.toml"
+    if path.exists():
+        raise ConfigError(f"{path} exists; set [data] source there")
+    if ":" not in source:
+        source = str(Path(source).expanduser().resolve())
+    lines = ["[data]", f"source = {_quoted(source)}"]
+    lines += [f"target = {_quoted(target)}"] if target else []
+    write_whole(path, ("\n".join(lines) + "\n").encode())
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()  # a JSON string is a TOML basic string

@@ -13,7 +13,7 @@ from edge_client import dataset
 from edge_client.circuit.classifier import classifier_model
 from edge_client.columns import choose
 from edge_client.config import Data
-from edge_client.model import Array, Arrays, Labels
+from edge_client.model import Labels
 from edge_client.requests import (
     Assignment,
     Broken,
@@ -29,7 +29,7 @@ from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import ConfigError, LocalError, QfleetError
 from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
 from quantization import moments
-from quantization.arrays import BadArrays, delta
+from quantization.arrays import Array, Arrays, BadArrays, delta
 from quantization.pack import pack, unpack
 from quantization.scheme import Scheme
 
@@ -66,8 +66,8 @@ def _fitting_rows(request: Inspection) -> int:
     own = _own(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
-    if task.data.components and len(own.train) < moments.MIN_ROWS:
-        raise LocalError(f"{len(own.train)} rows to train on; sums take {moments.MIN_ROWS}")
+    if task.data.components and len(own.learnt) < moments.MIN_ROWS:
+        raise LocalError(f"{len(own.learnt)} rows; sums over fewer than {moments.MIN_ROWS} stay here")
     return len(own.train)
 
 
@@ -80,6 +80,11 @@ class Own:
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
     test: NDArray[np.intp]
+
+    @property
+    def learnt(self) -> NDArray[np.intp]:
+        """Rows anything is learnt from: all but the test rows."""
+        return np.concatenate([self.train, self.validation])
 
 
 def _own(task: Task, data: Data) -> Own:
@@ -96,7 +101,7 @@ def _update(request: Assignment, offer: Offer) -> Update:
     own = _own(task, request.data)
     payload, metrics = b"", None
     if offer.kind == MOMENTS:
-        payload = moments.moments_to_bytes(moments.measure(own.X[own.train]))
+        payload = moments.moments_to_bytes(moments.measure(own.X[own.learnt]))
     else:
         z = features_of(task, own.X, request.features)
         arrays = unpack(request.model, classifier_layout(task.model), EXACT)
@@ -122,7 +127,8 @@ def _train(request: Assignment, task: Task, offer: Offer, rows: Rows) -> tuple[b
     """A packed delta, and the figures of the received model on the box's rows."""
     layout, training = classifier_layout(task.model), task.training
     arrays = unpack(request.model, layout, EXACT)
-    hyper = Hyper(offer.steps, training.learning_rate, training.batch, offer.seed)
+    rate = training.learning_rate * training.decay ** (offer.round - 1)
+    hyper = Hyper(offer.steps, rate, training.batch, offer.seed)
     trained = local_update(classifier_model(task.model), arrays, rows, hyper)
     # Each box rounds by its own draws: shared ones would leave a bias in the mean.
     rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])

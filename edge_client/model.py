@@ -1,6 +1,6 @@
 """What a box can train: a frozen set of functions over named float32 arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Arrays = Mapping[str, Array]
+from quantization.arrays import Array, Arrays
+
 Labels = NDArray[np.int64]
 """(rows,): class numbers."""
 

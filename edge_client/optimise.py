@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.model import Array, Arrays
+from quantization.arrays import Array, Arrays
 
 Moments = Mapping[str, NDArray[np.float64]]
 

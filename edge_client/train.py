@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.model import Array, Arrays, Labels, Model, P
+from edge_client.model import Labels, Model, P
 from edge_client.optimise import adam
 from proto.errors import LocalError
+from quantization.arrays import Array, Arrays
 
 FLOOR = 1e-12
 """Smallest probability whose logarithm is taken."""

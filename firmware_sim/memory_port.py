@@ -3,6 +3,7 @@
 import random
 from typing import TYPE_CHECKING
 
+from proto.inbound import AckOrder
 from proto.outgoing import check_pattern, check_publish, check_room
 from proto.reconnect import Backoff
 from proto.transport import Connected, Deliver, Delivery, Disconnected, Incoming, Will
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 class Wire:
     """One connection. Once `severed`, nothing that was on its way arrives."""
 
-    __slots__ = ("began", "number", "patterns", "port", "severed")
+    __slots__ = ("acks", "began", "number", "patterns", "port", "severed")
 
     def __init__(self, port: "MemoryPort", number: int, began: float) -> None:
         self.port = port
         self.number = number
         self.began = began
         self.patterns = tuple(port.patterns)
+        self.acks = AckOrder()
         self.severed = False
 
 
@@ -63,7 +65,8 @@ class MemoryPort:
         """See `Port.ack`. One from an earlier connection counts for nothing, as in MQTT."""
         number, message = divmod(delivery.token, 1 << 32)
         if self._wire is not None and self._wire.number == number:
-            self._broker.acked(self._wire, message)
+            for settled in self._wire.acks.settle(message):
+                self._broker.acked(self._wire, settled)
 
     def close(self) -> None:
         """See `Port.close`."""
@@ -106,6 +109,7 @@ class MemoryPort:
 
     def arrived(self, wire: Wire, delivery: Delivery) -> None:
         if self._wire is wire and not wire.severed:
+            wire.acks.owe(delivery.token % (1 << 32))
             self._tell(delivery)
 
     def severed(self, wire: Wire, reason: str, *, taken_over: bool = False) -> None:

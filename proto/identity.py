@@ -37,6 +37,11 @@ class Identity:
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data)
 
+    @property
+    def private_key(self) -> Ed25519PrivateKey:
+        """For X.509, where the fleet root is the broker's CA."""
+        return self._key
+
     def secret_bytes(self) -> bytes:
         """The 32-byte seed, for the key file alone."""
         return self._seed

@@ -123,10 +123,14 @@ class DataSpec(Message, frozen=True):
 
 
 class Training(Message, frozen=True):
-    """How a box trains and packs: Adam steps, rate, rows a step (0: all), bits and block size."""
+    """How a box trains and packs: Adam steps, rate, rows a step (0: all), bits and block size.
+
+    In round r the rate is `learning_rate * decay ** (r - 1)`.
+    """
 
     steps: Annotated[int, Meta(ge=1, le=100_000)]
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)]
+    decay: Annotated[float, Meta(gt=0.0, le=1.0)]
     batch: Annotated[int, Meta(ge=0, le=2**20)]
     bits: Annotated[int, Meta(ge=1, le=32)]
     block: Annotated[int, Meta(ge=1, le=65536)]

@@ -25,30 +25,22 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from proto.broker_url import BrokerUrl, MqttSettings
+from proto.inbound import LARGEST_INBOUND, Inbound
 from proto.outgoing import UNLIMITED, Outgoing
 from proto.reconnect import TAKEN_OVER, Backoff, problem_words, refusal_words
-from proto.transport import (
-    MAX_IN_FLIGHT,
-    MAX_PAYLOAD,
-    Connected,
-    Deliver,
-    Delivery,
-    Disconnected,
-    Incoming,
-)
+from proto.transport import MAX_IN_FLIGHT, Deliver, Delivery, Disconnected, Incoming
 
 __all__ = ["BrokerUrl", "MqttPort", "MqttSettings"]
 
 _logger = logging.getLogger(__name__)
 
-_LARGEST_INBOUND = MAX_PAYLOAD + 4096
 _ACCEPT_S = 20.0
 _FLUSH_S = 2.0
 _STALL_S = 60.0
 
 
 class MqttPort:
-    """A `Port` over a real broker. Deliveries owed from before may come ahead of `Connected`."""
+    """A `Port` over a real broker. On each connection `Connected` comes before all deliveries."""
 
     def __init__(self, settings: MqttSettings, deliver: Deliver) -> None:
         self._settings = settings
@@ -151,12 +143,12 @@ class MqttPort:
         if not outgoing.online and not self._closing.is_set():
             self._told = ""
             outgoing.set_online(connection.largest_packet)
-            self._tell(Connected())
+            connection.inbound.announce()
         patterns = outgoing.patterns
         if added := [pattern for pattern in patterns if pattern not in subscribed]:
             connection.subscribe(added)
         while (token := outgoing.next_ack()) is not None:
-            connection.ack(token)
+            connection.ack(connection.inbound.settle(token))
         while len(connection.in_flight) < connection.window and (
             waiting := outgoing.next_publish()
         ):
@@ -169,8 +161,6 @@ class _Connection:
 
     def __init__(self, settings: MqttSettings, number: int, tell: Deliver) -> None:
         self._settings = settings
-        self._number = number
-        self._tell = tell
         self._patterns: dict[str, None] = {}
         self._first_subscribe: int | None = None
         self._accept_by = time.monotonic() + settings.connect_timeout_s + _ACCEPT_S
@@ -180,6 +170,7 @@ class _Connection:
         self.window = MAX_IN_FLIGHT
         self.largest_packet = UNLIMITED
         self.in_flight: dict[int, str] = {}
+        self.inbound = Inbound(number, tell)
         self._client = client = Client(
             CallbackAPIVersion.VERSION2, settings.client_id, protocol=MQTTv5, manual_ack=True
         )
@@ -195,7 +186,7 @@ class _Connection:
         _configure(self._client, self._settings)
         properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._settings.session_expiry_s
-        properties.MaximumPacketSize = _LARGEST_INBOUND + 1024
+        properties.MaximumPacketSize = LARGEST_INBOUND + 1024
         url, beat = self._settings.url, self._settings.keepalive_s
         self._client.connect(url.host, url.port, beat, clean_start=False, properties=properties)
         if (opened := cast("socket.socket | None", self._client.socket())) is None:
@@ -226,9 +217,8 @@ class _Connection:
         """Send one SUBSCRIBE for all patterns. Returns its message id."""
         return self._client.subscribe([(each, SubscribeOptions(qos=1)) for each in patterns])[1]
 
-    def ack(self, token: int) -> None:
-        number, mid = divmod(token, 1 << 16)
-        if number == self._number and mid:
+    def ack(self, mids: list[int]) -> None:
+        for mid in mids:
             self._client.ack(mid, 1)
 
     def fail(self, reason: str) -> None:
@@ -268,13 +258,14 @@ class _Connection:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        if not topic or size > _LARGEST_INBOUND:
-            # Left unacked it would come again on every connection.
-            _logger.warning("dropped a message no peer of ours sends: %d bytes on %r", size, topic)
-            self._client.ack(message.mid, message.qos)
+        if topic and size <= LARGEST_INBOUND:
+            payload = bytes(message.payload)
+            self.inbound.take(message.mid, topic, payload, retained=message.retain)
             return
-        payload, token = bytes(message.payload), self._number << 16 | message.mid
-        self._tell(Delivery(topic, payload, message.retain, token))
+        _logger.warning("dropped a message no peer of ours sends: %d bytes on %r", size, topic)
+        if message.qos:
+            # Left unacked it would come again on every connection.
+            self.ack(self.inbound.drop(message.mid))
 
     def _on_publish(self, mid: int, code: ReasonCode) -> None:
         topic = self.in_flight.pop(mid, "?")

@@ -47,7 +47,7 @@ def _expression(angle: Angle, angles: Sequence[float]) -> str:
         case "weight":
             return repr(scale * float(angles[angle.index]))
         case "feature":
-            return f"{scale!r} * x{angle.index}"
+            return f"x{angle.index}" if scale == 1 else f"{scale!r} * x{angle.index}"
         case "zz":
             return f"{scale!r} * (pi - x{angle.index}) * (pi - x{angle.other})"
         case "constant":

@@ -33,7 +33,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The broker has accepted us (again); subscriptions stand."""
+    """The broker has accepted us (again); subscriptions stand. It comes before any delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,17 @@ class Port(Protocol):
         """
 
     def subscribe(self, *patterns: str) -> None:
-        """Add subscriptions; they are renewed on each new connection."""
+        """Add subscriptions. Raises LocalError for a malformed one.
+
+        They are renewed on each new connection, which brings what is retained once more.
+        """
 
     def ack(self, delivery: Delivery) -> None:
-        """Say that this delivery is safely handled, so that it does not come again."""
+        """Say that this delivery is safely handled, so that it does not come again.
+
+        Acks leave in the order of deliveries, as MQTT demands, and a broker sends some 20 ahead:
+        a delivery that is never acked soon stops all others. What cannot be used is acked too.
+        """
 
     def close(self) -> None:
         """Say goodbye (no will is sent) and stop. Does nothing the second time."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -20,7 +21,7 @@ MAX_PARAMETERS = 2**24
 """Numbers in one model, 64 MiB of float32: what a box with 512 MB can hold a few times over."""
 
 
-class BadArrays(ValueError):  # noqa: N818 - what is wrong, not that something is
+class BadArrays(ValueError):
     """Named arrays, or the bytes that should hold them, do not fit what was agreed."""
 
 
@@ -43,6 +44,12 @@ def size(layout: Layout) -> int:
 def layout_of(arrays: Arrays) -> Layout:
     """The layout of these arrays, in their own order."""
     return tuple((name, array.shape) for name, array in arrays.items())
+
+
+def draw(layout: Layout, spread: float, rng: Generator) -> dict[str, Array]:
+    """A fresh model: each number uniform between minus spread and spread."""
+    vector = rng.uniform(-spread, spread, size(layout)).astype(np.float32)
+    return unflatten(vector, layout)
 
 
 def flatten(arrays: Arrays, layout: Layout) -> Array:

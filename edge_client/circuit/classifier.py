@@ -11,9 +11,10 @@ from edge_client.circuit.adjoint import gradient
 from edge_client.circuit.engine import Encoded, States, encode, forward
 from edge_client.circuit.heads import Head, head_of
 from edge_client.circuit.program import Float64s, Program, compile_circuit
-from edge_client.model import Array, Arrays, Labels, Model
+from edge_client.model import Labels, Model
 from proto.circuit import Classifier, check_classifier, classifier_layout
 from proto.errors import LocalError
+from quantization.arrays import Array, Arrays, draw
 
 CACHE_BYTES = 64 * 2**20
 """Encoded states kept between steps; more rows than that are encoded again at each step."""
@@ -23,9 +24,13 @@ PART_BYTES = 2**20
 
 AMPLITUDE_BYTES = 16
 
+SPREAD = 0.3
+"""Fresh arrays lie that close to 0. Measured on breast_cancer, 8 boxes, 15 rounds of 10 steps: mean
+accuracy over 20 seeds 0.952, against 0.945 from angles anywhere; a small gain, within noise."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Rows:
+class PreparedRows:
     """Prepared samples: features in radians (rows, features), and where they fit, states."""
 
     x: Float64s
@@ -36,28 +41,30 @@ class Rows:
         """How many samples."""
         return len(self.x)
 
-    def take(self, index: NDArray[np.intp]) -> "Rows":
+    def take(self, index: NDArray[np.intp]) -> "PreparedRows":
         """Some of the samples."""
         states = None if self.states is None else self.states.take(index, axis=1)
-        return Rows(self.x[index], states)
+        return PreparedRows(self.x[index], states)
 
 
-def classifier_model(classifier: Classifier) -> Model[Rows]:
+def classifier_model(classifier: Classifier) -> Model[PreparedRows]:
     """The model of a classifier. Raises RemoteError for one that makes no sense."""
     check_classifier(classifier)
     program, head = compile_circuit(classifier.circuit), head_of(classifier)
 
     def init(rng: Generator) -> dict[str, Array]:
-        return _init(classifier, rng)
+        return draw(classifier_layout(classifier), SPREAD, rng)
 
-    def prepare(z: Array) -> Rows:
+    def prepare(z: Array) -> PreparedRows:
         return _prepare(classifier, program, z)
 
-    def loss_and_grad(arrays: Arrays, rows: Rows, labels: Labels) -> tuple[float, dict[str, Array]]:
+    def loss_and_grad(
+        arrays: Arrays, rows: PreparedRows, labels: Labels
+    ) -> tuple[float, dict[str, Array]]:
         targets = _targets(labels, rows.rows, classifier.classes)
         return _loss_and_grad(program, head, arrays, rows, targets)
 
-    def predict(arrays: Arrays, rows: Rows) -> NDArray[np.float64]:
+    def predict(arrays: Arrays, rows: PreparedRows) -> NDArray[np.float64]:
         wide = _wide(arrays)
         out = np.empty((rows.rows, classifier.classes))
         for part, encoded in _parts(program, rows):
@@ -68,15 +75,7 @@ def classifier_model(classifier: Classifier) -> Model[Rows]:
     return Model(init, prepare, loss_and_grad, predict)
 
 
-def _init(classifier: Classifier, rng: Generator) -> dict[str, Array]:
-    arrays = {}
-    for name, shape in classifier_layout(classifier):
-        spread = np.pi if name == "angles" else 0.1
-        arrays[name] = rng.uniform(-spread, spread, shape).astype(np.float32)
-    return arrays
-
-
-def _prepare(classifier: Classifier, program: Program, z: Array) -> Rows:
+def _prepare(classifier: Classifier, program: Program, z: Array) -> PreparedRows:
     if z.ndim != 2 or z.shape[1] != classifier.circuit.features:  # noqa: PLR2004
         expected = classifier.circuit.features
         raise LocalError(f"features of shape {z.shape}; (rows, {expected}) is needed")
@@ -85,8 +84,8 @@ def _prepare(classifier: Classifier, program: Program, z: Array) -> Rows:
     x = z.astype(np.float64)
     x = np.arctan(x) if classifier.squash == "arctan" else x
     if (len(x) << program.qubits) * AMPLITUDE_BYTES > CACHE_BYTES:
-        return Rows(x, None)
-    return Rows(x, encode(program, x).states)
+        return PreparedRows(x, None)
+    return PreparedRows(x, encode(program, x).states)
 
 
 def _targets(labels: Labels, rows: int, classes: int) -> Float64s:
@@ -99,7 +98,7 @@ def _targets(labels: Labels, rows: int, classes: int) -> Float64s:
 
 
 def _loss_and_grad(
-    program: Program, head: Head, arrays: Arrays, rows: Rows, targets: Float64s
+    program: Program, head: Head, arrays: Arrays, rows: PreparedRows, targets: Float64s
 ) -> tuple[float, dict[str, Array]]:
     wide, loss = _wide(arrays), 0.0
     total = {name: np.zeros_like(array) for name, array in wide.items()}
@@ -114,7 +113,7 @@ def _loss_and_grad(
     return loss / rows.rows, mean
 
 
-def _parts(program: Program, rows: Rows) -> Iterator[tuple[slice, Encoded]]:
+def _parts(program: Program, rows: PreparedRows) -> Iterator[tuple[slice, Encoded]]:
     length = max(1, PART_BYTES // (AMPLITUDE_BYTES << program.qubits))
     for start in range(0, rows.rows, length):
         part = slice(start, start + length)

@@ -42,11 +42,16 @@ class TcpProxy:
             while True:
                 near, _ = self._listener.accept()
                 self.connections += 1
-                if self._refusing:
+                try:
+                    far = socket.create_connection(self._target)
+                except ConnectionRefusedError:
                     _reset(near)
                     continue
-                far = socket.create_connection(self._target)
                 with self._lock:
+                    if self._refusing:
+                        _reset(near)
+                        _reset(far)
+                        continue
                     self._open += [near, far]
                 for pair in ((near, far), (far, near)):
                     thread = threading.Thread(target=_pump, args=pair, daemon=True)

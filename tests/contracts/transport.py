@@ -3,7 +3,7 @@
 import pytest
 
 from proto.errors import LocalError, TransportError
-from proto.transport import MAX_PAYLOAD, Connected, Delivery, Disconnected, Will
+from proto.transport import MAX_PAYLOAD, MAX_QUEUED, Connected, Delivery, Disconnected, Will
 from tests.contracts.worlds import Peer, World, deliveries, expect, silence
 
 
@@ -112,13 +112,22 @@ class TransportContract:
         first = [expect(world, receiver, Delivery) for _ in range(4)]
         for delivery in first[:2]:
             receiver.port.ack(delivery)
-        sender.port.publish(f"{world.base}/end", b"")  # what is acked before it is surely known
-        receiver.port.ack(expect(world, receiver, Delivery))
-        silence(world, receiver)
+        receiver.port.publish(f"{world.base}/mark", b"mark")  # follows the acks on the same way
+        assert expect(world, receiver, Delivery).payload == b"mark"
         world.kill(receiver)
         again = connected(world, "receiver", f"{world.base}/#")
-        assert {d.payload for d in deliveries(world, again, 2)} == {b"2", b"3"}
+        assert {d.payload for d in deliveries(world, again, 3)} == {b"2", b"3", b"mark"}
         assert silence(world, again) == []
+
+    def test_acks_out_of_order_do_no_harm(self, world: World) -> None:
+        peer = connected(world, "peer", f"{world.base}/#")
+        for turn in range(3):
+            for number in range(8):
+                peer.port.publish(f"{world.base}/{turn}", b"%d" % number)
+            batch = [expect(world, peer, Delivery) for _ in range(8)]
+            for delivery in reversed(batch):
+                peer.port.ack(delivery)
+        assert silence(world, peer) == []
 
     def test_what_was_not_acked_comes_again_when_the_link_breaks(self, world: World) -> None:
         receiver = connected(world, "receiver", f"{world.base}/#")
@@ -147,12 +156,17 @@ class TransportContract:
 
     def test_a_flood_is_refused_at_the_queue_and_passes_later(self, world: World) -> None:
         peer = connected(world, "peer", f"{world.base}/#")
-        with pytest.raises(TransportError, match="later"):
-            for _ in range(100_000):
+        accepted = 0
+        try:
+            while accepted < 10 * MAX_QUEUED:
                 peer.port.publish(f"{world.base}/x", bytes(1000))
-        deliveries(world, peer, 1000)
+                accepted += 1
+        except TransportError as refusal:
+            assert "later" in str(refusal)  # noqa: PT017 - the count is of interest too
+        assert MAX_QUEUED <= accepted < 10 * MAX_QUEUED
+        deliveries(world, peer, accepted)
         peer.port.publish(f"{world.base}/end", b"")
-        expect(world, peer, Delivery, such=lambda d: d.topic.endswith("/end"))
+        assert deliveries(world, peer, 1)[0].topic == f"{world.base}/end"
 
     def test_after_a_cut_all_that_is_sent_on_connected_arrives(self, world: World) -> None:
         receiver = connected(world, "receiver", f"{world.base}/#")
@@ -163,7 +177,7 @@ class TransportContract:
             expect(world, sender, Connected)
             for number in range(20):
                 sender.port.publish(f"{world.base}/{turn}", b"%d" % number)
-        assert len({(d.topic, d.payload) for d in deliveries(world, receiver, 60)}) == 60
+            assert {int(d.payload) for d in deliveries(world, receiver, 20)} == set(range(20))
 
     def test_subscriptions_are_renewed_when_the_broker_comes_back(self, world: World) -> None:
         peer = connected(world, "peer", f"{world.base}/#")
@@ -189,19 +203,6 @@ class TransportContract:
         assert {payload for _, payload in taken} == {b"%02d" % n for n in range(20)}
         assert len(taken) == 20
         assert len({name for name, _ in taken}) == 2
-
-    def test_the_survivor_of_a_shared_subscription_takes_all(self, world: World) -> None:
-        pattern = f"$share/coord/{world.base}/up/#"
-        survivor = connected(world, "survivor", pattern)
-        victim = connected(world, "victim", pattern)
-        watcher = connected(world, "watcher", f"{world.base}/gone")
-        world.kill(victim)
-        watcher.port.publish(f"{world.base}/gone", b"")
-        deliveries(world, watcher, 1)
-        silence(world, survivor)
-        for number in range(10):
-            watcher.port.publish(f"{world.base}/up/x", b"%d" % number)
-        assert {int(d.payload) for d in deliveries(world, survivor, 10)} == set(range(10))
 
     def test_a_second_client_with_the_same_id_displaces_the_first(self, world: World) -> None:
         first = connected(world, "twin", f"{world.base}/#")

@@ -50,7 +50,9 @@ class World(Protocol):
         """Stop the broker and start it again; whether it remembers is its own affair."""
 
 
-def expect(world: World, peer: Peer, kind: type[E], *, such: Callable[[E], bool] | None = None) -> E:
+def expect(
+    world: World, peer: Peer, kind: type[E], *, such: Callable[[E], bool] | None = None
+) -> E:
     """The next event of a kind (and such that), skipping others; fails if it does not come."""
     while (event := world.next(peer)) is not None:
         if isinstance(event, kind) and (such is None or such(event)):

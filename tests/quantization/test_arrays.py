@@ -10,6 +10,7 @@ from quantization.arrays import (
     BadArrays,
     apply_delta,
     delta,
+    draw,
     flatten,
     layout_of,
     size,
@@ -37,6 +38,13 @@ def test_unflatten_gives_back_what_flatten_took(model):
     back = unflatten(flatten(model, layout), layout)
     assert layout_of(back) == layout
     assert all(np.array_equal(back[name], model[name]) for name in model)
+
+
+def test_a_fresh_model_is_drawn_within_the_spread_and_by_the_rng_alone():
+    one, two = (draw(LAYOUT, 0.5, np.random.default_rng(3)) for _ in range(2))
+    assert layout_of(one) == LAYOUT
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert 0.3 < np.abs(flatten(one, LAYOUT)).max() <= 0.5
 
 
 def test_the_vector_follows_the_layout_and_not_the_mapping():

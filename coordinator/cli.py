@@ -1,0 +1,246 @@
+"""The `coordinator` command: parses, calls, prints. The work is in the modules it imports late."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from proto.errors import QfleetError
+from proto.exits import exit_code
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Coordinate a fleet of boxes that learn together. Start with `coordinator demo`, or: "
+    "`coordinator start`, `coordinator invite`, `coordinator run TASK.toml --follow`.",
+)
+Home = Annotated[str | None, typer.Option(help="Folder of keys and store (or QFLEET_HOME).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for machines.")]
+Flag = Annotated[str | None, typer.Option()]
+
+
+@app.command()
+def start(
+    home: Home = None,
+    fleet: Annotated[str | None, typer.Option(help="The fleet's name.")] = None,
+    broker: Annotated[str | None, typer.Option(help="Use the broker at mqtt(s)://...")] = None,
+    ca: Annotated[str | None, typer.Option(help="CA file of that broker.")] = None,
+    listen: Annotated[str | None, typer.Option(help="Run mosquitto at ADDRESS:PORT, TLS.")] = None,
+    public: Annotated[str | None, typer.Option(help="Host name boxes use for --listen.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Embedded broker: mosquitto, iotcore.")] = None,
+) -> None:
+    """Run the coordinator in the foreground (deploy/ has a systemd unit)."""
+    options = {
+        "home": home,
+        "fleet": fleet,
+        "broker": broker,
+        "ca": ca,
+        "listen": listen,
+        "public": public,
+        "kind": kind,
+    }
+    flags = [word for name, v in options.items() if v is not None for word in (f"--{name}", v)]
+    # Become the daemon: Typer and Rich stay out of its memory.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "coordinator.daemon", *flags])
+
+
+@app.command()
+def invite(
+    name: Annotated[str, typer.Argument(help="The box's name; any when left out.")] = "",
+    home: Home = None,
+    hours: Annotated[float, typer.Option(help="How long the token is good.")] = 24.0,
+    broker: Annotated[str, typer.Option(help="Broker URL for the box, with its login.")] = "",
+    *,
+    json: Json = False,
+) -> None:
+    """Print a one-use join token: `edge-client join TOKEN` on the box."""
+    from coordinator.operate import make_token
+
+    text = make_token(_home(home), name, hours, broker)
+    _show({"token": text, "name": name, "hours": hours}, text, json=json)
+
+
+@app.command()
+def clients(home: Home = None, *, json: Json = False) -> None:
+    """List the boxes: state, last seen, what their boards say."""
+    from coordinator import reports, tables
+
+    rows = reports.clients(_store(home))
+    _show(rows, lambda: tables.clients(rows, time.time()), json=json)
+
+
+@app.command()
+def revoke(box: str, home: Home = None, *, json: Json = False) -> None:
+    """Cast a box out: it gets no more offers, models or keys."""
+    from coordinator.admission import revoke as cast_out
+
+    version = cast_out(_store(home), box)
+    _show({"box": box, "roster": version}, f"{box} is revoked (roster {version})", json=json)
+
+
+@app.command()
+def rekey(home: Home = None, *, json: Json = False) -> None:
+    """Make a new coordinator key, signed by the fleet root; then restart the coordinator."""
+    from coordinator.operate import renew_key
+
+    serial = renew_key(_home(home))
+    _show({"serial": serial}, f"key record {serial} made; restart the coordinator", json=json)
+
+
+@app.command()
+def run(
+    task: Annotated[Path, typer.Argument(help="A task file; see examples/.")],
+    home: Home = None,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Show progress to the end.")] = False,
+    json: Json = False,
+) -> None:
+    """Hand in a task; the running coordinator takes it up at once."""
+    from coordinator import operate, tables
+
+    store = _store(home)
+    job = operate.hand_in(store, task)
+    if not follow:
+        _show({"job": job}, f"{job} is handed in; `coordinator show {job}` follows it", json=json)
+        return
+    _finish(store, job, None if json else tables.Follower(), json=json)
+
+
+@app.command("list")
+def list_(home: Home = None, *, json: Json = False) -> None:
+    """List the jobs."""
+    from coordinator import reports, tables
+
+    rows = reports.jobs(_store(home))
+    _show(rows, lambda: tables.jobs(rows), json=json)
+
+
+@app.command()
+def show(job: str, home: Home = None, *, json: Json = False) -> None:
+    """One job: its rounds, figures and bytes."""
+    from coordinator import reports, tables
+
+    report = reports.show(_store(home), job)
+    _show(report, lambda: tables.job(report), json=json)
+
+
+@app.command()
+def decisions(job: str, home: Home = None, *, json: Json = False) -> None:
+    """Who was chosen in each round, by what scores, and who was refused and why."""
+    from coordinator import reports, tables
+
+    rows = reports.decisions(_store(home), job)
+    _show(rows, lambda: tables.decisions(rows), json=json)
+
+
+@app.command()
+def log(
+    job: Annotated[str, typer.Argument(help="One job; everything when left out.")] = "",
+    home: Home = None,
+    *,
+    json: Json = False,
+) -> None:
+    """What happened, in order."""
+    rows = [{"at": r.at, "job": r.job, "text": r.text} for r in _store(home).said(job, 0)]
+    lines = (f"{time.strftime('%F %T', time.localtime(r['at']))} {r['text']}" for r in rows)
+    _show(rows, "\n".join(lines), json=json)
+
+
+@app.command()
+def stop(job: str, home: Home = None, *, json: Json = False) -> None:
+    """Stop a job after what is under way; `resume` goes on."""
+    from coordinator.operate import ask
+
+    ask(_store(home), job, "stop")
+    _show({"job": job, "asked": "stop"}, f"{job} will stop", json=json)
+
+
+@app.command()
+def resume(job: str, home: Home = None, *, json: Json = False) -> None:
+    """Go on with a stopped job."""
+    from coordinator.operate import ask
+
+    ask(_store(home), job, "resume")
+    _show({"job": job, "asked": "resume"}, f"{job} goes on", json=json)
+
+
+@app.command()
+def export(
+    job: str,
+    to: Annotated[Path, typer.Option(help="Folder to write into.")] = Path(),
+    formats: Annotated[str, typer.Option(help="Any of npz,qasm.")] = "npz,qasm",
+    home: Home = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Write the newest model: NumPy arrays, OpenQASM 3 with its weights."""
+    from coordinator.export import export as write
+
+    paths = [str(p) for p in write(_store(home), job, to, tuple(formats.split(",")))]
+    _show({"files": paths}, "\n".join(paths), json=json)
+
+
+@app.command()
+def doctor(home: Home = None, *, json: Json = False) -> None:
+    """Check this machine and this coordinator; each trouble comes with what to do."""
+    from coordinator import tables
+    from coordinator.doctor import examine
+
+    findings = examine(_home(home))
+    _show(findings, lambda: tables.findings(findings), json=json)
+    if any(not finding["ok"] for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """Start a broker, a coordinator and boxes here, and train one circuit together."""
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "firmware_sim", "demo", *context.args])
+
+
+def _home(flag: str | None) -> Path:
+    from coordinator.config import home_of
+
+    return home_of(flag)
+
+
+def _store(flag: str | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from coordinator.operate import open_store
+
+    return open_store(_home(flag))
+
+
+def _show(value: object, text: object, *, json: bool) -> None:
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(value))
+    elif callable(text):
+        text()
+    else:
+        typer.echo(text)
+
+
+def _finish(store: object, job: str, follower: object, *, json: bool) -> None:
+    from coordinator import reports
+    from coordinator.operate import follow
+
+    follow(store, job, follower)  # type: ignore[arg-type]
+    report = reports.show(store, job)  # type: ignore[arg-type]
+    if json:
+        _show(report, "", json=True)
+    raise typer.Exit(0 if report["phase"] == "finished" else 1)
+
+
+def main() -> NoReturn:
+    """Run a command; an expected error becomes one line and an exit code."""
+    try:
+        app()
+    except QfleetError as error:
+        typer.echo(f"coordinator: {error}", err=True)
+        sys.exit(exit_code(error))
+    sys.exit(0)

@@ -1,0 +1,213 @@
+"""The coordinator's process: keys, store, broker and service put together, and the loop.
+
+`python -m coordinator.daemon --home DIR ...`; `coordinator start` becomes this process.
+"""
+
+import argparse
+import fcntl
+import logging
+import os
+import queue
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from coordinator import admission, config
+from coordinator.broker_process import BrokerProcess, secure_mosquitto, start_broker, write_accounts
+from coordinator.config import CoordinatorConfig
+from coordinator.keys import Keys, load_keys
+from coordinator.service import Arrivals, Service, Start, run
+from coordinator.store import Store
+from coordinator.tls import ca_certificate, server_certificate
+from proto.broker_url import BrokerUrl, MqttSettings
+from proto.errors import ConfigError, QfleetError, StorageError, TransportError
+from proto.exits import exit_code
+from proto.files import write_whole
+from proto.mqtt import MqttPort
+from proto.topics import checked
+from proto.trust import pinned_context
+
+BROKER_LOOK = 1.0
+"""Seconds between looks at a broker of our own."""
+
+logger = logging.getLogger("coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The broker in use: ours (then `process` is set) or somebody else's."""
+
+    url: BrokerUrl
+    invite_url: str
+    """What join tokens say; empty when the operator has to give boxes a login."""
+    trust: ssl.SSLContext | None
+    ca: str = ""
+    process: BrokerProcess | None = None
+
+
+def serve(home: Path, settings: CoordinatorConfig) -> None:
+    """Run until told to stop. Raises QfleetError when nothing can be done without a person."""
+    checked(settings.fleet)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with lock(home):
+        keys = load_keys(home, settings.fleet, time.time())
+        store = Store(home / "qfleet.db")
+        broker = connect_broker(home, settings, keys, store)
+        try:
+            write_whole(home / "ready", str(os.getpid()).encode())
+            _serve(settings, keys, store, broker)
+        finally:
+            if broker.process is not None:
+                broker.process.stop()
+            store.close()
+
+
+def lock(home: Path) -> IO[str]:
+    """Hold the folder for this process. Raises ConfigError when another coordinator has it."""
+    file = (home / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConfigError(f"a coordinator is running already on {home}") from None
+    return file
+
+
+def connect_broker(
+    home: Path, settings: CoordinatorConfig, keys: Keys, store: Store
+) -> Broker:
+    """Use, or start, the broker that the settings ask for; remember what invitations say."""
+    if settings.broker:
+        broker = _foreign(settings)
+    elif settings.listen:
+        broker = _listening(home, settings, keys, store)
+    else:
+        process = start_broker(home / "broker", settings.kind)  # type: ignore[arg-type]
+        broker = Broker(process.url, str(process.url), None, process=process)
+    kind = broker.process.kind if broker.process else broker.url.address
+    store.set_fact("broker", kind.encode())
+    store.set_fact("url", broker.invite_url.encode())
+    store.set_fact("fleet", settings.fleet.encode())
+    return broker
+
+
+def _foreign(settings: CoordinatorConfig) -> Broker:
+    url = BrokerUrl.parse(settings.broker)
+    trust = ssl.create_default_context(cafile=settings.ca or None) if url.tls else None
+    # A login of the coordinator's own is never handed out.
+    return Broker(url, "" if url.username else str(url), trust)
+
+
+def _listening(home: Path, settings: CoordinatorConfig, keys: Keys, store: Store) -> Broker:
+    host, port = config.address(settings.listen)
+    name = settings.public or (socket.gethostname() if host in ("0.0.0.0", "::") else host)  # noqa: S104
+    if keys.root is None:
+        raise ConfigError("--listen makes certificates with root.key; bring it for the start")
+    now = time.time()
+    authority = ca_certificate(keys.root.private_key, settings.fleet, now)
+    hosts = sorted({name, host, "localhost", "127.0.0.1"} - {"0.0.0.0", "::"})  # noqa: S104
+    certificate = server_certificate(keys.root.private_key, authority, hosts, now)
+    ca = authority.public_bytes(Encoding.PEM).decode()
+    known = admission.accounts(store, keys, now)
+    process = secure_mosquitto(home / "broker", host, port, certificate, known)
+    password = admission.coordinator_password(keys)
+    url = replace(process.url, username=admission.COORDINATOR_ACCOUNT, password=password)
+    invite = str(BrokerUrl(name, port, tls=True))
+    return Broker(url, invite, pinned_context(ca), ca, process)
+
+
+def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker) -> None:
+    accounts = _account_writer(broker)
+    fleet = admission.Fleet(settings.fleet, keys, broker.ca)
+    service = Service(Start(store, fleet, steady_clock(), accounts))
+    arrivals: Arrivals = queue.SimpleQueue()
+    client_id = f"{settings.fleet}-coordinator"
+    port = MqttPort(
+        MqttSettings(url=broker.url, client_id=client_id, will=service.will, trust=broker.trust),
+        arrivals.put,
+    )
+    service.attach(port)
+    port.open()
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: stopping.append(number))
+    logger.info("fleet %s, broker %s", settings.fleet, broker.url.address)
+    try:
+        run(service, arrivals, _watcher(stopping, port, broker))
+    finally:
+        service.close()
+
+
+def _watcher(stopping: list[int], port: MqttPort, broker: Broker) -> Callable[[], bool]:
+    """Whether to stop; on the way, a broker of ours that died is started again."""
+    due = 0.0
+
+    def stop() -> bool:
+        nonlocal due
+        now = time.monotonic()
+        if broker.process is not None and now >= due:
+            due = now + BROKER_LOOK
+            if broker.process.poll() is not None and not stopping:
+                logger.warning("the broker died; it is started again")
+                try:
+                    broker.process.restart()
+                except TransportError as error:
+                    logger.warning("%s", error)
+        if not port.alive():
+            raise TransportError("the network thread has stopped; the service must be restarted")
+        return bool(stopping)
+
+    return stop
+
+
+def _account_writer(broker: Broker) -> Callable[[dict[str, str]], None] | None:
+    """Keep mosquitto's password file in step; it is reloaded only when it changed."""
+    process = broker.process
+    if process is None or not broker.ca:
+        return None
+    written: dict[str, str] = {}
+
+    def write(accounts: dict[str, str]) -> None:
+        if accounts != written:
+            write_accounts(process.home, accounts)
+            process.reload()
+            written.clear()
+            written.update(accounts)
+
+    return write
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds since 1970 that never jump: a corrected system clock must not end a round."""
+    wall, start = time.time(), time.monotonic()
+    return lambda: wall + time.monotonic() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="coordinator start", description=__doc__)
+    parser.add_argument("--home")
+    names = ("fleet", "broker", "ca", "listen", "public", "kind")
+    for name in names:
+        parser.add_argument(f"--{name}")
+    arguments = vars(parser.parse_args())
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    home = config.home_of(arguments["home"])
+    try:
+        serve(home, config.load(home, {name: arguments[name] for name in names}))
+    except QfleetError as error:
+        print(f"coordinator: {error}", file=sys.stderr)  # noqa: T201 - the daemon's last word
+        sys.exit(exit_code(error))
+
+
+if __name__ == "__main__":
+    main()

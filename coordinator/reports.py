@@ -1,0 +1,87 @@
+"""What commands tell of the store, as plain values: printed as tables or as JSON."""
+
+from typing import Any
+
+import msgspec
+
+from coordinator.folding import Figures
+from coordinator.jobstate import JobState
+from coordinator.store import Row, Store
+from proto.errors import ConfigError
+from proto.identity import fingerprint
+from proto.messages import KIND_NAMES, Resources
+
+Report = dict[str, Any]
+
+
+def clients(store: Store) -> list[Report]:
+    """Every box: who, since when, whether on line, what its board last said."""
+    return [_client(row) for row in store.members()]
+
+
+def _client(row: Row) -> Report:
+    board = msgspec.msgpack.decode(row.resources, type=Resources) if row.resources else None
+    return {
+        "box": row.id,
+        "state": "revoked" if row.revoked else "online" if row.online else "offline",
+        "key": fingerprint(row.key),
+        "joined": row.joined,
+        "seen": row.seen,
+        "release": row.release,
+        "resources": None if board is None else msgspec.structs.asdict(board),
+    }
+
+
+def jobs(store: Store) -> list[Report]:
+    """Every job, oldest first."""
+    return [_job(row) for row in store.jobs()]
+
+
+def _job(row: Row) -> Report:
+    state = msgspec.json.decode(row.state, type=JobState)
+    return {
+        "job": row.id,
+        "phase": state.phase.value,
+        "round": state.round,
+        "rounds": state.rules.rounds,
+        "kind": KIND_NAMES[state.kind],
+        "waiting_for": list(state.pending),
+        "accuracy": state.accuracy,
+        "reason": state.reason,
+        "created": row.created,
+    }
+
+
+def show(store: Store, job: str) -> Report:
+    """One job with all its rounds. Raises ConfigError."""
+    row = store.job(job)
+    if row is None:
+        known = ", ".join(r.id for r in store.jobs()) or "none yet"
+        raise ConfigError(f"no job named {job!r}; there is: {known}")
+    boxes = [{"box": e.box, "rows": e.rows, "reason": e.reason} for e in store.enlisted(job)]
+    return {**_job(row), "boxes": boxes, "history": [_round(r) for r in store.rounds(job)]}
+
+
+def _round(row: Row) -> Report:
+    figures = msgspec.json.decode(row.result, type=Figures) if row.result else Figures()
+    return {
+        "turn": row.turn,
+        "round": row.round,
+        "kind": KIND_NAMES[row.kind],
+        "outcome": row.outcome,
+        "included": row.included,
+        "model": row.model.hex() if row.model else "",
+        "bytes_up": row.bytes_up,
+        "bytes_down": row.bytes_down,
+        "seconds": None if row.closed is None else row.closed - row.opened,
+        **msgspec.structs.asdict(figures),
+    }
+
+
+def decisions(store: Store, job: str) -> list[Report]:
+    """Who was chosen in each round, by what scores, and who was refused and why."""
+    show(store, job)
+    return [
+        {"turn": r.turn, "round": r.round, "kind": KIND_NAMES[r.kind], **msgspec.json.decode(r.plan)}
+        for r in store.rounds(job)
+    ]

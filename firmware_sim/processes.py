@@ -1,0 +1,130 @@
+"""A real fleet on this machine: `coordinator` and `edge-client` processes, a real broker.
+
+Used by the demo, the tests and the benchmarks. Whatever happens, `close` ends every process.
+"""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from coordinator.operate import make_token
+from coordinator.store import Store
+from edge_client.config import write_data
+from edge_client.join import join
+from proto.errors import QfleetError, TransportError
+from proto.joining import parse_token
+
+START_S = 30.0
+STOP_S = 10.0
+LOOK_S = 0.05
+
+
+class Processes:
+    """One fleet's processes, in the folder `home`."""
+
+    def __init__(self, home: Path, name: str = "demo", broker: tuple[str, ...] = ()) -> None:
+        """`broker` are flags for `coordinator start`; without any it starts its own on loopback."""
+        self.home, self.name = home, name
+        self._broker = broker
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.coordinator_home = home / "coordinator"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start_coordinator(self, module: str = "coordinator.daemon") -> Store:
+        """Start it (again); the store, open for looking, once its broker is known."""
+        words = ["--home", str(self.coordinator_home), "--fleet", self.name, *self._broker]
+        process = self._spawn("coordinator", module, words)
+        deadline = time.monotonic() + START_S
+        ready = self.coordinator_home / "ready"
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise QfleetError(f"the coordinator did not start: {self.last_words('coordinator')}")
+            if ready.exists() and ready.read_text() == str(process.pid):
+                return Store(self.coordinator_home / "qfleet.db")
+            time.sleep(LOOK_S)
+        raise TransportError("the coordinator takes too long to start")
+
+    def join(self, name: str, source: str, target: str, extra: str = "") -> None:
+        """A token, and the box joins over the broker. `extra` is appended to its edge.toml."""
+        home = self.home / name
+        write_data(home, source, target)
+        if extra:
+            with (home / "edge.toml").open("a", encoding="utf-8") as file:
+                file.write(extra)
+        token = make_token(self.coordinator_home, name, 1.0, "")
+        join(home, parse_token(token), name, 20.0)
+
+    def start_box(self, name: str) -> int:
+        """Start a box that has joined; its process id."""
+        return self._spawn(name, "edge_client.agent", ["--home", str(self.home / name)]).pid
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """End one process and wait until it is gone."""
+        process = self._running.pop(name)
+        process.send_signal(number)
+        process.wait(STOP_S)
+
+    def running(self, name: str) -> bool:
+        process = self._running.get(name)
+        return process is not None and process.poll() is None
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def wait(self, name: str, seconds: float) -> int:
+        """Wait until a process ends by itself; its exit code."""
+        return self._running.pop(name).wait(seconds)
+
+    def last_words(self, name: str) -> str:
+        path = self.home / f"{name}.log"
+        return path.read_text(errors="replace")[-2000:] if path.exists() else ""
+
+    def close(self) -> None:
+        """End everything: boxes first, so that they can say goodbye; then by force."""
+        names = sorted(self._running, key=lambda name: name == "coordinator")
+        for name in names:
+            self._running[name].terminate()
+        for name in names:
+            process = self._running.pop(name)
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _spawn(self, name: str, module: str, words: list[str]) -> "subprocess.Popen[bytes]":
+        self.home.mkdir(parents=True, exist_ok=True)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("QFLEET_")}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with (self.home / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+        self._running[name] = process
+        return process
+
+
+def cpu_seconds() -> float:
+    """CPU of this process and of all its ended descendants."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

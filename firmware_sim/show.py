@@ -1,0 +1,31 @@
+"""A run's result as a table for people (Rich)."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(result: dict[str, Any]) -> None:
+    """Rounds, then the figures that count."""
+    sizes = ", ".join(map(str, result["sizes"]))
+    title = f"{result['clients']} boxes with {sizes} rows; {result['test_rows']} test rows kept back"
+    table = Table(title=title, title_justify="left")
+    for column in ("round", "updates", "test accuracy", "bytes up", "bytes down"):
+        table.add_column(column, justify="right")
+    for row in result["history"]:
+        table.add_row(
+            str(row["round"]),
+            str(row["updates"]),
+            f"{row['accuracy']:.4f}",
+            f"{row['bytes_up']:,}",
+            f"{row['bytes_down']:,}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"accuracy {result['accuracy']:.4f}, worst decile of boxes {result['worst_decile']:.4f}, "
+        f"pooled logistic regression on the same features {result['pooled_accuracy']:.4f}\n"
+        f"{result['bytes_per_update']} bytes up for each update, {result['updates']} updates, "
+        f"broker {result['broker']}; {result['cpu_s']} CPU seconds in {result['seconds']} s"
+    )

@@ -1,0 +1,75 @@
+"""Deliveries of one connection: told in order after `Connected`, acked in order too."""
+
+from proto.transport import MAX_PAYLOAD, Connected, Deliver, Delivery
+
+LARGEST_INBOUND = MAX_PAYLOAD + 4096
+"""Payload bytes above which a message cannot be from a peer of ours, and is dropped."""
+
+
+class AckOrder:
+    """Acks leave in the order in which messages came (MQTT 5, 4.6).
+
+    rumqttd drops a client that acks otherwise; mosquitto does not mind.
+    """
+
+    def __init__(self) -> None:
+        self._acked: dict[int, bool] = {}
+
+    def owe(self, number: int) -> None:
+        """A message came that is to be acked."""
+        self._acked[number] = False
+
+    def settle(self, number: int) -> list[int]:
+        """It was acked. Returns the acks that may leave now, perhaps none yet."""
+        if number not in self._acked:
+            return []
+        self._acked[number] = True
+        ready = []
+        for oldest, acked in self._acked.items():
+            if not acked:
+                break
+            ready.append(oldest)
+        for settled in ready:
+            del self._acked[settled]
+        return ready
+
+
+class Inbound:
+    """What comes in on connection `number`, for the network thread alone."""
+
+    def __init__(self, number: int, tell: Deliver) -> None:
+        self._number = number
+        self._tell = tell
+        self._order = AckOrder()
+        self._early: list[Delivery] | None = []
+
+    def announce(self) -> None:
+        """Tell that we are connected, and then what the broker sent ahead of its SUBACK."""
+        early, self._early = self._early or [], None
+        self._tell(Connected())
+        for delivery in early:
+            self._tell(delivery)
+
+    def take(self, mid: int, topic: str, payload: bytes, *, retained: bool) -> None:
+        """Hand over one message; `mid` is 0 at QoS 0, where nothing is acked."""
+        if mid:
+            self._order.owe(mid)
+        delivery = Delivery(topic, payload, retained, self._number << 16 | mid)
+        if self._early is None:
+            self._tell(delivery)
+        else:
+            self._early.append(delivery)
+
+    def settle(self, token: int) -> list[int]:
+        """Message ids to ack now that the delivery with this token is handled.
+
+        None for a token of an earlier connection: the broker has forgotten it, or given its id
+        to another message.
+        """
+        number, mid = divmod(token, 1 << 16)
+        return self._order.settle(mid) if number == self._number else []
+
+    def drop(self, mid: int) -> list[int]:
+        """Message ids to ack now that this message is not handed over at all."""
+        self._order.owe(mid)
+        return self._order.settle(mid)
