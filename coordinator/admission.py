@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from coordinator.broker_config import hash_password
+from coordinator.broker_config import COORDINATOR, hash_password
 from coordinator.keys import Keys
 from coordinator.store import Store
 from proto.errors import ConfigError, RemoteError
 from proto.joining import Token, answer, broker_password, open_request, token_key, token_of
 from proto.messages import Admission, JoinRequest
 
-COORDINATOR_ACCOUNT = "coordinator"
+TOKEN_PREFIX = "t-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def invite(store: Store, token: Token, box: str, expires: float) -> None:
 
 
 def new_token(url: str, fleet: str, root: bytes) -> Token:
-    return Token(url, fleet, root, f"t-{secrets.token_hex(5)}", secrets.token_bytes(16))
+    return Token(url, fleet, root, f"{TOKEN_PREFIX}{secrets.token_hex(5)}", secrets.token_bytes(16))
 
 
 def admit(store: Store, fleet: Fleet, data: bytes, now: float) -> tuple[str, bytes, str]:
@@ -78,6 +78,9 @@ def _refusal(store: Store, token: object, request: JoinRequest, now: float) -> s
     if used_by is not None:
         same = used_by == request.key and token.used_as == request.box  # type: ignore[attr-defined]
         return "" if same else "this token was used already; ask for a new one"
+    if request.box == COORDINATOR or request.box.startswith(TOKEN_PREFIX):
+        # Such a name would be the account of the coordinator, or of somebody's open token.
+        return f"no box may be named {COORDINATOR!r} or {TOKEN_PREFIX}...; choose another name"
     if token.expires < now:  # type: ignore[attr-defined]
         return "this token has expired; ask for a new one"
     if box and box != request.box:
@@ -101,7 +104,7 @@ def coordinator_password(keys: Keys) -> str:
 def accounts(store: Store, keys: Keys, now: float) -> dict[str, str]:
     """Every account the broker should know, with its password's hash."""
     salt = HKDF(SHA256(), 12, None, b"qfleet salt v1").derive(keys.secret)
-    known = {COORDINATOR_ACCOUNT: hash_password(coordinator_password(keys), salt)}
+    known = {COORDINATOR: hash_password(coordinator_password(keys), salt)}
     known |= {row.id: row.account for row in store.members() if not row.revoked}
     return known | {row.id: row.account for row in store.open_tokens(now)}
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ Kind = Literal["mosquitto", "iotcore"]
 
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - recognised, never chosen
+_CONNECT = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x00"
+_PROBE_S = 2.0
 _START_S = 15.0
 _STOP_S = 5.0
 _LOOK_S = 0.02
@@ -93,23 +96,22 @@ class BrokerProcess:
                 stderr=output,
             ).result()
         try:
-            self._await_listening(process)
+            self._await_answer(process)
         except TransportError:
             process.kill()
             process.wait(_STOP_S)
             raise
         return process
 
-    def _await_listening(self, process: subprocess.Popen[bytes]) -> None:
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_S
-        host = _LOOPBACK if self.url.host == "localhost" else self.url.host
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise TransportError(f"The {self.kind} broker did not start: {self._last_words()}")
-            with suppress(OSError), socket.create_connection((host, self.url.port), 1.0):
+            if _answers(self.url):
                 return
             time.sleep(_LOOK_S)
-        raise TransportError(f"The {self.kind} broker does not listen: {self._last_words()}")
+        raise TransportError(f"The {self.kind} broker does not answer: {self._last_words()}")
 
     def _last_words(self) -> str:
         texts = [
@@ -173,6 +175,24 @@ def secure_mosquitto(
 def write_accounts(home: Path, accounts: Mapping[str, str]) -> None:
     """Replace the password file; `BrokerProcess.reload` makes it count. Raises ConfigError."""
     write_whole(home / "passwords", password_lines(accounts).encode())
+
+
+def _answers(url: BrokerUrl) -> bool:
+    """Whether a broker answers CONNECT, be it with a refusal.
+
+    A port that merely listens proves little: mosquitto opens it before it reads its certificate.
+    """
+    with suppress(OSError), socket.create_connection((url.host, url.port), _PROBE_S) as plain:
+        link: socket.socket = plain
+        if url.tls:
+            blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            blind.check_hostname = False
+            blind.verify_mode = ssl.CERT_NONE
+            link = blind.wrap_socket(plain)
+        with link:
+            link.sendall(_CONNECT)
+            return bool(link.recv(1))
+    return False
 
 
 def _choose(kind: Literal["auto", "mosquitto", "iotcore"]) -> tuple[Kind, str]:

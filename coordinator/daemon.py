@@ -21,6 +21,7 @@ from typing import IO
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from coordinator import admission, config
+from coordinator.broker_config import COORDINATOR
 from coordinator.broker_process import BrokerProcess, secure_mosquitto, start_broker, write_accounts
 from coordinator.config import CoordinatorConfig
 from coordinator.keys import Keys, load_keys
@@ -119,7 +120,7 @@ def _listening(home: Path, settings: CoordinatorConfig, keys: Keys, store: Store
     known = admission.accounts(store, keys, now)
     process = secure_mosquitto(home / "broker", host, port, certificate, known)
     password = admission.coordinator_password(keys)
-    url = replace(process.url, username=admission.COORDINATOR_ACCOUNT, password=password)
+    url = replace(process.url, username=COORDINATOR, password=password)
     invite = str(BrokerUrl(name, port, tls=True))
     return Broker(url, invite, pinned_context(ca), ca, process)
 

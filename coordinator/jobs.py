@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from coordinator import folding
 from coordinator.jobstate import (
@@ -111,6 +112,8 @@ class Jobs:
             elif job is not None and job.key != row.key:
                 job.key = row.key
                 self._refresh(job)
+                for box in job.state.pending:  # the blobs it was offered are gone
+                    self._dispatch(job, BoxReady(box), now)
             if row.asked and row.id in self._jobs:
                 event = StopAsked() if row.asked == "stop" else ResumeAsked()
                 self._store.change_job(row.id, asked="")
@@ -170,29 +173,23 @@ class Jobs:
         if not message.rows:
             text = f"{box} takes no part: {message.reason}"
             self._notices.say(now, text, message.job)
+        # A box that has just come back heeds no offer before it has looked through its rows.
+        self._dispatch(job, BoxReady(box), now)
 
     def update(self, box: str, opened: Opened, size: int, now: float) -> tuple[int, str]:
         """Take an update: stored, already known, or refused and why."""
         message = opened.message
         assert isinstance(message, Update)
-        if self._store.known_update(message.id):
-            return DUPLICATE, ""
         job = self._of_turn(message.turn)
-        if job is None or job.state.phase is not Phase.COLLECTING:
-            return REFUSED, f"turn {message.turn} is over"
-        if box not in (m.box for m in job.state.members):
-            return REFUSED, f"not asked to take part in turn {message.turn}"
-        if self._store.has_update(message.turn, box):
-            return DUPLICATE, "another update of this turn is here already"
-        if job.state.kind != MOMENTS and (job.model is None or message.model != job.model.digest):
-            return REFUSED, "made from another model than this turn's"
-        if message.rows < 1:
-            return REFUSED, "an update without rows"
         try:
-            folding.check(job.task, job.state.kind, message)
+            if job is None:
+                raise RemoteError(f"turn {message.turn} is over")
+            _check(job, box, message)
         except RemoteError as error:
-            return REFUSED, str(error)
-        self._keep(box, opened, now)
+            known = self._store.knows_update(message.id)
+            return (DUPLICATE, "") if known else (REFUSED, str(error))
+        if not self._keep(box, opened, now):
+            return DUPLICATE, "it, or another update of this box and turn, is here already"
         self._up[message.turn] = self._up.get(message.turn, 0) + size
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
@@ -229,7 +226,7 @@ class Jobs:
     def _dispatch(self, job: Job, event: Event, now: float) -> None:
         before = job.state
         job.state, actions = step(before, event, now)
-        if job.state is not before:
+        if replace(job.state, members=()) != replace(before, members=()):
             self._store.save_state(job.state)
         for action in actions:
             self._do(job, action, now)
@@ -292,7 +289,8 @@ class Jobs:
         state = job.state
         model = self._store.model(state.job, "model")
         try:
-            parts = (_part(row) for row in self._store.updates(state.turn))
+            rows = self._store.updates(state.turn)
+            parts = (_part(row) for row in rows if row.box in state.updated)
             result = folding.fold(job.task, state.kind, model.data if model else b"", parts)
         except RemoteError as error:
             self._dispatch(job, FoldFailed(str(error)), now)
@@ -342,6 +340,12 @@ class Jobs:
         self._refresh(job)
         self._post.publish(self._post.topics.job(row.id, "task"), sign(task, self._identity))
         self._dispatch(job, Restarted(), now)
+        for member in self._store.members():
+            if member.revoked:
+                self._dispatch(job, Departed(member.id), now)
+        # Answers are not written down one by one; who delivered, the updates themselves tell.
+        for box in self._store.senders(state.turn):
+            self._dispatch(job, UpdateStored(box, state.turn), now)
 
     def _save_model(self, job: Job, kind: str, data: bytes) -> None:
         digest, turn = hashlib.sha256(data).digest(), job.state.turn
@@ -359,11 +363,10 @@ class Jobs:
                 job.blobs[blobs.address(sealed)] = sealed
         job.model, job.features = refs["model"], refs["features"]
 
-    def _keep(self, box: str, opened: Opened, now: float) -> None:
+    def _keep(self, box: str, opened: Opened, now: float) -> bool:
         message = opened.message
         assert isinstance(message, Update)
-        self._store.mark(opened.epoch, box, opened.window)
-        self._store.add_update(
+        return self._store.add_update(
             {
                 "id": message.id,
                 "turn": message.turn,
@@ -372,6 +375,8 @@ class Jobs:
                 "payload": message.payload,
                 "metrics": msgspec.msgpack.encode(message.metrics),
                 "received": now,
+                "epoch": opened.epoch,
+                "sequence": opened.sequence,
             }
         )
 
@@ -383,10 +388,9 @@ class Jobs:
 
     def _candidates(self, job: Job) -> tuple[Candidate, ...]:
         last = self._store.last_turns(job.state.job)
-        boards = {row.id: row.resources for row in self._store.members() if not row.revoked}
-        here = set(self._presence.reachable()) & set(boards)
+        here = self._presence.reachable()
         return tuple(
-            Candidate(row.box, row.rows, last.get(row.box, 0), _resources(boards[row.box]))
+            Candidate(row.box, row.rows, last.get(row.box, 0), here[row.box] or Resources())
             for row in self._store.enlisted(job.state.job)
             if row.rows > 0 and row.box in here
         )
@@ -403,8 +407,18 @@ def _part(row: Row) -> folding.Part:
     return folding.Part(row.rows, row.payload, metrics)
 
 
-def _resources(data: bytes | None) -> Resources:
-    return msgspec.msgpack.decode(data, type=Resources) if data else Resources()
+def _check(job: Job, box: str, message: Update) -> None:
+    """Raise RemoteError unless this update belongs to the job's open round and can be folded."""
+    state = job.state
+    if state.phase is not Phase.COLLECTING:
+        raise RemoteError(f"turn {message.turn} is over")
+    if box not in (m.box for m in state.members):
+        raise RemoteError(f"not asked to take part in turn {message.turn}")
+    if state.kind != MOMENTS and (job.model is None or message.model != job.model.digest):
+        raise RemoteError("made from another model than this turn's")
+    if message.rows < 1:
+        raise RemoteError("an update without rows")
+    folding.check(job.task, state.kind, message)
 
 
 def _told(state: JobState, result: folding.Result) -> str:

@@ -6,12 +6,14 @@ sees the coordinator's new session and exchanges keys again.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from coordinator.store import Store
 from proto import exchange
 from proto.codec import decode_sealed, encode
 from proto.errors import RemoteError, SealError
 from proto.identity import Identity, open_signed
-from proto.messages import Birth, Era, Gone, Message, Sealed, Update
+from proto.messages import Birth, Era, Gone, Message, Resources, Sealed, Update
 from proto.replay import Window, admit
 from proto.sealing import Epoch, open_, peek, seal
 
@@ -30,6 +32,7 @@ class Contact:
     epochs: dict[bytes, Epoch] = field(default_factory=dict)
     windows: dict[bytes, Window] = field(default_factory=dict)
     sequence: int = 0
+    resources: Resources | None = None
 
     @property
     def current(self) -> Epoch | None:
@@ -38,11 +41,11 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A frame's content, with the replay mark to write down beside what it causes."""
+    """A frame's content, with the mark to write down beside what it causes."""
 
     message: Sealed
     epoch: bytes
-    window: Window
+    sequence: int
 
 
 class Presence:
@@ -53,6 +56,7 @@ class Presence:
         self._fleet = fleet
         self._identity = identity
         self._contacts: dict[str, Contact] = {}
+        self._heard: dict[str, float] = {}
 
     def contact(self, box: str) -> Contact:
         """The box's contact. Raises RemoteError for a stranger or a revoked box."""
@@ -101,7 +105,6 @@ class Presence:
         while len(contact.epochs) > MAX_EPOCHS:
             oldest = next(iter(contact.epochs))
             del contact.epochs[oldest], contact.windows[oldest]
-        self._store.forget_epochs(box, list(contact.epochs))
         return self.open(box, frame)
 
     def open(self, box: str, frame: bytes) -> Opened:
@@ -119,7 +122,7 @@ class Presence:
         if isinstance(message, Update) and not claimed.signed:
             raise SealError("an update without a signature")
         contact.windows[epoch.id] = window
-        return Opened(message, epoch.id, window)
+        return Opened(message, epoch.id, claimed.sequence)
 
     def seal(self, box: str, message: Message) -> bytes | None:
         """A frame to the box, or None while no keys are shared."""
@@ -131,9 +134,28 @@ class Presence:
         contact.sequence += 1
         return frame
 
-    def reachable(self) -> list[str]:
-        """Boxes that are on line and share keys with us."""
-        return [box for box, c in self._contacts.items() if c.online and c.current is not None]
+    def reachable(self) -> dict[str, Resources | None]:
+        """Boxes that are on line and share keys with us, with what their boards last said."""
+        here = ((box, c) for box, c in self._contacts.items() if c.online and c.current)
+        return {box: contact.resources for box, contact in here}
+
+    def hear(self, box: str, resources: Resources, now: float) -> None:
+        """Remember what a board says; `boards` hands it on to the store now and then."""
+        self.contact(box).resources = resources
+        self._heard[box] = now
+
+    def boards(self) -> list[dict[str, object]]:
+        """What was heard since the last call, as the store keeps it."""
+        heard, self._heard = self._heard, {}
+        return [
+            {
+                "id_": box,
+                "seen": at,
+                "resources": msgspec.msgpack.encode(self._contacts[box].resources),
+            }
+            for box, at in heard.items()
+            if box in self._contacts
+        ]
 
     def knows(self, box: str) -> bool:
         return box in self._contacts

@@ -181,7 +181,8 @@ def _folded(state: JobState, event: Folded, _now: float) -> Step:
 def _fold_failed(state: JobState, event: FoldFailed, now: float) -> Step:
     state = replace(
         state,
-        phase=Phase.WAITING,
+        phase=Phase.STOPPED if state.stop_asked else Phase.WAITING,
+        stop_asked=False,
         members=(),
         misses=min(state.misses + 1, 16),
         not_before=now + MISS_WAIT,
@@ -242,7 +243,8 @@ def _restarted(state: JobState, _event: Restarted, now: float) -> Step:
     # The clock may have jumped while we were away: never wait longer than a fresh round would.
     due = min(state.due, now + state.rules.deadline)
     not_before = min(state.not_before, now + MISS_WAIT)
-    return replace(state, due=due, nudge=now + NUDGE, not_before=not_before), ()
+    state = replace(state, due=due, nudge=now + NUDGE, not_before=not_before, ready_since=0.0)
+    return state, ()
 
 
 def _era(state: JobState, _event: EraBegan, now: float) -> Step:
@@ -274,7 +276,7 @@ TABLE: dict[tuple[Phase, type], Rule] = {
     (WAIT, StopAsked): _rule(_stop, STOP),
     (WAIT, Restarted): _rule(_restarted, WAIT),
     (COLL, Answered): _rule(_answered, COLL, FOLD, WAIT),
-    (COLL, UpdateStored): _rule(_stored, COLL, FOLD),
+    (COLL, UpdateStored): _rule(_stored, COLL, FOLD, WAIT),
     (COLL, Departed): _rule(_departed, COLL, FOLD, WAIT),
     (COLL, BoxReady): _rule(_ready, COLL),
     (COLL, Tick): _rule(_collect_tick, COLL, FOLD, WAIT),
@@ -282,7 +284,7 @@ TABLE: dict[tuple[Phase, type], Rule] = {
     (COLL, Restarted): _rule(_restarted, COLL),
     (COLL, EraBegan): _rule(_era, WAIT),
     (FOLD, Folded): _rule(_folded, PUB),
-    (FOLD, FoldFailed): _rule(_fold_failed, WAIT),
+    (FOLD, FoldFailed): _rule(_fold_failed, WAIT, STOP),
     (FOLD, StopAsked): _rule(_stop_later, FOLD),
     (FOLD, Restarted): _rule(_restarted, FOLD),
     (PUB, Published): _rule(_published, WAIT, DONE, STOP),

@@ -37,14 +37,6 @@ boxes = sa.Table(
     sa.Column("resources", sa.LargeBinary),
     sa.Column("release", sa.String(32)),
 )
-replay = sa.Table(
-    "replay",
-    metadata,
-    sa.Column("epoch", sa.LargeBinary, primary_key=True),
-    sa.Column("box", sa.String(32), nullable=False, index=True),
-    sa.Column("highest", sa.BigInteger, nullable=False),
-    sa.Column("taken", sa.LargeBinary, nullable=False),
-)
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -91,7 +83,11 @@ updates = sa.Table(
     sa.Column("payload", sa.LargeBinary),
     sa.Column("metrics", sa.LargeBinary),
     sa.Column("received", _moment, nullable=False),
+    sa.Column("epoch", sa.LargeBinary, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("turn", "box"),
+    # The replay mark: a frame that was taken can never be taken again, whatever memory forgot.
+    sa.UniqueConstraint("epoch", "sequence"),
 )
 models = sa.Table(
     "models",

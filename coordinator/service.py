@@ -7,6 +7,7 @@ deliveries acked and the letters sent (group commit). One thread; `run` is the l
 import logging
 import os
 import queue
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from coordinator.store import Store
 from proto.errors import QfleetError, RemoteError, StorageError, TransportError
 from proto.identity import sign
 from proto.messages import (
+    REFUSED,
     Ack,
     Birth,
     CoordinatorState,
@@ -37,6 +39,8 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 
 MAX_BATCH = 64
 """Deliveries handled in one transaction."""
+GROUP = 0.003
+"""Seconds in which deliveries gather for one commit."""
 MAX_ITEMS = 32
 """Acks in one letter."""
 POLL = 0.5
@@ -72,6 +76,7 @@ class Service:
         self._jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
         self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
         self._version = -1
+        self._look_at = 0.0
         with self._store.unit():
             self._session = self._next_session()
             self._era = self._load_era()
@@ -119,25 +124,33 @@ class Service:
     def tick(self) -> None:
         """Time passed: deadlines, other processes' wishes, and work that waited for a commit."""
         now = self._now()
-        with self._store.unit():
-            version = self._store.changes()
-            if version != self._version:
-                self._version = version
-                self._take_wishes(now)
-            self._jobs.tick(now)
-        self._leave()
-        more = True
-        while more:
+        if now >= self._look_at or now < self._look_at - 2 * POLL:
+            self._look_at = now + POLL
+            self._look(now)
+        while (at := self._jobs.wake(now)) is not None and at <= now:
             with self._store.unit():
-                more = self._jobs.run_later(now)
+                self._jobs.run_later(now)
                 self._jobs.tick(now)
             self._leave()
+
+    def _look(self, now: float) -> None:
+        version, boards = self._store.changes(), self._presence.boards()
+        if version == self._version and not boards:
+            return
+        with self._store.unit():
+            if boards:
+                self._store.save_boards(boards)
+            if version != self._version:
+                self._take_wishes(now)
+        self._version = version
+        self._leave()
 
     def wait(self) -> float:
         """Seconds until `tick` is due."""
         now = self._now()
         at = self._jobs.wake(now)
-        return POLL if at is None else min(POLL, max(0.0, at - now))
+        look = max(0.0, self._look_at - now)
+        return look if at is None else min(look, max(0.0, at - now))
 
     def _leave(self) -> None:
         assert self._port is not None
@@ -190,8 +203,7 @@ class Service:
     def _message(self, box: str, opened: Opened, size: int, now: float) -> None:
         match opened.message:
             case Report() as report:
-                board = msgspec.msgpack.encode(report.resources)
-                self._store.change_box(box, seen=now, resources=board)
+                self._presence.hear(box, report.resources, now)
                 self._jobs.add_bytes_up(report.turn, size)
                 self._jobs.report(box, report, now)
             case Enlistment() as enlistment:
@@ -201,8 +213,8 @@ class Service:
                 items, _ = self._acks.get(box, ([], 0))
                 items.append((update.id, code, text[:200]))
                 self._acks[box] = (items, update.turn)
-                if code:
-                    logger.info("update of %s for turn %d: %s", box, update.turn, text)
+                if code == REFUSED:
+                    self._notices.once(now, box, f"an update for turn {update.turn}: {text}")
             case Pull() as pull:
                 self._jobs.pull(pull)
             case _:
@@ -256,7 +268,9 @@ class Service:
     # --- memory and era ---
 
     def _next_session(self) -> int:
-        session = int.from_bytes(self._store.fact("session") or b"", "big") + 1
+        # Never a number used before, not even by a store that was restored from an older copy.
+        last = int.from_bytes(self._store.fact("session") or b"", "big")
+        session = max(last + 1, int(self._now()))
         self._store.set_fact("session", session.to_bytes(8, "big"))
         return session
 
@@ -332,12 +346,14 @@ def run(service: Service, incoming: Arrivals, stop: Callable[[], bool]) -> None:
 
 
 def _batch(incoming: Arrivals, seconds: float) -> list[Incoming]:
+    """What has arrived, at most MAX_BATCH; after the first, others get a moment to join it."""
     batch: list[Incoming] = []
     try:
-        if seconds > 0:
-            batch.append(incoming.get(timeout=seconds))
+        batch.append(incoming.get(timeout=seconds) if seconds > 0 else incoming.get_nowait())
+        until = time.monotonic() + GROUP
         while len(batch) < MAX_BATCH:
-            batch.append(incoming.get_nowait())
+            left = until - time.monotonic()
+            batch.append(incoming.get(timeout=left) if left > 0 else incoming.get_nowait())
     except queue.Empty:
-        pass
+        return batch
     return batch

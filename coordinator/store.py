@@ -5,7 +5,7 @@ ack, an offer) is sent only after the unit has committed.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,33 @@ from coordinator.schema import (
     meta,
     migrate,
     models,
-    replay,
     rounds,
     tokens,
     updates,
 )
 from proto.errors import StorageError
-from proto.replay import Window
 
 Row = sa.Row[Any]
+
+# Built once: the hot statements, a few for each update.
+_ADD_UPDATE = upsert(updates).on_conflict_do_nothing()
+_SAVE_BOARD = (
+    boxes.update()
+    .where(boxes.c.id == sa.bindparam("id_"))
+    .values(seen=sa.bindparam("seen"), resources=sa.bindparam("resources"))
+)
+_SAVE_STATE = (
+    jobs.update()
+    .where(jobs.c.id == sa.bindparam("id_"))
+    .values(phase=sa.bindparam("phase"), state=sa.bindparam("state"))
+)
 
 
 class Store:
     """One database. SQLite in WAL mode, every commit on disk before it returns."""
 
     def __init__(self, path: Path) -> None:
+        self._inside = False
         try:
             path.touch(mode=0o600)
             self._engine = sa.create_engine(f"sqlite:///{path}")
@@ -57,19 +69,27 @@ class Store:
     @contextmanager
     def unit(self) -> Iterator[None]:
         """One transaction: all of it or nothing. Raises StorageError when the disk is full."""
-        if self._connection.in_transaction():
+        if self._inside:
             yield
             return
+        self._inside = True
         try:
-            with self._connection.begin():
-                yield
+            yield
+            # The transaction began with its first statement; without one there is nothing to do.
+            if self._connection.in_transaction():
+                self._connection.commit()
         except sa.exc.OperationalError as error:
             raise StorageError(f"the store cannot be written: {error.orig}") from None
+        finally:
+            self._inside = False
+            if self._connection.in_transaction():
+                self._connection.rollback()
 
     def changes(self) -> int:
-        """A number that differs once another process has written."""
-        with self.unit():
-            return int(self._connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+        """A number that differs once another process has written; free of locks and waits."""
+        raw = self._connection.connection.driver_connection
+        assert raw is not None
+        return int(raw.execute("PRAGMA data_version").fetchone()[0])
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy, taken while the store is in use."""
@@ -86,9 +106,9 @@ class Store:
         with self.unit():
             return self._connection.execute(query).first()
 
-    def _do(self, change: sa.Executable) -> int:
+    def _do(self, change: sa.Executable, values: Mapping[str, object] | None = None) -> int:
         with self.unit():
-            return int(self._connection.execute(change).rowcount)
+            return int(self._connection.execute(change, values).rowcount)
 
     # --- small facts ---
 
@@ -128,29 +148,26 @@ class Store:
     def change_box(self, box: str, **values: object) -> int:
         return self._do(boxes.update().where(boxes.c.id == box).values(**values))
 
+    def save_boards(self, boards: Sequence[Mapping[str, object]]) -> None:
+        """What boxes last said of their boards: mappings of id_, seen, resources."""
+        with self.unit():
+            self._connection.execute(_SAVE_BOARD, boards)
+
     def all_offline(self) -> None:
         self._do(boxes.update().values(online=False))
 
     # --- updates ---
 
-    def mark(self, epoch: bytes, box: str, window: Window) -> None:
-        """Write down which frames of an epoch were taken."""
-        values = {"highest": window.highest, "taken": window.taken.to_bytes(8, "big")}
-        change = upsert(replay).values(epoch=epoch, box=box, **values)
-        self._do(change.on_conflict_do_update(["epoch"], set_=values))
+    def add_update(self, values: Mapping[str, object]) -> bool:
+        """Keep an update and its replay mark; False when its id, box or frame is there already."""
+        return self._do(_ADD_UPDATE, values) == 1
 
-    def forget_epochs(self, box: str, keep: list[bytes]) -> None:
-        self._do(replay.delete().where(replay.c.box == box, replay.c.epoch.not_in(keep)))
-
-    def has_update(self, turn: int, box: str) -> bool:
-        query = sa.select(updates.c.id).where(updates.c.turn == turn, updates.c.box == box)
-        return self._one(query) is not None
-
-    def known_update(self, id_: bytes) -> bool:
+    def knows_update(self, id_: bytes) -> bool:
         return self._one(sa.select(updates.c.turn).where(updates.c.id == id_)) is not None
 
-    def add_update(self, values: Mapping[str, object]) -> None:
-        self._do(updates.insert().values(**values))
+    def senders(self, turn: int) -> list[str]:
+        """Boxes whose update of this turn is here."""
+        return [row.box for row in self._all(sa.select(updates.c.box).where(updates.c.turn == turn))]
 
     def updates(self, turn: int) -> Iterator[Row]:
         """A round's updates, one at a time."""
@@ -185,7 +202,7 @@ class Store:
 
     def save_state(self, state: JobState) -> None:
         packed = {"phase": state.phase.value, "state": msgspec.json.encode(state)}
-        self._do(jobs.update().where(jobs.c.id == state.job).values(**packed))
+        self._do(_SAVE_STATE, {"id_": state.job, **packed})
 
     def change_job(self, job: str, **values: object) -> int:
         """`asked` is how another process asks for something: "stop" or "resume"."""

@@ -54,7 +54,7 @@ def run(home: Path) -> None:
         config=settings,
         now=time.monotonic,
         clock=time.time,
-        resources=lambda: readings.read(home, settings.note),
+        resources=readings.Board(home, settings.note, time.monotonic).read,
     )
     box = Box(setting)
     url = url_of(member)

@@ -23,11 +23,13 @@ from edge_client.newest import Newest, keep
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
 from edge_client.secure import Secure
 from edge_client.spool import Spool
+from edge_client.turnlog import TurnLog
 from proto.circuit import check_classifier
 from proto.codec import decode_sealed, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError
 from proto.identity import Identity, open_record, open_signed, open_state, sign
 from proto.messages import (
+    EVALUATE,
     MOMENTS,
     Ack,
     Birth,
@@ -49,6 +51,8 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 RELEASE = "0.1.0"
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
+KEEP_EVERY = 5.0
+"""Seconds between models written for prediction."""
 CLOCK_SLACK = 86400
 MAX_UNPROVEN = 16
 
@@ -96,7 +100,10 @@ class Box:
         self._tasks: dict[bytes, tuple[Task, bytes]] = {}
         self._unproven: dict[str, bytes] = {}
         self._pull_again: float | None = None
-        self.state = session.start(self._memory.era, self._memory.turns, self._spool.turns())
+        self._kept_at = -KEEP_EVERY
+        self._turnlog = TurnLog(self._home / "turns.journal")
+        log = self._turnlog
+        self.state = session.start(log.era, log.turns, self._spool.turns())
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -117,6 +124,8 @@ class Box:
         if self._port is not None:
             self._port.publish(self.will.topic, self.will.payload, retain=True)
             self._port.close()
+        self._spool.close()
+        self._turnlog.close()
 
     # --- the loop's body ---
 
@@ -293,8 +302,7 @@ class Box:
             case state.Forget(id_):
                 self._spool.drop(id_)
             case state.Remember(era, turns):
-                self._memory = replace(self._memory, era=era, turns=turns)
-                save_memory(self._home, self._memory)
+                self._turnlog.remember(era, turns)
             case state.Say(text):
                 logger.info("%s", text)
 
@@ -316,7 +324,7 @@ class Box:
     def _fetch(self, offer: Offer) -> None:
         self._pantry.stop()
         if offer.model is not None and offer.inline:
-            self._pantry.keep(offer.model, offer.inline, offer.key)
+            self._pantry.unwrap(offer.model, offer.inline, offer.key)
         missing = [ref for ref in _refs(offer) if self._pantry.cached(ref) is None]
         if not missing:
             self._fetched()
@@ -345,8 +353,7 @@ class Box:
         model, features = (blob or b"" for blob in blobs)
         task = self._tasks[offer.task][1]
         if offer.kind != MOMENTS:
-            newest = Newest(round=offer.round, task=task, model=model, features=features)
-            keep(self._home, offer.job, newest)
+            self._keep_newest(offer, Newest(offer.round, task, model, features))
         self._submit(
             Assignment(
                 box=self._member.box,
@@ -358,6 +365,13 @@ class Box:
                 data=self._setting.config.data,
             )
         )
+
+    def _keep_newest(self, offer: Offer, newest: Newest) -> None:
+        """For prediction. When rounds follow fast, not every model is worth a write."""
+        now = self._setting.now()
+        if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
+            keep(self._home, offer.job, newest)
+            self._kept_at = now
 
     def _stop_work(self) -> None:
         self._pantry.stop()

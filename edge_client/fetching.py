@@ -10,31 +10,56 @@ from proto.messages import BlobRef, Pull
 
 KEEP = 8
 """Opened blobs kept on disk: this round's and a few before."""
+SMALL, KEEP_SMALL = 16 * 1024, 4
+"""Bytes of a blob held in memory, and how many are."""
 
 
 class Pantry:
-    """Blobs of one box: opened ones by digest, unfinished ones by address."""
+    """Blobs of one box: opened ones by digest, unfinished ones by address.
+
+    Small ones are held in memory. What came inside an offer is held nowhere else: it comes again
+    with the next one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: dict[bytes, tuple[Assembly, bytes]] = {}
+        self._small: dict[bytes, bytes] = {}
+
+    def unwrap(self, ref: BlobRef, sealed: bytes, key: bytes) -> None:
+        """Open a blob that came inside an offer. Raises SealError."""
+        self._hold(ref, decrypt(ref, sealed, key))
 
     def cached(self, ref: BlobRef) -> bytes | None:
         """The opened blob, if it is here and undamaged."""
+        if ref.digest in self._small:
+            self._small[ref.digest] = self._small.pop(ref.digest)  # the newest in use
+            return self._small[ref.digest]
         path = self._folder / ref.digest.hex()
         if not path.exists():
             return None
         data = path.read_bytes()
-        return data if hashlib.sha256(data).digest() == ref.digest else None
+        if hashlib.sha256(data).digest() != ref.digest:
+            return None
+        path.touch()  # what is in use is not the oldest
+        self._hold(ref, data)
+        return data
 
     def keep(self, ref: BlobRef, sealed: bytes, key: bytes) -> bytes:
         """Open a whole blob and keep it. Raises SealError, StorageError."""
         data = decrypt(ref, sealed, key)
-        write_whole(self._folder / ref.digest.hex(), data)
+        write_whole(self._folder / ref.digest.hex(), data, durable=False)
         files = sorted(self._folder.glob("?" * 64), key=lambda p: p.stat().st_mtime)
         for path in files[:-KEEP]:
             path.unlink()
+        self._hold(ref, data)
         return data
+
+    def _hold(self, ref: BlobRef, data: bytes) -> None:
+        if len(data) <= SMALL:
+            self._small[ref.digest] = data
+            while len(self._small) > KEEP_SMALL:
+                del self._small[next(iter(self._small))]
 
     def begin(self, ref: BlobRef, key: bytes) -> None:
         """Start, or go on with, a pull."""
@@ -66,7 +91,7 @@ class Pantry:
             raise RemoteError(f"a part of a blob named {part[:20]!r}")
         self._open[address] = (assembly, key)
         if not assembly.whole:
-            write_whole(self._parts(address) / part, data)
+            write_whole(self._parts(address) / part, data, durable=False)
             return False
         del self._open[address]
         self.keep(assembly.ref, assembly.join(), key)

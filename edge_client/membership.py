@@ -1,6 +1,5 @@
-"""What a box keeps on disk: its key, where it belongs, and what must never be taken back."""
+"""What a box keeps on disk: its key, where it belongs, and whose word it takes."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -9,7 +8,6 @@ from msgspec import Struct
 from proto.errors import ConfigError, StorageError
 from proto.files import write_whole
 from proto.identity import Identity
-from proto.messages import Era
 
 
 class Membership(Struct, frozen=True, kw_only=True):
@@ -33,8 +31,6 @@ class Memory(Struct, frozen=True, kw_only=True):
     session: int = 0
     record: bytes = b""
     serial: int = 0
-    era: Era | None = None
-    turns: Mapping[str, int] = {}
 
 
 def save_member(home: Path, member: Membership, identity: Identity, record: bytes) -> None:

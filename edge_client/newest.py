@@ -19,7 +19,7 @@ class Newest(Struct, frozen=True, array_like=True):
 
 
 def keep(home: Path, job: str, newest: Newest) -> None:
-    write_whole(home / "models" / f"{job}.model", msgspec.msgpack.encode(newest))
+    write_whole(home / "models" / f"{job}.model", msgspec.msgpack.encode(newest), durable=False)
 
 
 def load(home: Path, job: str) -> tuple[str, Newest]:

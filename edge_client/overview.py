@@ -10,6 +10,7 @@ import proto
 from edge_client import config, readings
 from edge_client.membership import load_member, load_memory
 from edge_client.spool import Spool
+from edge_client.turnlog import TurnLog
 from proto.errors import QfleetError
 from proto.identity import fingerprint
 
@@ -21,6 +22,7 @@ def overview(home: str | None) -> dict[str, Any]:
     folder = config.home_of(home)
     member, identity = load_member(folder)
     memory, settings = load_memory(folder), config.load(folder)
+    log = TurnLog(folder / "turns.journal")
     models = sorted(path.stem for path in (folder / "models").glob("*.model"))
     return {
         "box": member.box,
@@ -30,8 +32,8 @@ def overview(home: str | None) -> dict[str, Any]:
         "root": fingerprint(member.root),
         "data": settings.data.source or None,
         "starts": memory.session,
-        "era": memory.era.number if memory.era else None,
-        "turns": dict(memory.turns),
+        "era": log.era.number if log.era else None,
+        "turns": dict(log.turns),
         "outbox": len(Spool(folder / "outbox").turns()),
         "models": models,
     }

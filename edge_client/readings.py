@@ -1,5 +1,6 @@
 """The board's numbers, as far as the board tells them (psutil; nothing is guessed)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -7,6 +8,24 @@ import psutil
 from proto.messages import Resources
 
 MIB = 1024 * 1024
+
+
+FRESH = 5.0
+"""Seconds a reading is good for: sensors change slowly and are slow to read."""
+
+
+class Board:
+    """Reads the board, not more often than every FRESH seconds."""
+
+    def __init__(self, home: Path, note: str, now: Callable[[], float]) -> None:
+        self._home, self._note, self._now = home, note, now
+        self._at = -FRESH
+        self._last = Resources()
+
+    def read(self) -> Resources:
+        if self._now() >= self._at + FRESH:
+            self._at, self._last = self._now(), read(self._home, self._note)
+        return self._last
 
 
 def read(home: Path, note: str) -> Resources:

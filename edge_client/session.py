@@ -69,7 +69,7 @@ def start(era: Era | None, turns: Mapping[str, int], outbox: Mapping[bytes, int]
 def step(state: State, event: Event, now: float) -> Step:
     """One event through both regions. Events that mean nothing in a region change nothing."""
     actions: tuple[Action, ...] = ()
-    for region in (state.link, state.work):
+    for region in (state.work, state.link):
         rule = TABLE.get((region, type(event)))
         if rule is None:
             continue
@@ -127,8 +127,6 @@ def _secured(state: State, event: Secured, now: float) -> Step:
     if event.era != state.era:
         if state.era is not None:
             actions.append(Say(f"the coordinator lost its memory: era {event.era.number} begins"))
-            actions += [Cancel(state.offer.turn)] if state.offer else []
-            state = replace(state, work=Work.IDLE, offer=None)
         state = replace(state, era=event.era, turns={})
         actions.append(Remember(event.era, {}))
     sent = tuple(replace(w, again=now + ACK_WAIT, tries=0) for w in state.outbox)
@@ -199,24 +197,25 @@ def _offer(state: State, event: OfferSeen, now: float) -> Step:
             # The job's key was changed meanwhile: the old blobs are no longer on offer.
             return replace(state, offer=offer), (answer, Fetch(offer))
         return state, (answer,)
+    known = state.jobs.get(offer.job)
+    if known is None or known.task != offer.task:
+        # Not looked through yet, as after a restart: the enlistment brings the offer again.
+        return state, ()
     spooled = [w for w in state.outbox if w.turn == offer.turn]
     if spooled:
         return state, (Send(spooled[0].id),)
-    refusal = event.objection or _refusal(state, offer)
+    refusal = event.objection or _refusal(state, known, offer)
     if refusal:
         text = f"declined turn {offer.turn} of {offer.job}: {refusal}"
         return state, (Answer(offer.turn, accepted=False, reason=refusal), Say(text))
     return _take(state, offer, now)
 
 
-def _refusal(state: State, offer: Offer) -> str:
-    known = state.jobs.get(offer.job)
+def _refusal(state: State, known: Known, offer: Offer) -> str:
     if state.era is None:
         return "no era is agreed yet"
     if offer.turn < state.turns.get(offer.job, 0):
         return f"turn {state.turns[offer.job]} of this job was seen already"
-    if known is None or known.task != offer.task:
-        return "its task has not reached this box"
     if known.rows == 0:
         return known.reason
     if state.offer is not None and state.offer.job != offer.job:
@@ -247,8 +246,17 @@ def _fetched(state: State, event: Fetched, _now: float) -> Step:
     return replace(state, work=Work.TRAINING), (Train(state.offer),)
 
 
+def _void(state: State, event: Secured, _now: float) -> Step:
+    """A new era knows nothing of the offer in hand."""
+    if state.offer is None or event.era == state.era:
+        return state, ()
+    return replace(state, work=Work.IDLE, offer=None), (Cancel(state.offer.turn),)
+
+
 def _trained(state: State, event: Trained, now: float) -> Step:
-    if state.offer is None or state.offer.turn != event.turn:
+    current = state.offer is not None and state.offer.turn == event.turn
+    if state.work is not Work.TRAINING or not current:
+        # A result of work given up meanwhile, even of this turn, is of another offer.
         return state, (Forget(event.id),)
     waiting = Waiting(event.id, event.turn, now + ACK_WAIT)
     state = replace(state, work=Work.IDLE, offer=None, outbox=(*state.outbox, waiting))
@@ -308,6 +316,8 @@ TABLE: dict[tuple[Region, type], Rule] = {
     (FETCH, OfferSeen): _rule(_offer, FETCH),
     (TRAIN, OfferSeen): _rule(_offer, TRAIN, FETCH),
     (FETCH, Fetched): _rule(_fetched, FETCH, TRAIN),
+    (FETCH, Secured): _rule(_void, FETCH, IDLE),
+    (TRAIN, Secured): _rule(_void, TRAIN, IDLE),
     (IDLE, Trained): _rule(_trained, IDLE),
     (FETCH, Trained): _rule(_trained, FETCH),
     (TRAIN, Trained): _rule(_trained, TRAIN, IDLE),

@@ -1,54 +1,69 @@
-"""The outbox: each update is a file until its receipt comes. Survives kill -9 and a power cut."""
+"""The outbox: each update is on disk until its receipt comes. Survives kill -9 and a power cut."""
 
 from pathlib import Path
 
-from proto.codec import decode_sealed, encode
-from proto.errors import QfleetError, RemoteError, StorageError
-from proto.files import write_whole
-from proto.messages import MAX_UPDATE, Update
+from msgspec import DecodeError, Struct, msgpack
 
-MAX_FILES = 64
+from edge_client.journal import Journal
+from proto.errors import StorageError
+from proto.messages import Update
+
+MAX_KEPT = 64
 """Updates kept while the coordinator is away; more would be of rounds long over."""
 
 
+class _Put(Struct, frozen=True, array_like=True, tag=1):
+    update: Update
+
+
+class _Drop(Struct, frozen=True, array_like=True, tag=2):
+    id: bytes
+
+
 class Spool:
-    """Packed updates by id, as files of a folder."""
+    """Packed updates by id, in a journal of `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._journal = Journal(folder / "updates.journal")
+        self._kept: dict[bytes, Update] = {}
+        for record in self._journal.replay():
+            try:
+                entry = msgpack.decode(record, type=_Put | _Drop)
+            except DecodeError as error:
+                raise StorageError(f"{folder} holds what no outbox wrote: {error}") from None
+            if isinstance(entry, _Put):
+                self._kept[entry.update.id] = entry.update
+            else:
+                self._kept.pop(entry.id, None)
 
     def put(self, update: Update) -> None:
         """On disk when it returns. Raises StorageError when the disk is full."""
-        if len(self.turns()) >= MAX_FILES:
-            raise StorageError(f"the outbox holds {MAX_FILES} updates nobody has taken")
-        write_whole(self._path(update.id), encode(update))
+        if len(self._kept) >= MAX_KEPT:
+            raise StorageError(f"the outbox holds {MAX_KEPT} updates nobody has taken")
+        self._journal.append(msgpack.encode(_Put(update)))
+        self._kept[update.id] = update
 
     def get(self, id_: bytes) -> Update:
-        """Raises StorageError for a file that is gone or damaged."""
-        path = self._path(id_)
+        """Raises StorageError for an update that is not here."""
         try:
-            if path.stat().st_size > MAX_UPDATE + 1024:
-                raise RemoteError("too large")
-            message = decode_sealed(path.read_bytes())
-        except (OSError, QfleetError) as error:
-            raise StorageError(f"{path} cannot be read: {error}") from None
-        if not isinstance(message, Update) or message.id != id_:
-            raise StorageError(f"{path} is no update")
-        return message
+            return self._kept[id_]
+        except KeyError:
+            raise StorageError(f"no update {id_.hex()} in the outbox") from None
 
     def drop(self, id_: bytes) -> None:
-        self._path(id_).unlink(missing_ok=True)
+        """Its receipt came. Should this be forgotten, it is sent again and found to be known."""
+        if self._kept.pop(id_, None) is None:
+            return
+        try:
+            self._journal.append(msgpack.encode(_Drop(id_)), durable=False)
+            if self._journal.large:
+                self._journal.rewrite([msgpack.encode(_Put(u)) for u in self._kept.values()])
+        except StorageError:
+            return  # a full disk cannot make us keep less
 
     def turns(self) -> dict[bytes, int]:
-        """What is kept: id to turn, oldest first. A damaged file is set aside, not sent."""
-        kept = {}
-        for path in sorted(self._folder.glob("*.update"), key=lambda p: p.stat().st_mtime):
-            try:
-                id_ = bytes.fromhex(path.stem)
-                kept[id_] = self.get(id_).turn
-            except (ValueError, StorageError):
-                path.replace(path.with_suffix(".damaged"))
-        return kept
+        """What is kept: id to turn, oldest first."""
+        return {id_: update.turn for id_, update in self._kept.items()}
 
-    def _path(self, id_: bytes) -> Path:
-        return self._folder / f"{id_.hex()}.update"
+    def close(self) -> None:
+        self._journal.close()

@@ -23,11 +23,10 @@ _SHARED_PARTS = 3
 class _Session:
     """What the broker keeps for one client id, whether it is connected or not."""
 
-    __slots__ = ("owed", "patterns", "sent", "unsent", "wire")
+    __slots__ = ("owed", "sent", "unsent", "wire")
 
     def __init__(self) -> None:
         self.wire: Wire | None = None
-        self.patterns: dict[str, None] = {}
         self.owed: dict[int, Delivery] = {}
         self.unsent: deque[int] = deque()
         self.sent: set[int] = set()
@@ -171,7 +170,6 @@ class MemoryBroker:
         if session is None or session.wire is not wire:
             return
         for pattern in patterns:
-            session.patterns[pattern] = None
             if pattern.startswith("$share/"):
                 self._join(client_id, pattern)
                 continue

@@ -14,7 +14,7 @@ from coordinator.service import Service, Start
 from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import TaskFile
-from edge_client.box import Box, Setting
+from edge_client.box import Box, Expelled, Setting
 from edge_client.config import EdgeConfig
 from edge_client.labour import carry_out
 from edge_client.membership import Membership, load_member, save_member
@@ -101,6 +101,7 @@ class Fleet:
         self.boxes: dict[str, Box] = {}
         self.service: Service | None = None
         self.store: Store | None = None
+        self.expelled: set[str] = set()
         self._actors: dict[str, Actor] = {}
 
     def wall(self) -> float:
@@ -110,7 +111,7 @@ class Fleet:
 
     def start_coordinator(self) -> Store:
         """Start it, or start it again on what its store holds."""
-        store = Store(self.home / "coordinator" / "qfleet.db")
+        store = self.open_store()
         fleet = admission.Fleet(self.name, self.keys, "")
         service = Service(Start(store, fleet, self.wall))
         actor = Actor(self.clock, partial(_serve, service))
@@ -121,6 +122,10 @@ class Fleet:
         actor.turn_after(0.0)
         return store
 
+    def open_store(self) -> Store:
+        """A connection of one's own to the coordinator's store, as its commands have."""
+        return Store(self.home / "coordinator" / "qfleet.db")
+
     def kill_coordinator(self) -> None:
         """As kill -9: nothing more is written or sent."""
         self._actors.pop("coordinator").stop()
@@ -130,7 +135,7 @@ class Fleet:
 
     def submit(self, file: TaskFile) -> None:
         """Hand a task in from outside the coordinator, as `coordinator run` does."""
-        store = Store(self.home / "coordinator" / "qfleet.db")
+        store = self.open_store()
         submit(store, file, self.name, self.wall())
         store.close()
 
@@ -161,7 +166,9 @@ class Fleet:
         save_member(home, member, identity, record)
         self.start_box(name, config)
 
-    def start_box(self, name: str, config: EdgeConfig, seconds: float = 1.0) -> Box:
+    def start_box(
+        self, name: str, config: EdgeConfig, seconds: float = 1.0, clock_off: float = 0.0
+    ) -> Box:
         """Start a box that has joined. Its training takes `seconds` of virtual time."""
         home = self.home / name
         member, identity = load_member(home)
@@ -171,11 +178,11 @@ class Fleet:
             identity=identity,
             config=config,
             now=lambda: self.clock.now,
-            clock=self.wall,
+            clock=lambda: self.wall() + clock_off,
             resources=Resources,
         )
         box = Box(setting)
-        actor = Actor(self.clock, partial(_live, box))
+        actor = Actor(self.clock, partial(self._live, name, box))
         box.attach(
             self.broker.connect(f"{self.name}-{name}-box", actor.put, box.will),
             Inline(self.clock, actor.put, seconds),
@@ -188,6 +195,17 @@ class Fleet:
         self._actors.pop(name).stop()
         self.broker.kill(f"{self.name}-{name}-box")
         del self.boxes[name]
+
+    def _live(self, name: str, box: Box, batch: list[Incoming | Result]) -> float | None:
+        try:
+            for thing in batch:
+                box.handle(thing)
+        except Expelled:  # what ends the agent's process
+            self.expelled.add(name)
+            self.kill_box(name)
+            return None
+        box.tick()
+        return box.wait()
 
     # --- time ---
 
@@ -215,10 +233,3 @@ def _serve(service: Service, batch: list[Incoming | Result]) -> float:
         service.handle(batch)  # type: ignore[arg-type]
     service.tick()
     return service.wait()
-
-
-def _live(box: Box, batch: list[Incoming | Result]) -> float | None:
-    for thing in batch:
-        box.handle(thing)
-    box.tick()
-    return box.wait()

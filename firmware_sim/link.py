@@ -22,7 +22,8 @@ class Link:
 
     `delay_s` is the time of one hop in seconds, `loss`, `duplicate` and `reorder` are the
     probabilities per message, `retransmit_s` is what each loss costs. Same seed, same calls:
-    same faults. Subclass it and override `hop_s` for bandwidth or per-client delays.
+    same faults. Subclass it and override `hop_s` for bandwidth or per-client delays. Clients in
+    `wired` sit beside the broker, as a coordinator does: no delay, no faults.
     """
 
     seed: int
@@ -31,6 +32,7 @@ class Link:
     duplicate: float = 0.0
     reorder: float = 0.0
     retransmit_s: float = 1.0
+    wired: frozenset[str] = frozenset()
     _random: random.Random = field(init=False, repr=False)
     _last: dict[tuple[str, Direction], float] = field(init=False, repr=False, default_factory=dict)
     _cut: set[str] = field(init=False, repr=False, default_factory=set)
@@ -46,6 +48,8 @@ class Link:
     def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
         """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
         arrivals = [self.arrival(client_id, direction, size, now)]
+        if client_id in self.wired:
+            return arrivals
         if self._random.random() < self.reorder:
             arrivals[0] += self._random.uniform(0.0, 2 * self.retransmit_s)
         while self._random.random() < self.duplicate:
@@ -54,6 +58,8 @@ class Link:
 
     def arrival(self, client_id: str, direction: Direction, size: int, now: float) -> float:
         """When one that is neither duplicated nor overtaken arrives, such as CONNECT."""
+        if client_id in self.wired:
+            return now
         arrival = now + self.hop_s(client_id, direction, size)
         while self._random.random() < self.loss:
             arrival += self.retransmit_s

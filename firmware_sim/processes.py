@@ -46,17 +46,21 @@ class Processes:
     ) -> None:
         self.close()
 
-    def start_coordinator(self, module: str = "coordinator.daemon") -> Store:
+    def start_coordinator(
+        self, module: str = "coordinator.daemon", extra: tuple[str, ...] = ()
+    ) -> Store:
         """Start it (again); the store, open for looking, once its broker is known."""
-        words = ["--home", str(self.coordinator_home), "--fleet", self.name, *self._broker]
+        home = str(self.coordinator_home)
+        words = ["--home", home, "--fleet", self.name, *self._broker, *extra]
         process = self._spawn("coordinator", module, words)
         deadline = time.monotonic() + START_S
         ready = self.coordinator_home / "ready"
         while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise QfleetError(f"the coordinator did not start: {self.last_words('coordinator')}")
+            ended = process.poll() is not None  # asked first: it may be ready and end at once
             if ready.exists() and ready.read_text() == str(process.pid):
                 return Store(self.coordinator_home / "qfleet.db")
+            if ended:
+                raise QfleetError(f"the coordinator did not start: {self.last_words('coordinator')}")
             time.sleep(LOOK_S)
         raise TransportError("the coordinator takes too long to start")
 

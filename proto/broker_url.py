@@ -72,7 +72,24 @@ class MqttSettings:
     trust: ssl.SSLContext | None = field(default=None, repr=False)
     reconnect_first_s: float = 1.0
     reconnect_longest_s: float = 120.0
-    connect_timeout_s: float = 5.0
+    connect_timeout_s: float = 10.0
+
+    def tls_context(self) -> ssl.SSLContext:
+        """What decides whether the broker is trusted, on TLS connections."""
+        context = self.trust or ssl.create_default_context()
+        context.sslsocket_class = _ClosingSocket
+        return context
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails, which paho forgets to do."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 def _check(parts: SplitResult) -> None:

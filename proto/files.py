@@ -7,10 +7,11 @@ from pathlib import Path
 from proto.errors import StorageError
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace a file's content; a power cut leaves the old or the new. Raises StorageError.
 
-    When it returns, the new content is on disk under its name.
+    When it returns, the new content is on disk under its name; not so when it need not be
+    `durable`: what can be had again is spared the wait.
     """
     temporary = path.with_suffix(path.suffix + ".new")
     try:
@@ -20,9 +21,11 @@ def write_whole(path: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()

@@ -34,7 +34,6 @@ __all__ = ["BrokerUrl", "MqttPort", "MqttSettings"]
 
 _logger = logging.getLogger(__name__)
 
-_ACCEPT_S = 20.0
 _FLUSH_S = 2.0
 _STALL_S = 60.0
 
@@ -163,7 +162,7 @@ class _Connection:
         self._settings = settings
         self._patterns: dict[str, None] = {}
         self._first_subscribe: int | None = None
-        self._accept_by = time.monotonic() + settings.connect_timeout_s + _ACCEPT_S
+        self._accept_by = time.monotonic() + 2 * settings.connect_timeout_s
         self.accepted = False
         self.taken_over = False
         self.reason = ""
@@ -200,6 +199,8 @@ class _Connection:
             return False
         writing = selectors.EVENT_WRITE if self._client.want_write() else 0
         selector.modify(opened, selectors.EVENT_READ | writing)
+        if not self.accepted:
+            longest_s = min(longest_s, self._settings.connect_timeout_s)
         for key, ready in selector.select(longest_s):
             if key.fileobj is opened and ready & selectors.EVENT_WRITE:
                 self._client.loop_write()
@@ -207,7 +208,7 @@ class _Connection:
                 self._read()
         self._client.loop_misc()
         if not self.accepted and time.monotonic() > self._accept_by:
-            raise ConnectionError("it takes connections but does not speak MQTT")
+            raise ConnectionError("it takes the connection but does not answer as a broker")
         return self._client.socket() is not None
 
     def publish(self, topic: str, payload: bytes, retain: bool) -> None:  # noqa: FBT001
@@ -286,6 +287,6 @@ def _configure(client: Client, settings: MqttSettings) -> None:
     if settings.url.username:
         client.username_pw_set(settings.url.username, settings.url.password)
     if settings.url.tls:
-        client.tls_set_context(settings.trust or ssl.create_default_context())
+        client.tls_set_context(settings.tls_context())
     if settings.will is not None:
         client.will_set(settings.will.topic, settings.will.payload, 1, retain=True)

@@ -67,13 +67,14 @@ def _shown_certificate(host: str, port: int, where: str) -> bytes:
     blind.check_hostname = False
     blind.verify_mode = ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((host, port), _PROBE_S) as plain,
-            blind.wrap_socket(plain, server_hostname=host) as secured,
-        ):
-            shown = secured.getpeercert(binary_form=True)
+        plain = socket.create_connection((host, port), _PROBE_S)
     except (OSError, ValueError) as problem:
         raise TransportError(f"No broker: {problem_words(problem, where)}.") from None
+    try:
+        with plain, blind.wrap_socket(plain, server_hostname=host) as secured:
+            shown = secured.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        raise TransportError(f"No TLS connection with {where}; is this its TLS port?") from None
     if shown is None:
         raise TransportError(f"{where} shows no certificate.")
     return shown

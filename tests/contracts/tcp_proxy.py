@@ -47,6 +47,8 @@ class TcpProxy:
                 except ConnectionRefusedError:
                     _reset(near)
                     continue
+                for link in (near, far):
+                    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
                     if self._refusing:
                         _reset(near)

@@ -178,7 +178,7 @@ def test_labels_are_numbered_by_the_task_and_not_by_the_box():
         encode(["dog", "cow"], ["cat", "dog"])
 
 
-@given(st.integers(3, 300), st.integers(0, 2**32 - 1), st.floats(0, 0.45), st.floats(0, 0.45))
+@given(st.integers(12, 300), st.integers(0, 2**32 - 1), st.floats(0, 0.45), st.floats(0, 0.45))
 def test_a_split_uses_each_row_once(rows, seed, validation, test):
     parts = split(rows, seed, validation, test)
     assert sorted(np.concatenate(parts).tolist()) == list(range(rows))

@@ -1,4 +1,4 @@
-"""A broker on loopback that does exactly what a test tells it, byte by byte: the misbehaving peer."""
+"""A broker on loopback that does what a test tells it, byte by byte: the misbehaving peer."""
 
 import contextlib
 import queue

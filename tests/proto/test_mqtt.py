@@ -118,7 +118,9 @@ def test_the_same_reason_is_told_once(opened: Opened, scripted: Scripted) -> Non
 
 
 def test_a_peer_that_is_no_broker_is_told_in_words(opened: Opened, scripted: Scripted) -> None:
-    assert opened(at(scripted(b"HTTP/1.1 400 Bad Request\r\n").port)).next(Disconnected).reason
+    url = BrokerUrl("127.0.0.1", scripted(b"HTTP/1.1 400 Bad Request\r\n").port)
+    inbox = opened(MqttSettings(url, "box", connect_timeout_s=0.1))
+    assert "does not answer as a broker" in inbox.next(Disconnected).reason
 
 
 def test_a_session_taken_over_waits_long_before_it_returns(

@@ -1,0 +1,240 @@
+"""What one sealed, durable 21-parameter update costs on the wire: CPU of both ends and the broker.
+
+    python benchmarks/wire.py --json
+
+A real coordinator process, a real mosquitto, and many real boxes (session table, outbox on disk,
+sealing, one MQTT connection each) in one process. Only the training is left out: its result is
+made up at once. Counted from the first training round's offer to the last round's end, with offers,
+reports, acks and folding; ids have the greatest length allowed.
+"""
+
+import argparse
+import json
+import queue
+import secrets
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from coordinator.submit import submit
+from coordinator.taskfile import Data, RoundsTable, TaskFile
+from edge_client import config, readings
+from edge_client.agent import url_of
+from edge_client.box import Box, Setting
+from edge_client.labour import carry_out
+from edge_client.membership import load_member
+from edge_client.requests import Assignment, Done, Request
+from firmware_sim.processes import Processes
+from proto.circuit import classifier_layout
+from proto.codec import decode_sealed, decode_signed, encode
+from proto.messages import TRAIN, Metrics, Task, Update
+from proto.mqtt import MqttPort, MqttSettings
+from quantization.arrays import draw
+from quantization.pack import pack
+from quantization.scheme import Scheme
+
+LONG = "x" * 24
+COLUMNS = ("a", "b", "c", "d", "e")
+
+
+class Instant:
+    """Stands where training would: moments are real, a training round's delta is drawn."""
+
+    def __init__(self, deliver) -> None:
+        self._deliver = deliver
+        self._rng = np.random.default_rng(0)
+
+    def submit(self, request: Request) -> None:
+        self._deliver(self._made_up(request) or carry_out(request))
+
+    def cancel(self) -> None:
+        return
+
+    def _made_up(self, request: Request) -> Done | None:
+        if not isinstance(request, Assignment):
+            return None
+        offer = decode_sealed(request.offer)
+        if offer.kind != TRAIN:
+            return None
+        layout = classifier_layout(decode_signed(request.task, Task).model)
+        numbers = self._rng.random(4).tolist()
+        metrics = Metrics(
+            first_loss=numbers[0],
+            last_loss=numbers[1],
+            validation_loss=numbers[2],
+            validation_accuracy=numbers[3],
+            validation_rows=8,
+            steps=10,
+            gradients=10,
+        )
+        update = Update(
+            id=request.id,
+            turn=offer.turn,
+            model=offer.model.digest,
+            rows=32,
+            payload=pack(draw(layout, 0.1, self._rng), layout, Scheme(), self._rng),
+            metrics=metrics,
+        )
+        return Done(offer.turn, encode(update))
+
+
+def start_box(fleet: Processes, name: str, arrivals: queue.SimpleQueue) -> Box:
+    home = fleet.home / name
+    member, identity = load_member(home)
+    settings = config.load(home)
+    box = Box(
+        Setting(
+            home=home,
+            member=member,
+            identity=identity,
+            config=settings,
+            now=time.monotonic,
+            clock=time.time,
+            resources=readings.Board(home, "", time.monotonic).read,
+        )
+    )
+    deliver = partial(_put, arrivals, box)
+    port = MqttPort(MqttSettings(url=url_of(member), client_id=name, will=box.will), deliver)
+    box.attach(port, Instant(deliver))
+    port.open()
+    return box
+
+
+def _put(arrivals: queue.SimpleQueue, box: Box, thing: object) -> None:
+    arrivals.put((box, thing))
+
+
+def write_rows(path: Path, seed: int) -> None:
+    X = np.random.default_rng(seed).normal(size=(40, 5))
+    lines = [",".join(map(repr, row.tolist())) + f",{'yes' if row[0] > 0 else 'no'}" for row in X]
+    path.write_text(",".join(COLUMNS) + ",label\n" + "\n".join(lines))
+
+
+def drive(boxes: list[Box], arrivals: queue.SimpleQueue, until) -> None:
+    """Give each box what came for it, until something is so."""
+    looked = 0.0
+    while True:
+        if time.monotonic() > looked + 0.05:
+            looked = time.monotonic()
+            for box in boxes:
+                box.tick()
+            if until():
+                return
+        try:
+            box, thing = arrivals.get(timeout=0.05)
+        except queue.Empty:
+            continue
+        box.handle(thing)
+
+
+def cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def measure(clients: int, rounds: int, kind: str) -> dict[str, object]:
+    task = TaskFile(
+        job="j" * 32,
+        data=Data(classes=("no", "yes"), columns=COLUMNS),
+        rounds=RoundsTable(count=rounds, cohort=clients, quorum=clients, deadline="60s"),
+    )
+    home = Path(tempfile.mkdtemp(prefix="qfleet-wire-"))
+    arrivals: queue.SimpleQueue = queue.SimpleQueue()
+    with Processes(home, "f" * 32, ("--kind", kind)) as fleet:
+        store = fleet.start_coordinator()
+        names = [f"{LONG}-{number:07d}" for number in range(clients)]
+        for number, name in enumerate(names):
+            write_rows(home / f"{number}.csv", number)
+            fleet.join(name, str(home / f"{number}.csv"), "label")
+        boxes = [start_box(fleet, name, arrivals) for name in names]
+        submit(store, task, "f" * 32, time.time())
+        training = partial(_phase, store, task.job, "train")
+        drive(boxes, arrivals, training)
+        coordinator = psutil.Process(fleet.pid("coordinator"))
+        broker = coordinator.children()[0]
+        processes = [psutil.Process(), coordinator, broker]
+        before, began = [cpu(p) for p in processes], time.monotonic()
+        skipped = sum(r.included for r in store.rounds(task.job) if r.kind == 1)
+        drive(boxes, arrivals, partial(_phase, store, task.job, "finished"))
+        wall = time.monotonic() - began
+        spent = [cpu(p) - b for p, b in zip(processes, before, strict=True)]
+        done = [r for r in store.rounds(task.job) if r.kind == 1 and r.outcome == "done"]
+        for box in boxes:
+            box.close()
+        broker_name = (store.fact("broker") or b"").decode()
+        store.close()
+    updates = sum(r.included for r in done) - skipped
+    last = done[1:]
+    up = sum(r.bytes_up for r in last) / sum(r.included for r in last)
+    down = sum(r.bytes_down for r in last) / sum(r.included for r in last)
+    names = ("client", "coordinator", "broker")
+    return {
+        "cpu_ms_per_update": round(1000 * sum(spent) / updates, 3),
+        **{f"cpu_ms_{n}": round(1000 * s / updates, 3) for n, s in zip(names, spent, strict=True)},
+        "updates_per_s": round(updates / wall, 1),
+        "bytes_per_update": largest_update(),
+        "bytes_up": round(up, 1),
+        "bytes_down": round(down, 1),
+        "bytes_round_trip": round(up + down, 1),
+        "broker": broker_name,
+        "durable": True,
+        "updates": updates,
+        "clients": clients,
+        "seconds": round(wall, 2),
+    }
+
+
+def _phase(store, job: str, wanted: str) -> bool:
+    if wanted == "train":
+        return any(r.kind == 1 for r in store.rounds(job))
+    return store.job(job).phase == wanted
+
+
+def largest_update() -> int:
+    """MQTT payload bytes of a signed 21-parameter 8-bit update with the largest counters."""
+    from proto.identity import Identity
+    from proto.sealing import seal
+
+    metrics = Metrics(
+        first_loss=0.1,
+        last_loss=0.1,
+        validation_loss=0.1,
+        validation_accuracy=0.1,
+        validation_rows=2**31,
+        steps=2**31,
+        evaluations=2**40,
+        gradients=2**40,
+        shots=2**40,
+    )
+    update = Update(
+        id=secrets.token_bytes(16),
+        turn=2**40,
+        model=bytes(32),
+        rows=2**20,
+        payload=bytes(26),
+        metrics=metrics,
+    )
+    return len(seal(encode(update), bytes(8), bytes(32), 2**31, Identity.generate()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--kind", default="mosquitto")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    result = measure(arguments.clients, arguments.rounds, arguments.kind)
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:20} {value}")
+
+
+if __name__ == "__main__":
+    main()

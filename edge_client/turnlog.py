@@ -1,0 +1,47 @@
+"""The highest turn of each job a box has taken, in which era: it is never taken back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import DecodeError, Struct, msgpack
+
+from edge_client.journal import Journal
+from proto.errors import StorageError
+from proto.messages import Era
+
+
+class _Seen(Struct, frozen=True, array_like=True):
+    era: Era | None = None
+    turns: Mapping[str, int] = {}
+
+
+class TurnLog:
+    """The latest (era, turns), in a journal."""
+
+    def __init__(self, path: Path) -> None:
+        self._journal = Journal(path)
+        records = self._journal.replay()
+        try:
+            self._seen = msgpack.decode(records[-1], type=_Seen) if records else _Seen()
+        except DecodeError as error:
+            raise StorageError(f"{path} holds what no box wrote: {error}") from None
+
+    @property
+    def era(self) -> Era | None:
+        return self._seen.era
+
+    @property
+    def turns(self) -> Mapping[str, int]:
+        return self._seen.turns
+
+    def remember(self, era: Era, turns: Mapping[str, int]) -> None:
+        """On disk when it returns. Raises StorageError."""
+        self._seen = _Seen(era, dict(turns))
+        record = msgpack.encode(self._seen)
+        if self._journal.large:
+            self._journal.rewrite([record])
+        else:
+            self._journal.append(record)
+
+    def close(self) -> None:
+        self._journal.close()
