@@ -11,8 +11,8 @@ from proto.circuit import classifier_layout
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from quantization import moments
-from quantization.arrays import BadArrays, Layout, draw, flatten, size, unflatten
-from quantization.pack import pack, unpack
+from quantization.arrays import BadArrays, Layout, draw, size, unflatten
+from quantization.pack import pack, unpack_vector
 from quantization.scheme import Scheme
 
 EXACT = Scheme(bits=32)
@@ -72,8 +72,8 @@ def check(task: Task, kind: int, update: Update) -> None:
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
-            delta = unpack(update.payload, layout_of(task), scheme_of(task))
-            aggregation.check(flatten(delta, layout_of(task)))
+            delta = unpack_vector(update.payload, layout_of(task), scheme_of(task))
+            aggregation.check(delta)
         elif update.payload:
             raise RemoteError("an evaluation that carries a payload")
     except BadArrays as error:
@@ -89,11 +89,10 @@ def fold(task: Task, kind: int, model: bytes, parts: Iterable[Part]) -> Result:
     for part in parts:
         tally.add(part)
         if kind == TRAIN:
-            delta = flatten(unpack(part.payload, layout, scheme), layout)
-            total = aggregation.add(total, delta, part.rows)
+            total = aggregation.add(total, unpack_vector(part.payload, layout, scheme), part.rows)
     if kind == EVALUATE:
         return Result(b"", tally.count, tally.figures())
-    old = flatten(unpack(model, layout, EXACT), layout)
+    old = unpack_vector(model, layout, EXACT)
     new = unflatten(old + aggregation.finish(total), layout)
     packed = pack(new, layout, EXACT, np.random.default_rng(0))
     return Result(packed, tally.count, tally.figures())

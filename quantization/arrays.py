@@ -5,6 +5,7 @@ A layout lists names and shapes in the manifest's order; both ends hold it, so o
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -25,6 +26,7 @@ class BadArrays(ValueError):
     """Named arrays, or the bytes that should hold them, do not fit what was agreed."""
 
 
+@lru_cache(maxsize=64)
 def size(layout: Layout) -> int:
     """How many numbers a layout holds. Raises BadArrays where it breaks a cap or is nonsense."""
     if len(layout) > MAX_ARRAYS:

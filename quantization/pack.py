@@ -31,6 +31,11 @@ def pack(arrays: Arrays, layout: Layout, scheme: Scheme, rng: Generator) -> byte
 
 def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
     """The arrays in bytes from anybody. Raises BadArrays for whatever `pack` would not make."""
+    return unflatten(unpack_vector(data, layout, scheme), layout)
+
+
+def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
+    """The same numbers as one vector, in the layout's order."""
     expected = packed_size(layout, scheme)
     if len(data) != expected:
         raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
@@ -40,8 +45,8 @@ def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
         vector = np.frombuffer(data, "<f4", offset=1).astype(np.float32)
         if not np.isfinite(vector).all():
             raise BadArrays("a number is NaN or infinity")
-        return unflatten(vector, layout)
-    return unflatten(_unpack_blocks(data, size(layout), scheme.block), layout)
+        return vector
+    return _unpack_blocks(data, size(layout), scheme.block)
 
 
 def _unpack_blocks(data: bytes, length: int, block: int) -> Array:

@@ -57,7 +57,7 @@ def write_rows(path: Path, seed: int, rows: int = 40) -> None:
 
 def task(job: str, boxes: int, rounds: int, **table: Any) -> TaskFile:
     """A job that takes a moment a round; rounds start when all boxes are there, or soon after."""
-    values = {"count": rounds, "cohort": boxes, "quorum": 2, "deadline": "2m", "gather": "1s"}
+    values = {"count": rounds, "cohort": boxes, "quorum": 2, "deadline": "2m", "gather": "0.3s"}
     return TaskFile(
         job=job,
         data=Data(classes=("low", "high"), columns=COLUMNS, components=2),
