@@ -29,6 +29,8 @@ class Fleet:
 
 def invite(store: Store, token: Token, box: str, expires: float) -> None:
     """Make the token good for one box (any name when `box` is empty) until `expires`."""
+    if _reserved(box):
+        raise ConfigError(f"no box may be named {box!r}; choose another name")
     if box and store.box(box) is not None:
         raise ConfigError(f"a box named {box!r} has joined already; choose another name")
     store.add_token(
@@ -42,8 +44,17 @@ def invite(store: Store, token: Token, box: str, expires: float) -> None:
     )
 
 
-def new_token(url: str, fleet: str, root: bytes) -> Token:
-    return Token(url, fleet, root, f"{TOKEN_PREFIX}{secrets.token_hex(5)}", secrets.token_bytes(16))
+def new_token(url: str, fleet: str, keys: Keys, *, own: bool = False) -> Token:
+    """A fresh token. `own`: the broker's certificate is signed by the fleet root."""
+    return Token(
+        url=url,
+        fleet=fleet,
+        root=keys.root_public,
+        serial=keys.record.serial,
+        id=f"{TOKEN_PREFIX}{secrets.token_hex(5)}",
+        secret=secrets.token_bytes(16),
+        own=own,
+    )
 
 
 def admit(store: Store, fleet: Fleet, data: bytes, now: float) -> tuple[str, bytes, str]:
@@ -65,7 +76,8 @@ def admit(store: Store, fleet: Fleet, data: bytes, now: float) -> tuple[str, byt
         account = hash_password(password, os.urandom(12))
         box = {"id": request.box, "key": request.key, "joined": now, "account": account}
         with store.unit():
-            store.admit(token.id, box)
+            if not store.admit(token.id, box):
+                raise RemoteError("a join token that was used this very moment")
             bump_roster(store)
     admission = Admission(
         fleet=fleet.name, box=request.box, username=request.box, password=password, ca=fleet.ca
@@ -77,10 +89,12 @@ def _refusal(store: Store, token: object, request: JoinRequest, now: float) -> s
     used_by, box = token.used_by, token.box  # type: ignore[attr-defined]
     if used_by is not None:
         same = used_by == request.key and token.used_as == request.box  # type: ignore[attr-defined]
-        return "" if same else "this token was used already; ask for a new one"
-    if request.box == COORDINATOR or request.box.startswith(TOKEN_PREFIX):
-        # Such a name would be the account of the coordinator, or of somebody's open token.
-        return f"no box may be named {COORDINATOR!r} or {TOKEN_PREFIX}...; choose another name"
+        row = store.box(request.box)
+        if not same or row is None or row.revoked:
+            return "this token was used already; ask for a new one"
+        return ""
+    if _reserved(request.box):
+        return f"no box may be named {request.box!r}; choose another name"
     if token.expires < now:  # type: ignore[attr-defined]
         return "this token has expired; ask for a new one"
     if box and box != request.box:
@@ -88,6 +102,11 @@ def _refusal(store: Store, token: object, request: JoinRequest, now: float) -> s
     if store.box(request.box) is not None:
         return f"a box named {request.box!r} has joined already; choose another name"
     return ""
+
+
+def _reserved(box: str) -> bool:
+    """Names that would be the account of the coordinator, or of somebody's token."""
+    return box == COORDINATOR or box.startswith(TOKEN_PREFIX)
 
 
 def box_password(keys: Keys, box: str, key: bytes) -> str:
@@ -104,9 +123,9 @@ def coordinator_password(keys: Keys) -> str:
 def accounts(store: Store, keys: Keys, now: float) -> dict[str, str]:
     """Every account the broker should know, with its password's hash."""
     salt = HKDF(SHA256(), 12, None, b"qfleet salt v1").derive(keys.secret)
-    known = {COORDINATOR: hash_password(coordinator_password(keys), salt)}
+    known = {row.id: row.account for row in store.open_tokens(now)}
     known |= {row.id: row.account for row in store.members() if not row.revoked}
-    return known | {row.id: row.account for row in store.open_tokens(now)}
+    return known | {COORDINATOR: hash_password(coordinator_password(keys), salt)}
 
 
 def bump_roster(store: Store) -> int:

@@ -96,6 +96,7 @@ def connect_broker(
     kind = broker.process.kind if broker.process else broker.url.address
     store.set_fact("broker", kind.encode())
     store.set_fact("url", broker.invite_url.encode())
+    store.set_fact("own", b"1" if broker.ca else b"0")
     store.set_fact("fleet", settings.fleet.encode())
     return broker
 

@@ -81,9 +81,14 @@ def check(task: Task, kind: int, update: Update) -> None:
 
 
 def fold(task: Task, kind: int, model: bytes, parts: Iterable[Part]) -> Result:
-    """All of a round's parts, one at a time. Raises RemoteError when there are none."""
-    if kind == MOMENTS:
-        return _fold_moments(task, parts)
+    """All of a round's parts, one at a time. Raises RemoteError when they give no result."""
+    try:
+        return _fold_moments(task, parts) if kind == MOMENTS else _fold(task, kind, model, parts)
+    except BadArrays as error:
+        raise RemoteError(f"a round that cannot be folded: {error}") from None
+
+
+def _fold(task: Task, kind: int, model: bytes, parts: Iterable[Part]) -> Result:
     layout, scheme = layout_of(task), scheme_of(task)
     total, tally = aggregation.init(size(layout)), _Tally()
     for part in parts:

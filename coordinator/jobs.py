@@ -68,6 +68,9 @@ from proto.messages import (
     Update,
 )
 
+PULLS = 20
+"""Pulls a box may make in a turn, beside four for each chunk."""
+
 
 @dataclass
 class Job:
@@ -76,7 +79,7 @@ class Job:
     state: JobState
     task: Task
     task_id: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     dirty: bool = True
     """Something changed since boxes were last considered."""
     considered: float = 0.0
@@ -84,6 +87,8 @@ class Job:
     """Encrypted model and features by address."""
     model: BlobRef | None = None
     features: BlobRef | None = None
+    pulls: dict[tuple[str, int], int] = field(default_factory=dict)
+    """How often each box pulled in the present turn."""
 
 
 class Jobs:
@@ -194,14 +199,17 @@ class Jobs:
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
 
-    def pull(self, message: Pull) -> None:
-        """Publish the asked-for parts of a blob that is on offer."""
+    def pull(self, box: str, message: Pull) -> None:
+        """Publish the asked-for parts of a blob that is on offer, within reason."""
         for job in self._jobs.values():
             sealed = job.blobs.get(message.address)
             if sealed is None:
                 continue
             parts = blobs.chunks(sealed)
             turn = job.state.turn
+            asked = job.pulls[box, turn] = job.pulls.get((box, turn), 0) + 1
+            if asked > PULLS + 4 * len(parts):
+                raise RemoteError("pulls the same blob again and again")
             if not message.want:
                 self._post.blob(message.address, "m", blobs.chunk_map(sealed), turn)
             for index in blobs.wanted(message.want, len(parts))[:8]:
@@ -218,8 +226,9 @@ class Jobs:
             self._dispatch(job, EraBegan(), now)
 
     def add_bytes_up(self, turn: int, size: int) -> None:
-        """Count a report's bytes towards its turn."""
-        self._up[turn] = self._up.get(turn, 0) + size
+        """Count a report's bytes towards its turn, if that is open."""
+        if self._of_turn(turn) is not None:
+            self._up[turn] = self._up.get(turn, 0) + size
 
     # --- carrying actions out ---
 
@@ -250,6 +259,7 @@ class Jobs:
     def _open(self, job: Job, plan: Any, now: float) -> None:
         state = job.state
         self._store.set_fact("turn", state.turn.to_bytes(8, "big"))
+        job.pulls.clear()
         self._store.open_round(
             {
                 "turn": state.turn,

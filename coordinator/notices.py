@@ -7,6 +7,8 @@ from collections import OrderedDict
 from coordinator.store import Store
 
 MAX_REMEMBERED = 1000
+MAX_LINES, HOUR = 200, 3600.0
+"""Refusals told in an hour: on an open broker anybody could fill the store."""
 
 
 class Notices:
@@ -16,6 +18,7 @@ class Notices:
         self._store = store
         self._logger = logging.getLogger("coordinator")
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._since, self._lines = 0.0, 0
 
     def say(self, now: float, text: str, job: str = "") -> None:
         clean = printable(text)
@@ -30,7 +33,13 @@ class Notices:
         self._told[key] = None
         if len(self._told) > MAX_REMEMBERED:
             self._told.popitem(last=False)
-        self.say(now, f"refused from {who}: {trouble} (told once)")
+        if now > self._since + HOUR:
+            self._since, self._lines = now, 0
+        self._lines += 1
+        if self._lines <= MAX_LINES:
+            self.say(now, f"refused from {who}: {trouble} (told once)")
+        elif self._lines == MAX_LINES + 1:
+            self.say(now, "too much is refused to tell it all; no more of it for this hour")
 
 
 def printable(text: str, limit: int = 300) -> str:

@@ -47,7 +47,8 @@ def make_token(home: Path, name: str, hours: float, broker: str) -> str:
     if not url:
         raise ConfigError("the broker asks for a login: give the box's own with --broker")
     BrokerUrl.parse(url)
-    token = admission.new_token(url, fleet, load_keys(home, fleet, now).root_public)
+    own = not broker and store.fact("own") == b"1"
+    token = admission.new_token(url, fleet, load_keys(home, fleet, now), own=own)
     admission.invite(store, token, name, now + hours * 3600)
     return token_text(token)
 

@@ -27,6 +27,8 @@ class Contact:
 
     key: bytes
     session: int = -1
+    asked: int = -1
+    """The session of the birth that was answered last."""
     online: bool = False
     offered: exchange.Offered | None = None
     epochs: dict[bytes, Epoch] = field(default_factory=dict)
@@ -72,14 +74,16 @@ class Presence:
         return self._contacts[box]
 
     def birth(self, box: str, data: bytes, era: Era) -> tuple[Birth, bytes]:
-        """A birth's content and the key offer that answers it."""
+        """A birth's content and the key offer that answers it.
+
+        Nothing else changes yet: this may be an old birth, played again. Only a living box can
+        accept the offer.
+        """
         contact = self.contact(box)
         message = open_signed(data, Birth, contact.key)
         if message.box != box or message.fleet != self._fleet:
             raise SealError("a birth that belongs to another box or fleet")
-        if message.session < contact.session:
-            raise RemoteError("a birth of an earlier session, an old retained one perhaps")
-        contact.session, contact.online = message.session, True
+        contact.asked = message.session
         contact.offered = exchange.offer(data, message, era, self._identity)
         return message, contact.offered.offer
 
@@ -87,7 +91,9 @@ class Presence:
         """Whether this will is of the box's present session."""
         contact = self.contact(box)
         message = open_signed(data, Gone, contact.key)
-        if message.box != box or message.session < contact.session:
+        if message.box != box or message.fleet != self._fleet:
+            raise SealError("a will that belongs to another box or fleet")
+        if message.session != contact.session:
             return False
         contact.online = False
         return True
@@ -98,14 +104,17 @@ class Presence:
         if contact.offered is None:
             raise RemoteError("a key accept that nothing was offered for")
         epoch, frame = exchange.finish(contact.offered, data, contact.key)
+        body = open_(frame, epoch.up, contact.key)
+        message = decode_sealed(body)
         contact.offered = None
+        contact.session, contact.online = contact.asked, True
         contact.epochs[epoch.id] = epoch
-        contact.windows[epoch.id] = Window()
+        contact.windows[epoch.id] = Window(0, 1)
         contact.sequence = 0
         while len(contact.epochs) > MAX_EPOCHS:
             oldest = next(iter(contact.epochs))
             del contact.epochs[oldest], contact.windows[oldest]
-        return self.open(box, frame)
+        return Opened(message, epoch.id, 0)
 
     def open(self, box: str, frame: bytes) -> Opened:
         """A sealed frame's message, taken once."""

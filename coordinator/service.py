@@ -45,8 +45,10 @@ MAX_ITEMS = 32
 """Acks in one letter."""
 POLL = 0.5
 """Seconds between looks at what other processes wrote to the store."""
-MAX_TURN_JUMP = 2**20
-"""A box may prove us behind by at most this many turns."""
+MAX_TURN_JUMP, MAX_ERA_JUMP = 2**20, 1000
+"""A box's word can put us behind by at most so much ..."""
+ERA_PAUSE = 3600.0
+"""... and only once in so many seconds: a member that lies must not void every round."""
 
 logger = logging.getLogger("coordinator")
 
@@ -75,6 +77,9 @@ class Service:
         self._post = Post(self._presence, self.topics)
         self._jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
         self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
+        self._claims: dict[str, float] = {}
+        self._shaken = False
+        self._accounts_due = False
         self._version = -1
         self._look_at = 0.0
         with self._store.unit():
@@ -113,10 +118,12 @@ class Service:
                     self._take(thing)
                 self._write_acks()
         except StorageError:
+            # Not parked: an unacked delivery would block all that follow. Nothing is lost, since
+            # boxes keep what is not receipted; a new session will make them send it again.
+            logger.exception("nothing of this batch was taken; boxes will send it again")
             self._post.discard()
             self._acks.clear()
-            logger.exception("nothing of this batch was taken; boxes will send it again")
-            return
+            self._shaken = True
         for delivery in deliveries:
             self._port.ack(delivery)
         self._leave()
@@ -134,6 +141,8 @@ class Service:
             self._leave()
 
     def _look(self, now: float) -> None:
+        if self._shaken:
+            self._begin_session()
         version, boards = self._store.changes(), self._presence.boards()
         if version == self._version and not boards:
             return
@@ -152,8 +161,23 @@ class Service:
         look = max(0.0, self._look_at - now)
         return look if at is None else min(look, max(0.0, at - now))
 
+    def _begin_session(self) -> None:
+        """After a disk that was full: have every box exchange keys and say everything again."""
+        try:
+            with self._store.unit():
+                self._session = self._next_session()
+        except StorageError:
+            return
+        self._shaken = False
+        self._presence.drop_epochs()
+        self._post.publish(self.topics.coordinator, self._state(online=True))
+        self._leave()
+
     def _leave(self) -> None:
         assert self._port is not None
+        if self._accounts_due:
+            self._accounts_due = False
+            self._sync_accounts(self._now())
         try:
             self._post.flush(self._port)
         except TransportError as error:
@@ -216,7 +240,7 @@ class Service:
                 if code == REFUSED:
                     self._notices.once(now, box, f"an update for turn {update.turn}: {text}")
             case Pull() as pull:
-                self._jobs.pull(pull)
+                self._jobs.pull(box, pull)
             case _:
                 raise RemoteError(f"a {type(opened.message).__name__} from a box")
 
@@ -230,15 +254,18 @@ class Service:
                 return
             row = self._store.box(box)
             if row is not None and row.revoked:
-                roster = admission.roster_version(self._store)
-                notice = Revoked(fleet=self._fleet.name, box=box, roster=roster)
-                self._post.key_offer(box, sign(notice, self._identity))
+                self._tell_revoked(box)
             raise
         self._store.change_box(box, release=printable(birth.release, 32))
         if self._behind(birth):
             self._begin_era(birth, now)
             return
         self._post.key_offer(box, offer)
+
+    def _tell_revoked(self, box: str) -> None:
+        roster = admission.roster_version(self._store)
+        notice = Revoked(fleet=self._fleet.name, box=box, roster=roster)
+        self._post.key_offer(box, sign(notice, self._identity))
 
     def _presence_gone(self, box: str, payload: bytes, now: float) -> bool:
         try:
@@ -256,7 +283,7 @@ class Service:
         text = f"{box} was refused: {refusal}" if refusal else f"{box} has joined"
         self._notices.say(now, text)
         self._post.publish(self.topics.join(token, "answer"), answer, retain=False)
-        self._sync_accounts(now)
+        self._accounts_due = True
 
     def _write_acks(self) -> None:
         for box, (items, turn) in self._acks.items():
@@ -287,7 +314,14 @@ class Service:
         if birth.era is None or birth.era.number < self._era.number:
             return False
         turn = int.from_bytes(self._store.fact("turn") or b"", "big")
-        return birth.era != self._era or birth.turn > turn
+        if birth.era == self._era and birth.turn <= turn:
+            return False
+        now = self._now()
+        ahead = birth.era.number - self._era.number
+        if ahead > MAX_ERA_JUMP or now < self._claims.get(birth.box, -ERA_PAUSE) + ERA_PAUSE:
+            raise RemoteError("claims to remember more than this coordinator, again or by far")
+        self._claims[birth.box] = now
+        return True
 
     def _begin_era(self, birth: Birth, now: float) -> None:
         assert birth.era is not None
@@ -322,10 +356,11 @@ class Service:
         for row in self._store.members():
             if row.revoked and self._presence.knows(row.id):
                 self._presence.drop(row.id)
+                self._tell_revoked(row.id)
                 self._jobs.departed(row.id, now)
                 self._notices.say(now, f"{row.id} was revoked; job keys are new")
                 self._post.publish(self.topics.coordinator, self._state(online=True))
-        self._sync_accounts(now)
+        self._accounts_due = True
         self._jobs.load(now)
 
     def _sync_accounts(self, now: float) -> None:

@@ -95,8 +95,10 @@ class Store:
         """A consistent copy, taken while the store is in use."""
         if path.exists():
             os.remove(path)  # noqa: PTH107 - VACUUM INTO refuses an existing file
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"VACUUM INTO '{path}'")
+        raw = self._connection.connection.driver_connection
+        assert raw is not None
+        raw.execute("VACUUM INTO ?", (str(path),))
+        path.chmod(0o600)
 
     def _all(self, query: sa.Select[Any]) -> list[Row]:
         with self.unit():
@@ -129,15 +131,17 @@ class Store:
         return self._one(sa.select(tokens).where(tokens.c.id == token))
 
     def open_tokens(self, now: float) -> list[Row]:
-        query = sa.select(tokens).where(tokens.c.expires > now, tokens.c.used_by.is_(None))
-        return self._all(query)
+        """Tokens that may still be shown, used ones too: a box may ask for its answer again."""
+        return self._all(sa.select(tokens).where(tokens.c.expires > now))
 
-    def admit(self, token: str, box: Mapping[str, object]) -> None:
-        """Burn the token and add the box, in one transaction."""
+    def admit(self, token: str, box: Mapping[str, object]) -> bool:
+        """Burn the token and add the box, in one transaction; False when it was burnt already."""
         with self.unit():
-            used = tokens.update().where(tokens.c.id == token)
-            self._do(used.values(used_by=box["key"], used_as=box["id"]))
+            unused = tokens.update().where(tokens.c.id == token, tokens.c.used_by.is_(None))
+            if not self._do(unused.values(used_by=box["key"], used_as=box["id"])):
+                return False
             self._do(boxes.insert().values(**box))
+        return True
 
     def box(self, box: str) -> Row | None:
         return self._one(sa.select(boxes).where(boxes.c.id == box))

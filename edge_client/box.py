@@ -200,11 +200,19 @@ class Box:
                 raise RemoteError("a topic nothing is expected on")
 
     def _coordinator_state(self, payload: bytes) -> None:
-        seen, record = open_state(payload, self._member.root, self._memory.serial)
-        if record.key != self._coordinator or record.serial > self._memory.serial:
+        memory = self._memory
+        seen, record = open_state(payload, self._member.root, memory.serial, memory.time)
+        if seen.fleet != self._member.fleet:
+            raise SealError("the state of another fleet's coordinator")
+        if seen.time > memory.time + CLOCK_SLACK:
+            memory = replace(memory, time=seen.time)
+        memory = replace(memory, serial=record.serial, record=seen.record)
+        if memory != self._memory:
+            save_memory(self._home, memory)
+            self._memory = memory
+        if record.key != self._coordinator:
             self._coordinator = record.key
-            self._memory = replace(self._memory, serial=record.serial, record=seen.record)
-            save_memory(self._home, self._memory)
+            self._secure.forget()
             waiting, self._unproven = self._unproven, {}
             for job, data in waiting.items():
                 self._task(job, data)
@@ -330,8 +338,8 @@ class Box:
             self._fetched()
             return
         assert self._port is not None
+        self._pantry.begin(missing, offer.key)
         for ref in missing:
-            self._pantry.begin(ref, offer.key)
             self._port.subscribe(self.topics.blob(ref.address, "+"))
         self._pull()
 
@@ -351,6 +359,9 @@ class Box:
     def _train(self, offer: Offer) -> None:
         blobs = [self._pantry.cached(ref) if ref else b"" for ref in (offer.model, offer.features)]
         model, features = (blob or b"" for blob in blobs)
+        if offer.task not in self._tasks:
+            self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
+            return
         task = self._tasks[offer.task][1]
         if offer.kind != MOMENTS:
             self._keep_newest(offer, Newest(offer.round, task, model, features))

@@ -1,6 +1,7 @@
 """Pulling blobs: from the cache, from what an earlier try left, or chunk by chunk."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from proto.blobs import Assembly, decrypt
@@ -61,18 +62,24 @@ class Pantry:
             while len(self._small) > KEEP_SMALL:
                 del self._small[next(iter(self._small))]
 
-    def begin(self, ref: BlobRef, key: bytes) -> None:
-        """Start, or go on with, a pull."""
-        assembly = Assembly(ref)
-        folder = self._parts(ref.address)
+    def begin(self, refs: Iterable[BlobRef], key: bytes) -> None:
+        """Start, or go on with, pulling these; what is left of any others is thrown away."""
+        self._open = {ref.address: (self._resumed(ref), key) for ref in refs}
+        for other in self._folder.glob("*.parts"):
+            if bytes.fromhex(other.stem) not in self._open:
+                self._clear(bytes.fromhex(other.stem))
+
+    def _resumed(self, ref: BlobRef) -> Assembly:
+        assembly, folder = Assembly(ref), self._parts(ref.address)
         try:
             if (folder / "m").exists():
                 assembly = assembly.with_map((folder / "m").read_bytes())
-            for path in folder.glob("[0-9]*"):
-                assembly = assembly.with_chunk(int(path.name), path.read_bytes())
+            for path in sorted(folder.glob("[0-9]*")):
+                if path.name.isdecimal():  # else it is what a power cut left
+                    assembly = assembly.with_chunk(int(path.name), path.read_bytes())
         except RemoteError:
-            assembly = Assembly(ref)  # what an earlier try left is damaged: pull it all again
-        self._open[ref.address] = (assembly, key)
+            return Assembly(ref)  # what an earlier try left is damaged: pull it all again
+        return assembly
 
     def pulls(self) -> list[Pull]:
         """What to ask for now."""

@@ -4,6 +4,7 @@ import queue
 import re
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from proto.trust import first_contact
@@ -13,7 +14,7 @@ from proto.errors import ConfigError, RemoteError, TransportError
 from proto.files import write_whole
 from proto.identity import Identity
 from proto.joining import Token, broker_password, open_answer, request
-from proto.messages import ID_PATTERN
+from proto.messages import ID_PATTERN, Admission
 from proto.mqtt import BrokerUrl, MqttPort, MqttSettings
 from proto.sealing import KemPair
 from proto.topics import Topics
@@ -38,18 +39,19 @@ def join(home: Path, token: Token, name: str, seconds: float) -> Membership:
     identity = _identity(home)
     url = BrokerUrl.parse(token.url)
     trust: ssl.SSLContext | None = None
-    if url.tls and not url.username:
-        trust = first_contact(url.host, url.port, token.root)
-    elif url.tls:
-        trust = ssl.create_default_context()
+    if url.tls:
+        own = token.own
+        trust = first_contact(url.host, url.port, token.root) if own else ssl.create_default_context()
     if not url.username:
         url = BrokerUrl(url.host, url.port, url.tls, token.id, broker_password(token.secret))
     kem = KemPair()
     ask = request(token, name, identity, kem)
-    answer = _exchange(url, trust, token, ask, seconds)
-    admission, _, record = open_answer(answer, token, ask, kem)
+    answer = _exchange(_settings(url, trust, token), token, ask, kem, seconds)
+    admission, record = answer
     if isinstance(admission, str):
         raise RemoteError(f"the coordinator refused: {admission}")
+    if admission.box != name:
+        raise RemoteError(f"admitted as {admission.box!r}, not as {name!r}")
     member = Membership(
         fleet=token.fleet,
         box=admission.box,
@@ -70,13 +72,16 @@ def _identity(home: Path) -> Identity:
     return Identity(path.read_bytes())
 
 
+def _settings(url: BrokerUrl, trust: ssl.SSLContext | None, token: Token) -> MqttSettings:
+    return MqttSettings(url=url, client_id=f"{token.fleet}-{token.id}-join", trust=trust)
+
+
 def _exchange(
-    url: BrokerUrl, trust: ssl.SSLContext | None, token: Token, ask: bytes, seconds: float
-) -> bytes:
-    """Publish the request and wait for the answer."""
-    topics = Topics(token.fleet)
+    settings: MqttSettings, token: Token, ask: bytes, kem: KemPair, seconds: float
+) -> tuple[Admission | str, bytes]:
+    """Publish the request and wait for an answer that is proven; others are passed over."""
+    topics, url = Topics(token.fleet), settings.url
     arrivals: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
-    settings = MqttSettings(url=url, client_id=f"{token.fleet}-{token.id}-join", trust=trust)
     port = MqttPort(settings, arrivals.put)
     port.subscribe(topics.join(token.id, "answer"))
     port.open()
@@ -92,7 +97,10 @@ def _exchange(
                     raise TransportError(f"cannot reach the broker {url.host}:{url.port}: {why}")
                 case Delivery(_, payload):
                     port.ack(thing)
-                    return payload
+                    with suppress(RemoteError):
+                        admission, _, record = open_answer(payload, token, ask, kem)
+                        return admission, record
+                    reason = "an answer came, but not from this fleet's coordinator"
     except queue.Empty:
         raise TransportError(reason) from None
     finally:

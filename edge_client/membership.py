@@ -5,9 +5,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from proto.codec import decode_signed
 from proto.errors import ConfigError, StorageError
 from proto.files import write_whole
 from proto.identity import Identity
+from proto.messages import KeyRecord
 
 
 class Membership(Struct, frozen=True, kw_only=True):
@@ -31,12 +33,16 @@ class Memory(Struct, frozen=True, kw_only=True):
     session: int = 0
     record: bytes = b""
     serial: int = 0
+    """Of the coordinator's key record; a lower one is never accepted again."""
+    time: int = 0
+    """The latest time a coordinator has told, seconds since 1970: against it a key expires."""
 
 
 def save_member(home: Path, member: Membership, identity: Identity, record: bytes) -> None:
     """The last step of joining: from here on the box belongs."""
     write_whole(home / "box.key", identity.secret_bytes())
-    save_memory(home, Memory(record=record))
+    serial = decode_signed(record[66:], KeyRecord).serial
+    save_memory(home, Memory(record=record, serial=serial))
     write_whole(home / "member.json", msgspec.json.encode(member))
 
 

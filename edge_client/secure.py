@@ -69,7 +69,14 @@ class Secure:
         first = keys is newest and keys is not self._confirmed
         if first:
             self._confirmed = keys
+            # A new era voids the epochs of every other.
+            self._keys = {id_: k for id_, k in self._keys.items() if k.era == keys.era}
         return message, keys.era, first
+
+    def forget(self) -> None:
+        """Hold no keys any more: the coordinator's own key has changed."""
+        self._keys.clear()
+        self._confirmed = None
 
     def seal(self, message: Message) -> bytes:
         """A frame to the coordinator; updates are signed as well. Raises SealError without keys."""

@@ -145,7 +145,7 @@ class Fleet:
         """Join by a token, as on a real box, and start."""
         assert self.store is not None
         home = self.home / name
-        token = admission.new_token("mqtt://memory", self.name, self.keys.root_public)
+        token = admission.new_token("mqtt://memory", self.name, self.keys)
         admission.invite(self.store, token, name, self.wall() + 3600)
         identity, kem = Identity.generate(), KemPair()
         ask = request(token, name, identity, kem)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Self
 
@@ -34,8 +35,12 @@ class Processes:
         self._broker = broker
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.coordinator_home = home / "coordinator"
+        self._on_term = signal.getsignal(signal.SIGTERM)
 
     def __enter__(self) -> Self:
+        if current_thread() is main_thread():
+            # As Ctrl-C does, so that a fleet told to end leaves nobody behind.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return self
 
     def __exit__(
@@ -44,7 +49,11 @@ class Processes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
         self.close()
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, self._on_term)
 
     def start_coordinator(
         self, module: str = "coordinator.daemon", extra: tuple[str, ...] = ()
@@ -60,7 +69,9 @@ class Processes:
             if ready.exists() and ready.read_text() == str(process.pid):
                 return Store(self.coordinator_home / "qfleet.db")
             if ended:
-                raise QfleetError(f"the coordinator did not start: {self.last_words('coordinator')}")
+                raise QfleetError(
+                    f"the coordinator did not start: {self.last_words('coordinator')}"
+                )
             time.sleep(LOOK_S)
         raise TransportError("the coordinator takes too long to start")
 
@@ -71,8 +82,18 @@ class Processes:
         if extra:
             with (home / "edge.toml").open("a", encoding="utf-8") as file:
                 file.write(extra)
-        token = make_token(self.coordinator_home, name, 1.0, "")
-        join(home, parse_token(token), name, 20.0)
+        token = parse_token(make_token(self.coordinator_home, name, 1.0, ""))
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                join(home, token, name, 20.0)
+            except TransportError:
+                # A broker with logins knows a token once the coordinator has told it.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_S)
+            else:
+                return
 
     def start_box(self, name: str) -> int:
         """Start a box that has joined; its process id."""
@@ -130,5 +151,7 @@ class Processes:
 
 def cpu_seconds() -> float:
     """CPU of this process and of all its ended descendants."""
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, children = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

@@ -31,7 +31,7 @@ Wire = Annotated[int, Meta(ge=0, lt=MAX_QUBITS)]
 Index = Annotated[int, Meta(ge=0, lt=MAX_WEIGHTS)]
 
 
-class Angle(Struct, frozen=True, array_like=True):
+class Angle(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where a gate's angle, in radians, comes from.
 
     weight: scale * w[index]; feature: scale * x[index];
@@ -44,7 +44,7 @@ class Angle(Struct, frozen=True, array_like=True):
     scale: Annotated[float, Meta(ge=-MAX_SCALE, le=MAX_SCALE)] = 1.0
 
 
-class Gate(Struct, frozen=True, array_like=True):
+class Gate(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One gate. Control first, target second; rx, ry, rz and p turn by an angle."""
 
     name: GateName
@@ -55,7 +55,7 @@ class Gate(Struct, frozen=True, array_like=True):
 Observable = Annotated[tuple[Wire, ...], Meta(min_length=1, max_length=MAX_QUBITS)]
 
 
-class Circuit(Struct, frozen=True, array_like=True):
+class Circuit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Gates on |0...0>, then expectation values; each observable is the product of Z on its wires.
 
     `features` and `weights` say how many numbers the angles read.
@@ -68,7 +68,7 @@ class Circuit(Struct, frozen=True, array_like=True):
     observables: Annotated[tuple[Observable, ...], Meta(min_length=1, max_length=MAX_OBSERVABLES)]
 
 
-class Classifier(Struct, frozen=True, array_like=True):
+class Classifier(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A circuit and how its expectation values become class probabilities.
 
     squash: what is done to each feature first. head: `linear` is a trained affine map to logits;

@@ -93,15 +93,21 @@ def open_record(data: bytes, root: bytes, lowest_serial: int) -> KeyRecord:
     return record
 
 
-def open_state(data: bytes, root: bytes, lowest_serial: int) -> tuple[CoordinatorState, KeyRecord]:
-    """The coordinator's state and its key record, both proven back to the fleet root."""
+def open_state(
+    data: bytes, root: bytes, lowest_serial: int, latest: int = 0
+) -> tuple[CoordinatorState, KeyRecord]:
+    """The coordinator's state and its key record, both proven back to the fleet root.
+
+    The key must be good at the time the state tells, and at the `latest` time told before: who
+    holds an expired key cannot turn the clock back.
+    """
     _, body = _split(data)
     state = decode_signed(body, CoordinatorState)
     record = open_record(state.record, root, lowest_serial)
     open_signed(data, CoordinatorState, record.key)
     if state.fleet != record.fleet:
         raise SealError("the coordinator's state names another fleet than its key record")
-    if record.expires < state.time:
+    if record.expires < max(state.time, latest):
         raise SealError(
             "the coordinator's key record has expired: run `coordinator rekey` where the root is"
         )

@@ -34,6 +34,10 @@ class Token(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     root: PublicKey
     id: Id
     secret: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    serial: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    """Of the coordinator's key record when the token was made; an older one is not believed."""
+    own: bool = False
+    """Whether the broker's certificate is signed by the fleet root."""
 
     def __repr__(self) -> str:
         return f"Token({self.id} for {self.fleet})"
@@ -103,15 +107,17 @@ def open_answer(
 ) -> tuple[Admission | str, KeyRecord, bytes]:
     """Admission or reason, the coordinator's key record, and that record's bytes to keep."""
     unproven = decode_signed(data[66:], JoinAnswer)
-    record = open_record(unproven.record, token.root, 0)
+    record = open_record(unproven.record, token.root, token.serial)
     message = open_signed(data, JoinAnswer, record.key)
     digest = hashlib.sha256(request_bytes).digest()
     if message.request != digest:
         raise SealError("an answer to another join request")
+    if record.fleet != token.fleet:
+        raise SealError("an answer from another fleet than the token names")
     if message.refusal:
         return message.refusal, record, message.record
     admission = decode_signed(kem.open(message.admission, digest), Admission)
-    if admission.fleet != token.fleet or record.fleet != token.fleet:
+    if admission.fleet != token.fleet:
         raise RemoteError("admitted to another fleet than the token names")
     return admission, record, message.record
 

@@ -186,6 +186,9 @@ class Admission(Message, frozen=True, tag=11):
     password: Label
     ca: Annotated[str, Meta(max_length=8192)]
 
+    def __repr__(self) -> str:
+        return f"Admission({self.box} to {self.fleet})"
+
 
 class Revoked(Message, frozen=True, tag=12):
     """To a box that no longer belongs: since which version of the roster."""
@@ -294,6 +297,9 @@ class Offer(Message, frozen=True, tag=24):
     steps: Annotated[int, Meta(ge=0, le=100_000)]
     seconds: Annotated[int, Meta(ge=1, le=30 * 86400)]
     seed: Annotated[int, Meta(ge=0, lt=2**32)]
+
+    def __repr__(self) -> str:
+        return f"Offer(turn {self.turn}: {KIND_NAMES[self.kind]} round {self.round} of {self.job})"
 
 
 STORED, DUPLICATE, REFUSED = 0, 1, 2

@@ -20,6 +20,7 @@ def arm(phase: Phase, *, before_commit: bool) -> None:
     """Die at the end of the unit of work that first writes this phase down."""
     save_state, unit = Store.save_state, Store.unit
     reached: list[JobState] = []
+    inside: list[Store] = []
 
     def saving(store: Store, state: JobState) -> None:
         save_state(store, state)
@@ -28,12 +29,15 @@ def arm(phase: Phase, *, before_commit: bool) -> None:
 
     @contextmanager
     def working(store: Store) -> Iterator[None]:
-        outermost = not store._connection.in_transaction()
-        with unit(store):
-            yield
-            if outermost and reached and before_commit:
-                die()
-        if outermost and reached:
+        inside.append(store)
+        try:
+            with unit(store):
+                yield
+                if len(inside) == 1 and reached and before_commit:
+                    die()
+        finally:
+            inside.pop()
+        if not inside and reached:
             die()
 
     Store.save_state, Store.unit = saving, working  # type: ignore[method-assign]

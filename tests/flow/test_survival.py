@@ -3,9 +3,11 @@
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +170,7 @@ def test_an_older_copy_of_the_store_begins_a_new_era(guests: RealFleet) -> None:
     guests.add_boxes("a", "b", "c")
     guests.begin(task("job", boxes=3, rounds=12, quorum=3), hold="a")
     home = guests.coordinator_home
-    guests.store.copy_to(home.parent / "old.db")
+    copy(home / "qfleet.db", home.parent / "old.db")
 
     # It starts once more after the copy was made, and gets on; then the disk is lost.
     guests.kill("coordinator")
@@ -237,12 +239,14 @@ def test_a_person_can_stop_resume_revoke_look_export_and_predict(fleet: RealFlee
     fleet.begin(task("job", boxes=3, rounds=8), hold="a")
 
     # Stopped mid-round, the round is given up; resumed, it is run again.
-    turn = fleet.state().turn
+    turn, old = fleet.state().turn, fleet.workers("a")
     assert spoken("coordinator", "stop", "job", *home) == {"job": "job", "asked": "stop"}
     fleet.until(lambda: fleet.row().phase == "stopped")
     assert spoken("coordinator", "list", *home)[0]["phase"] == "stopped"
     command("coordinator", "resume", "job", *home)
     fleet.until(lambda: fleet.state().turn > turn)
+    fleet.until(lambda: fleet.workers("a") not in ([], old))
+    fleet.brake("a")
 
     # Revoked mid-round, a box ends with a message; the others go on without it.
     fleet.until_waiting_for("a")
@@ -286,3 +290,9 @@ def test_boxes_train_over_tls_each_with_its_own_login(tmp_path: Path) -> None:
         fleet.begin(task("again", boxes=3, rounds=1, quorum=3))
         fleet.until_over("again")
         check_history(fleet.store, "again")
+
+
+def copy(store: Path, to: Path) -> None:
+    """A consistent copy of a store in use."""
+    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)

@@ -1,0 +1,160 @@
+import itertools
+import os
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from coordinator import folding
+from coordinator.folding import EXACT, Part, check, first_model, fold, layout_of, scheme_of
+from coordinator.taskfile import Data, Model, TaskFile, task_of
+from proto.errors import RemoteError
+from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Update
+from quantization import moments
+from quantization.arrays import flatten, size, unflatten
+from quantization.pack import pack, unpack
+
+FILE = TaskFile(
+    job="job",
+    data=Data(classes=("no", "yes"), columns=("a", "b", "c"), components=2),
+    model=Model(reps=1),
+)
+TASK = task_of(FILE, "fleet", 1)
+LAYOUT = layout_of(TASK)
+MODEL = first_model(TASK, 0)
+
+
+def metrics(**changes) -> Metrics:
+    base = Metrics(
+        first_loss=0.7,
+        last_loss=0.5,
+        validation_loss=0.6,
+        validation_accuracy=0.75,
+        validation_rows=10,
+        steps=3,
+        gradients=3,
+    )
+    return replace(base, **changes)
+
+
+def trained(seed: int, rows: int = 40, **changes) -> Part:
+    numbers = np.random.default_rng(seed).normal(size=size(LAYOUT), scale=0.1)
+    arrays = unflatten(numbers.astype(np.float32), LAYOUT)
+    payload = pack(arrays, LAYOUT, scheme_of(TASK), np.random.default_rng(seed))
+    return Part(rows, payload, metrics(**changes))
+
+
+def measured(seed: int, rows: int = 30) -> Part:
+    X = np.random.default_rng(seed).normal(size=(rows, 3)) + seed
+    return Part(rows, moments.moments_to_bytes(moments.measure(X)), None)
+
+
+def update(part: Part) -> Update:
+    return Update(
+        id=os.urandom(16),
+        turn=1,
+        model=bytes(32),
+        rows=part.rows,
+        payload=part.payload,
+        metrics=part.metrics,
+    )
+
+
+def numbers_of(packed: bytes) -> np.ndarray:
+    return flatten(unpack(packed, LAYOUT, EXACT), LAYOUT)
+
+
+def test_the_first_model_depends_on_the_seed_alone_and_is_small():
+    assert first_model(TASK, 3) == first_model(TASK, 3) != first_model(TASK, 4)
+    assert np.abs(numbers_of(MODEL)).max() <= folding.SPREAD
+
+
+def test_the_next_model_is_the_old_one_moved_by_the_weighted_mean():
+    parts = [trained(1, 30), trained(2, 10)]
+    result = fold(TASK, TRAIN, MODEL, parts)
+    deltas = [flatten(unpack(p.payload, LAYOUT, scheme_of(TASK)), LAYOUT) for p in parts]
+    expected = numbers_of(MODEL) + 0.75 * deltas[0] + 0.25 * deltas[1]
+    assert numbers_of(result.data) == pytest.approx(expected, abs=1e-6)
+    assert result.included == 2
+
+
+def test_the_order_of_arrival_changes_no_bit():
+    parts = [trained(seed, 10 + seed) for seed in range(4)]
+    results = {fold(TASK, TRAIN, MODEL, order).data for order in itertools.permutations(parts)}
+    assert len(results) == 1
+    pooled = [measured(seed, 30 + seed) for seed in range(4)]
+    maps = {fold(TASK, MOMENTS, b"", order).data for order in itertools.permutations(pooled)}
+    assert len(maps) == 1
+
+
+def test_figures_are_means_weighted_by_the_rows_they_are_of():
+    parts = [
+        trained(1, 30, first_loss=1.0, validation_loss=0.2, validation_accuracy=1.0),
+        trained(2, 10, first_loss=2.0, validation_rows=30),
+    ]
+    figures = fold(TASK, TRAIN, MODEL, parts).figures
+    assert figures.first_loss == pytest.approx(1.25)
+    assert figures.validation_loss == pytest.approx((0.2 * 10 + 0.6 * 30) / 40)
+    assert figures.validation_accuracy == pytest.approx((10 + 0.75 * 30) / 40)
+    assert (figures.rows, figures.validation_rows, figures.gradients) == (40, 40, 6)
+
+
+def test_without_validation_rows_anywhere_there_is_no_validation_figure():
+    figures = fold(TASK, TRAIN, MODEL, [trained(1, validation_rows=0)]).figures
+    assert (figures.validation_loss, figures.validation_accuracy) == (None, None)
+
+
+def test_an_evaluation_gives_figures_and_no_model():
+    result = fold(TASK, EVALUATE, MODEL, [Part(40, b"", metrics()), Part(40, b"", metrics())])
+    assert (result.data, result.included) == (b"", 2)
+    assert result.figures.validation_accuracy == 0.75
+
+
+def test_moments_give_the_feature_map_of_all_rows_together():
+    result = fold(TASK, MOMENTS, b"", [measured(1), measured(2)])
+    layout = moments.feature_layout(3, 2)
+    rows = [np.random.default_rng(seed).normal(size=(30, 3)) + seed for seed in (1, 2)]
+    features = moments.feature_map(unpack(result.data, layout, EXACT)).apply(np.vstack(rows))
+    assert features.mean(axis=0) == pytest.approx(0.0, abs=1e-5)
+    assert features.std(axis=0) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", [TRAIN, EVALUATE, MOMENTS])
+def test_a_good_update_passes_the_check_it_would_be_folded_by(kind):
+    good = {TRAIN: trained(1), EVALUATE: Part(40, b"", metrics()), MOMENTS: measured(1)}
+    check(TASK, kind, update(good[kind]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "said"),
+    [
+        (TRAIN, trained(1)._replace(metrics=None), "without metrics"),
+        (TRAIN, trained(1)._replace(payload=b""), "does not unpack: 0 bytes"),
+        (TRAIN, trained(1)._replace(payload=trained(1).payload + b"?"), "does not unpack"),
+        (TRAIN, Part(40, MODEL, metrics()), "does not unpack"),
+        (EVALUATE, trained(1), "carries a payload"),
+        (EVALUATE, Part(40, b"", None), "without metrics"),
+        (MOMENTS, trained(1), "does not unpack"),
+        (MOMENTS, Part(40, bytes(76), None), "does not unpack"),
+    ],
+)
+def test_an_update_that_could_not_be_folded_is_refused(kind, part, said):
+    with pytest.raises(RemoteError, match=said):
+        check(TASK, kind, update(part))
+
+
+def test_an_absurdly_large_update_is_refused():
+    arrays = unflatten(np.full(size(LAYOUT), 1000.0, np.float32), LAYOUT)
+    payload = pack(arrays, LAYOUT, scheme_of(TASK), np.random.default_rng(0))
+    with pytest.raises(RemoteError, match="by more than"):
+        check(TASK, TRAIN, update(Part(40, payload, metrics())))
+
+
+def test_training_that_nobody_delivered_for_cannot_be_folded():
+    with pytest.raises(RemoteError, match="no update"):
+        fold(TASK, TRAIN, MODEL, [])
+
+
+def test_moments_that_nobody_delivered_cannot_be_folded():
+    with pytest.raises(RemoteError, match="0 rows in all"):
+        fold(TASK, MOMENTS, b"", [])

@@ -1,0 +1,120 @@
+"""A task file's errors name the key and what would be accepted."""
+
+from pathlib import Path
+
+import pytest
+
+from coordinator.store import Store
+from coordinator.submit import submit
+from coordinator.taskfile import read, rules_of, seconds, task_of
+from proto.errors import ConfigError
+
+GOOD = """
+job = "wine"
+[data]
+classes = ["red", "white"]
+columns = ["a", "b", "c", "d"]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "task.toml"
+    path.write_text(text)
+    return path
+
+
+def with_rounds(line: str) -> str:
+    return f"{GOOD}\n[rounds]\n{line}\n"
+
+
+def test_a_short_file_is_a_whole_task(tmp_path):
+    file = read(written(tmp_path, GOOD))
+    task, rules = task_of(file, "fleet", 3), rules_of(file)
+    assert (task.job, task.fleet, task.serial) == ("wine", "fleet", 3)
+    assert task.model.circuit.qubits == task.data.components == 4
+    assert (rules.deadline, rules.gather, rules.scorer) == (120.0, 30.0, "stalest")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.replace("classes", "clases"), r"unknown field `clases`.*`data`"),
+        (with_rounds("rounds = 3"), r"unknown field `rounds`.*`rounds`"),
+        ("quorum = 2\n" + GOOD, "unknown field `quorum`"),
+        (GOOD.replace('job = "wine"', ""), "missing required field `job`"),
+        (GOOD.replace("wine", "My Wine"), r"matching regex.*`job`"),
+        (GOOD.replace('"red", ', ""), r"length >= 2.*`data.classes`"),
+        (with_rounds("quorum = 0"), r">= 1.*`rounds.quorum`"),
+        (with_rounds('quorum = "two"'), r"Expected `int`, got `str`.*`rounds.quorum`"),
+        (with_rounds('deadline = "soon"'), r"regex.*`rounds.deadline`"),
+        (with_rounds("deadline = 90"), r"Expected `str`.*`rounds.deadline`"),
+        (with_rounds('policy = "best"'), "rounds.policy is one of random, stalest"),
+        (with_rounds("target = 1.5"), r"<= 1.*`rounds.target`"),
+        (GOOD + '[model]\nansatz = "magic"', r"enum value 'magic'.*`model.ansatz`"),
+        (GOOD + "[training]\nbits = 4", r"enum value 4.*`training.bits`"),
+        (GOOD + "[training]\nlearning_rate = 0.0", r"> 0.0.*`training.learning_rate`"),
+        ("job = wine", "line 1"),
+    ],
+)
+def test_an_error_names_the_key_and_what_is_accepted(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
+        read(written(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_or_no_task_at_all_is_told_so(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        read(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="no task file"):
+        read(written(tmp_path, "#" * 300_000))
+    (tmp_path / "task.toml").write_bytes(b"job = '\xff'")
+    with pytest.raises(ConfigError):
+        read(tmp_path / "task.toml")
+
+
+def columns(count: int) -> str:
+    names = ", ".join(f'"c{number}"' for number in range(count))
+    return GOOD.replace('"a", "b", "c", "d"', names)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (columns(13) + "components = 0", "13 qubits, at most 12.*data.components"),
+        (columns(3) + "components = 4", "data.components is at most .* 3"),
+        (GOOD.replace('"white"', f'"{"w" * 101}"'), "cannot be offered"),
+        (columns(5000) + "components = 2", "cannot be offered"),
+    ],
+)
+def test_a_task_no_box_could_train_is_refused_before_it_is_offered(tmp_path, text, said):
+    file = read(written(tmp_path, text))
+    with pytest.raises(ConfigError, match=said):
+        task_of(file, "fleet", 1)
+
+
+@pytest.mark.parametrize("ansatz", ["real-amplitudes", "re-uploading", "paper"])
+def test_every_ansatz_makes_a_model(tmp_path, ansatz):
+    file = read(written(tmp_path, f'{GOOD}\n[model]\nansatz = "{ansatz}"\nreps = 2\n'))
+    assert task_of(file, "fleet", 1).model.circuit.weights > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("90s", 90.0), ("2m", 120.0), ("1.5h", 5400.0), ("1d", 86400.0)]
+)
+def test_lengths_of_time_have_units(text, number):
+    assert seconds(text) == number
+
+
+@pytest.mark.parametrize("text", ["90", "s", "-1s", "1.2.3s", "1 s", "2w", "1s\n"])
+def test_what_is_no_length_of_time_is_told_how_to_write_one(text):
+    with pytest.raises(ConfigError, match="write 90s, 2m, 1.5h or 1d"):
+        seconds(text)
+
+
+def test_a_job_is_handed_in_once(tmp_path):
+    store = Store(tmp_path / "qfleet.db")
+    file = read(written(tmp_path, GOOD))
+    submit(store, file, "fleet", 1.0)
+    with pytest.raises(ConfigError, match="a job named 'wine' exists"):
+        submit(store, file, "fleet", 2.0)
+    assert len(store.jobs()) == 1
+    store.close()
