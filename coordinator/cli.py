@@ -18,7 +18,7 @@ app = typer.Typer(
     help="Coordinate a fleet of boxes that learn together. Start with `coordinator demo`, or: "
     "`coordinator start`, `coordinator invite`, `coordinator run TASK.toml --follow`.",
 )
-Home = Annotated[str | None, typer.Option(help="Folder of keys and store (or QFLEET_HOME).")]
+Home = Annotated[str | None, typer.Option(help="Folder of keys and store (or QFLEET_COORDINATOR_HOME).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for machines.")]
 Flag = Annotated[str | None, typer.Option()]
 
@@ -182,6 +182,18 @@ def export(
 
     paths = [str(p) for p in write(_store(home), job, to, tuple(formats.split(",")))]
     _show({"files": paths}, "\n".join(paths), json=json)
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="The file to write.")],
+    home: Home = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Write a consistent copy of the store, also while the coordinator runs."""
+    _store(home).copy_to(to)
+    _show({"file": str(to)}, f"{to} is written; to restore, put it in place of qfleet.db", json=json)
 
 
 @app.command()

@@ -26,8 +26,8 @@ class CoordinatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def home_of(flag: str | None) -> Path:
-    """The coordinator's folder: the flag, else QFLEET_HOME, else the default."""
-    return Path(flag or os.environ.get("QFLEET_HOME") or DEFAULT_HOME).expanduser()
+    """The coordinator's folder: the flag, else QFLEET_COORDINATOR_HOME, else the default."""
+    return Path(flag or os.environ.get("QFLEET_COORDINATOR_HOME") or DEFAULT_HOME).expanduser()
 
 
 def load(home: Path, flags: dict[str, str | None]) -> CoordinatorConfig:

@@ -34,7 +34,7 @@ from proto.exits import exit_code
 from proto.files import write_whole
 from proto.mqtt import MqttPort
 from proto.topics import checked
-from proto.trust import pinned_context
+from proto.trust import foreign_trust, pinned_context
 
 BROKER_LOOK = 1.0
 """Seconds between looks at a broker of our own."""
@@ -103,7 +103,7 @@ def connect_broker(
 
 def _foreign(settings: CoordinatorConfig) -> Broker:
     url = BrokerUrl.parse(settings.broker)
-    trust = ssl.create_default_context(cafile=settings.ca or None) if url.tls else None
+    trust = foreign_trust(settings.ca) if url.tls else None
     # A login of the coordinator's own is never handed out.
     return Broker(url, "" if url.username else str(url), trust)
 

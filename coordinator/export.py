@@ -21,6 +21,9 @@ FORMATS = ("npz", "qasm")
 
 def export(store: Store, job: str, folder: Path, formats: tuple[str, ...]) -> list[Path]:
     """Write the newest model in each format; the paths written. Raises ConfigError."""
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ConfigError(f"formats are {','.join(FORMATS)}, not {','.join(unknown) or 'none'}")
     row, model = store.job(job), store.model(job, "model")
     if row is None or model is None:
         raise ConfigError(f"no job {job!r} with a model; `coordinator list` shows what there is")

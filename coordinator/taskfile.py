@@ -14,6 +14,7 @@ from proto.circuit import MAX_QUBITS, Classifier, check_classifier
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
 from proto.messages import ID_PATTERN, DataSpec, Task, Training
+from quantization.moments import MAX_COLUMNS
 
 MAX_FILE = 256 * 1024
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -43,10 +44,11 @@ class Model(Strict, frozen=True):
 class Train(Strict, frozen=True):
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 10
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
-    decay: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.9
+    decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
+    """Factor on the rate from round to round; left out, the rate ends at a quarter."""
     batch: Annotated[int, Meta(ge=0)] = 0
     bits: Literal[8, 32] = 8
-    block: Annotated[int, Meta(ge=1, le=65536)] = 64
+    block: Annotated[int, Meta(ge=1, le=4096)] = 64
 
 
 class RoundsTable(Strict, frozen=True):
@@ -93,6 +95,8 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
     features = data.components or len(data.columns)
     if data.components > len(data.columns):
         raise ConfigError(f"data.components is at most the number of columns, {len(data.columns)}")
+    if data.components and len(data.columns) > MAX_COLUMNS:
+        raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
     task = Task(
         fleet=fleet,
         job=file.job,
@@ -108,7 +112,7 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
         training=Training(
             steps=file.training.steps,
             learning_rate=file.training.learning_rate,
-            decay=file.training.decay,
+            decay=file.training.decay or 0.25 ** (1 / max(1, file.rounds.count - 1)),
             batch=file.training.batch,
             bits=file.training.bits,
             block=file.training.block,

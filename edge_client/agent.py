@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from proto.trust import pinned_context
+from proto.trust import foreign_trust, pinned_context
 
 from edge_client import config, readings
 from edge_client.box import Box, Expelled, Setting
@@ -27,11 +27,11 @@ from proto.transport import Incoming
 logger = logging.getLogger("edge_client")
 
 
-def trust_of(member: Membership, url: BrokerUrl) -> ssl.SSLContext | None:
-    """How this box knows its broker: by the fleet's own CA, else by the system's."""
+def trust_of(member: Membership, url: BrokerUrl, ca: str) -> ssl.SSLContext | None:
+    """How this box knows its broker: by the fleet's CA, a CA of the owner's, or the system's."""
     if not url.tls:
         return None
-    return pinned_context(member.ca) if member.ca else ssl.create_default_context()
+    return pinned_context(member.ca) if member.ca else foreign_trust(ca)
 
 
 def url_of(member: Membership) -> BrokerUrl:
@@ -64,7 +64,7 @@ def run(home: Path) -> None:
             client_id=f"{member.fleet}-{member.box}-box",
             will=box.will,
             keepalive_s=settings.keepalive,
-            trust=trust_of(member, url),
+            trust=trust_of(member, url, settings.ca),
         ),
         arrivals.put,
     )

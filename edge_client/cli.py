@@ -17,7 +17,7 @@ app = typer.Typer(
     help="A box of a Qfleet fleet. Its data stays here; only sealed updates leave. Begin with "
     "`edge-client join TOKEN --data rows.csv`, then `edge-client start`.",
 )
-Home = Annotated[str | None, typer.Option(help="The box's folder (or QFLEET_HOME).")]
+Home = Annotated[str | None, typer.Option(help="The box's folder (or QFLEET_BOX_HOME).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for machines.")]
 
 

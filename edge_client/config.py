@@ -43,6 +43,8 @@ class EdgeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     policy: Policy = Policy()
     note: Annotated[str, Meta(max_length=200)] = ""
     """A sentence for whoever plans the rounds, sent sealed with each report."""
+    ca: str = ""
+    """A file with the CA of the broker, where that is neither the fleet's nor a public one."""
     keepalive: Annotated[int, Meta(ge=5, le=3600)] = 30
     """Seconds after which a dead link is noticed."""
     linger: Annotated[float, Meta(ge=0.0)] = 20.0
@@ -50,8 +52,8 @@ class EdgeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def home_of(flag: str | None) -> Path:
-    """The box's folder: the flag, else QFLEET_HOME, else the default."""
-    return Path(flag or os.environ.get("QFLEET_HOME") or DEFAULT_HOME).expanduser()
+    """The box's folder: the flag, else QFLEET_BOX_HOME, else the default."""
+    return Path(flag or os.environ.get("QFLEET_BOX_HOME") or DEFAULT_HOME).expanduser()
 
 
 def load(home: Path) -> EdgeConfig:
@@ -78,13 +80,14 @@ def load(home: Path) -> EdgeConfig:
 def write_data(home: Path, source: str, target: str) -> None:
     """Begin a box's edge.toml with where its rows are. Raises ConfigError if there is one."""
     path = home / "edge.toml"
-    if path.exists():
-        raise ConfigError(f"{path} exists; set [data] source there")
     if ":" not in source:
         source = str(Path(source).expanduser().resolve())
     lines = ["[data]", f"source = {_quoted(source)}"]
     lines += [f"target = {_quoted(target)}"] if target else []
-    write_whole(path, ("\n".join(lines) + "\n").encode())
+    text = ("\n".join(lines) + "\n").encode()
+    if path.exists() and path.read_bytes() != text:
+        raise ConfigError(f"{path} exists; set [data] source there")
+    write_whole(path, text)
 
 
 def _quoted(text: str) -> str:

@@ -7,8 +7,9 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
-from proto.trust import first_contact
+from proto.trust import first_contact, foreign_trust
 
+from edge_client.config import load
 from edge_client.membership import Membership, save_member
 from proto.errors import ConfigError, RemoteError, TransportError
 from proto.files import write_whole
@@ -39,9 +40,10 @@ def join(home: Path, token: Token, name: str, seconds: float) -> Membership:
     identity = _identity(home)
     url = BrokerUrl.parse(token.url)
     trust: ssl.SSLContext | None = None
+    ca = load(home).ca
     if url.tls:
         own = token.own
-        trust = first_contact(url.host, url.port, token.root) if own else ssl.create_default_context()
+        trust = first_contact(url.host, url.port, token.root) if own else foreign_trust(ca)
     if not url.username:
         url = BrokerUrl(url.host, url.port, url.tls, token.id, broker_password(token.secret))
     kem = KemPair()

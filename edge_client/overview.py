@@ -9,8 +9,9 @@ import msgspec
 import proto
 from edge_client import config, readings
 from edge_client.membership import load_member, load_memory
-from edge_client.spool import Spool
-from edge_client.turnlog import TurnLog
+from edge_client.spool import waiting
+from edge_client.turnlog import look
+from proto.broker_url import BrokerUrl
 from proto.errors import QfleetError
 from proto.identity import fingerprint
 
@@ -22,19 +23,19 @@ def overview(home: str | None) -> dict[str, Any]:
     folder = config.home_of(home)
     member, identity = load_member(folder)
     memory, settings = load_memory(folder), config.load(folder)
-    log = TurnLog(folder / "turns.journal")
+    seen = look(folder / "turns.journal")
     models = sorted(path.stem for path in (folder / "models").glob("*.model"))
     return {
         "box": member.box,
         "fleet": member.fleet,
-        "broker": member.url,
+        "broker": str(BrokerUrl.parse(member.url)),
         "key": fingerprint(identity.public),
         "root": fingerprint(member.root),
         "data": settings.data.source or None,
         "starts": memory.session,
-        "era": log.era.number if log.era else None,
-        "turns": dict(log.turns),
-        "outbox": len(Spool(folder / "outbox").turns()),
+        "era": seen.era.number if seen.era else None,
+        "turns": dict(seen.turns),
+        "outbox": len(waiting(folder / "outbox")),
         "models": models,
     }
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec import DecodeError, Struct, msgpack
 
-from edge_client.journal import Journal
+from edge_client.journal import Journal, look
 from proto.errors import StorageError
 from proto.messages import Update
 
@@ -25,16 +25,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._journal = Journal(folder / "updates.journal")
-        self._kept: dict[bytes, Update] = {}
-        for record in self._journal.replay():
-            try:
-                entry = msgpack.decode(record, type=_Put | _Drop)
-            except DecodeError as error:
-                raise StorageError(f"{folder} holds what no outbox wrote: {error}") from None
-            if isinstance(entry, _Put):
-                self._kept[entry.update.id] = entry.update
-            else:
-                self._kept.pop(entry.id, None)
+        self._kept = _kept(self._journal.replay())
 
     def put(self, update: Update) -> None:
         """On disk when it returns. Raises StorageError when the disk is full."""
@@ -67,3 +58,22 @@ class Spool:
 
     def close(self) -> None:
         self._journal.close()
+
+
+def waiting(folder: Path) -> dict[bytes, Update]:
+    """What an outbox holds, for a look from outside."""
+    return _kept(look(folder / "updates.journal"))
+
+
+def _kept(records: list[bytes]) -> dict[bytes, Update]:
+    kept: dict[bytes, Update] = {}
+    for record in records:
+        try:
+            entry = msgpack.decode(record, type=_Put | _Drop)
+        except DecodeError as error:
+            raise StorageError(f"the outbox holds what no outbox wrote: {error}") from None
+        if isinstance(entry, _Put):
+            kept[entry.update.id] = entry.update
+        else:
+            kept.pop(entry.id, None)
+    return kept

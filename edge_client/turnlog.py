@@ -5,12 +5,15 @@ from pathlib import Path
 
 from msgspec import DecodeError, Struct, msgpack
 
+from edge_client import journal
 from edge_client.journal import Journal
 from proto.errors import StorageError
 from proto.messages import Era
 
 
-class _Seen(Struct, frozen=True, array_like=True):
+class Seen(Struct, frozen=True, array_like=True):
+    """The latest era, and the highest turn of each job in it."""
+
     era: Era | None = None
     turns: Mapping[str, int] = {}
 
@@ -20,11 +23,7 @@ class TurnLog:
 
     def __init__(self, path: Path) -> None:
         self._journal = Journal(path)
-        records = self._journal.replay()
-        try:
-            self._seen = msgpack.decode(records[-1], type=_Seen) if records else _Seen()
-        except DecodeError as error:
-            raise StorageError(f"{path} holds what no box wrote: {error}") from None
+        self._seen = _latest(self._journal.replay())
 
     @property
     def era(self) -> Era | None:
@@ -36,7 +35,7 @@ class TurnLog:
 
     def remember(self, era: Era, turns: Mapping[str, int]) -> None:
         """On disk when it returns. Raises StorageError."""
-        self._seen = _Seen(era, dict(turns))
+        self._seen = Seen(era, dict(turns))
         record = msgpack.encode(self._seen)
         if self._journal.large:
             self._journal.rewrite([record])
@@ -45,3 +44,15 @@ class TurnLog:
 
     def close(self) -> None:
         self._journal.close()
+
+
+def look(path: Path) -> Seen:
+    """What a turn log holds, for a look from outside."""
+    return _latest(journal.look(path))
+
+
+def _latest(records: list[bytes]) -> Seen:
+    try:
+        return msgpack.decode(records[-1], type=Seen) if records else Seen()
+    except DecodeError as error:
+        raise StorageError(f"the turn log holds what no box wrote: {error}") from None

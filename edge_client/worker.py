@@ -76,7 +76,7 @@ class Worker:
     def _start(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "edge_client.worker"],
+            [sys.executable, "-P", "-m", "edge_client.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

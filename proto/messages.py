@@ -8,7 +8,7 @@ may be wrong by a year.
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -132,8 +132,8 @@ class Training(Message, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)]
     decay: Annotated[float, Meta(gt=0.0, le=1.0)]
     batch: Annotated[int, Meta(ge=0, le=2**20)]
-    bits: Annotated[int, Meta(ge=1, le=32)]
-    block: Annotated[int, Meta(ge=1, le=65536)]
+    bits: Literal[8, 32]
+    block: Annotated[int, Meta(ge=1, le=4096)]
 
 
 class Task(Message, frozen=True, tag=7):

@@ -29,6 +29,14 @@ def pinned_context(ca_pem: str) -> ssl.SSLContext:
     return context
 
 
+def foreign_trust(ca: str) -> ssl.SSLContext:
+    """For a broker that is not the fleet's: by this CA file, else by the system's authorities."""
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except (OSError, ssl.SSLError) as problem:
+        raise ConfigError(f"{ca} is no file of CA certificates in PEM: {problem}") from None
+
+
 def first_contact(host: str, port: int, root_public_key: bytes) -> ssl.SSLContext:
     """A TLS context for a box that holds only the 32 public bytes of its fleet's root.
 

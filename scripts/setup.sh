@@ -3,8 +3,9 @@
 qfleet_setup() {
     local extras=$1 stamp
     cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-    stamp=$(echo "$extras" | cat - pyproject.toml | sha256sum | cut -c1-16)
-    if [ "$(cat .venv/.stamp 2>/dev/null)" != "$stamp" ]; then
+    stamp=$(sha256sum pyproject.toml constraints.txt | sha256sum | cut -c1-16)
+    # dev holds all that demo does.
+    if ! grep -qs "$stamp" ".venv/.stamp-$extras" .venv/.stamp-dev; then
         "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
             echo "Python 3.11 or newer is needed; name it with PYTHON=..." >&2
             exit 2
@@ -12,7 +13,7 @@ qfleet_setup() {
         echo "Setting up .venv with $extras (once) ..." >&2
         "${PYTHON:-python3}" -m venv .venv
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]" >&2
-        echo "$stamp" >.venv/.stamp
+        echo "$stamp" >".venv/.stamp-$extras"
     fi
     PATH="$PWD/.venv/bin:$PATH"
     export PATH
