@@ -135,6 +135,9 @@ class Box:
             self._take(thing)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
+            if self.state.offer is not None:
+                # A disk that refuses costs this turn; the coordinator must not wait for it.
+                self._step(state.Failed(self.state.offer.turn, str(error)[:200]))
         except (RemoteError, SealError) as error:
             logger.warning("refused: %s", error)
         if isinstance(thing, Delivery):

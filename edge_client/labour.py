@@ -128,7 +128,8 @@ def _train(request: Assignment, task: Task, offer: Offer, rows: Rows) -> tuple[b
     layout, training = classifier_layout(task.model), task.training
     arrays = unpack(request.model, layout, EXACT)
     rate = training.learning_rate * training.decay ** (offer.round - 1)
-    hyper = Hyper(offer.steps, rate, training.batch, offer.seed)
+    draws = zlib.crc32(f"{offer.seed}/{offer.turn}/{request.box}".encode())
+    hyper = Hyper(offer.steps, rate, training.batch, draws)
     trained = local_update(classifier_model(task.model), arrays, rows, hyper)
     # Each box rounds by its own draws: shared ones would leave a bias in the mean.
     rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])

@@ -525,7 +525,7 @@ def check_step(before: JobState, event: Event, after: JobState, actions: list[Ac
 )
 def test_any_run_of_events_keeps_the_jobs_promises(events, moments, chosen):
     run = Run(new_job("job", chosen, moments=moments))
-    for event, seconds in events:
+    for event, seconds in [(Consider(candidates(*NAMES), 0), 0.0), *events]:
         event = aimed(event, run)  # noqa: PLW2901 - it is the same event, with its turn
         before = run.state
         actions = run.do(event, after=seconds)

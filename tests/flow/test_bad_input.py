@@ -1,16 +1,16 @@
 """A broker full of enemies: whatever is said on any topic, nothing changes and the log says so."""
 
-import os
 import queue
 import random
 import resource
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -21,6 +21,7 @@ from edge_client.join import join
 from edge_client.membership import load_member
 from edge_client.requests import Assignment, Finding, Inspection, Request, Result
 from proto.broker_url import BrokerUrl, MqttSettings
+from proto.circuit import classifier_layout
 from proto.codec import decode_sealed
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
@@ -41,6 +42,9 @@ from proto.mqtt import MqttPort
 from proto.sealing import KemPair
 from proto.topics import Topics
 from proto.transport import Connected, Delivery, Incoming
+from quantization.pack import pack
+from quantization.scheme import Scheme
+from quantization.uniform import blocks
 from tests.flow.real_fleet import PATIENCE, RealFleet, check_history, task, until
 
 pytestmark = pytest.mark.processes
@@ -174,12 +178,20 @@ def said(fleet: RealFleet, *texts: str) -> None:
         fleet.until(lambda text=text: any(text in r.text for r in fleet.store.said("", 0)))
 
 
+def standing(fleet: RealFleet) -> object:
+    """What no stranger may change: the job's place, who belongs and is here, the era."""
+    state = fleet.state()
+    boxes = [(m.id, m.key, m.online, m.revoked) for m in fleet.store.members()]
+    enlisted = sorted((e.box, e.rows) for e in fleet.store.enlisted("job"))
+    return state.phase, state.turn, state.round, boxes, enlisted, fleet.store.fact("era")
+
+
 def test_strangers_on_the_broker_change_nothing(fleet: RealFleet, enemy: Enemy) -> None:
     fleet.add_boxes("a", "b", "c")
     fleet.begin(task("first", boxes=3, rounds=1))
     fleet.until_over("first")
     fleet.begin(task("job", boxes=3, rounds=4, quorum=3), hold="a")
-    before, boxes = fleet.state(), [(m.id, m.key, m.online) for m in fleet.store.members()]
+    before = standing(fleet)
     noise = random.Random(7)
 
     # Noise on every topic anybody listens to, both ways, and on some that nobody should.
@@ -234,8 +246,7 @@ def test_strangers_on_the_broker_change_nothing(fleet: RealFleet, enemy: Enemy) 
     said(fleet, "refused from b: a key accept that nothing was offered for")
     fleet.until_said("b", "refused: a frame that was taken before")
 
-    after = [(m.id, m.key, m.online) for m in fleet.store.members()]
-    assert (fleet.state(), after) == (before, boxes)
+    assert standing(fleet) == before
     fleet.let_go("a")
     fleet.until_over()
     assert {r.included for r in fleet.store.rounds("job")} == {3}
@@ -244,32 +255,151 @@ def test_strangers_on_the_broker_change_nothing(fleet: RealFleet, enemy: Enemy) 
 
 
 def test_forged_parts_of_a_model_are_not_taken(fleet: RealFleet, enemy: Enemy) -> None:
-    fleet.add_boxes("a", "b", "c")
-    fleet.begin(task("job", boxes=3, rounds=4), hold="c")
-    fleet.crash("c")
-    # The others go on to a round that needs the feature map, which is pulled as a blob.
-    fleet.brake("b")
-    fleet.start_box("c")
+    fleet.add_boxes("a", "b")
+    fleet.begin(task("job", boxes=4, rounds=5), hold="b")
+    fleet.brake("a")
+    fleet.let_go("b")
+    # From the first round of training on, the feature map is pulled as a blob.
+    turn = fleet.until_waiting_for("a")
     chunk = enemy.until_heard("/blob/")[0]
-    for payload in (chunk.payload[:-1], bytes(len(chunk.payload)), b""):
-        enemy.say(chunk.topic, payload, retain=True)
-    enemy.say(chunk.topic.rsplit("/", 1)[0] + "/m", bytes(32), retain=True)
+    address = chunk.topic.rsplit("/", 1)[0]
+
+    forged = {"c": bytes(len(chunk.payload)), "d": chunk.payload[:-1]}
+    for name, payload in forged.items():
+        enemy.say(f"{address}/m", bytes(32), retain=True)
+        enemy.say(f"{address}/0", payload, retain=True)
+        enemy.say(f"{address}/1", payload, retain=True)
+        fleet.add_boxes(name)
+        fleet.until(lambda name=name: name in {e.box for e in fleet.store.enlisted("job")})
+        fleet.brake("b")
+        fleet.let_go("a")
+        turn = fleet.until_waiting_for("b")
+        fleet.brake("a")
+        fleet.let_go("b")
+        fleet.until(lambda turn=turn: fleet.state().turn > turn)
+        # A blob of one chunk has the chunk's own hash for a map.
+        refused = "a chunk map that does not match its address"
+        fleet.until(lambda name=name: fleet.log(name).count(refused) >= 3)
+        assert name in fleet.store.senders(turn)
+
+    fleet.let_go("a")
+    fleet.until_over()
+    check_history(fleet.store)
 
 
 def test_a_box_that_lies_spoils_nothing(fleet: RealFleet) -> None:
     fleet.add_boxes("a", "b")
     home = fleet.home / "liar"
     join(home, parse_token(make_token(fleet.coordinator_home, "liar", 1.0, "")), "liar", 20.0)
+    fleet.begin(task("job", boxes=3, rounds=3), hold="a")
     with closing(Insider(home)) as liar:
-        liar.until(lambda: fleet.store.box("liar").online)
-        fleet.begin(task("job", boxes=3, rounds=3))
+        liar.until(lambda: "liar" in {e.box for e in fleet.store.enlisted("job")})
+        fleet.brake("b")
+        fleet.let_go("a")
         liar.until(lambda: liar.offers)
         offer = liar.offers[-1]
-        good = Metrics(
+        good = honest(liar, offer)
+        scales = 4 * blocks(len(good.payload), 64)
+        nan = good.payload[:1] + b"\0\0\xc0\x7f" * (scales // 4) + good.payload[1 + scales :]
+        lies = {
+            "a scale is NaN": replace(good, payload=nan),
+            "bytes; the layout takes": replace(good, payload=good.payload[:-1]),
+            f"turn {offer.turn + 7} is over": replace(good, turn=offer.turn + 7),
+            "made from another model": replace(good, model=bytes(32)),
+            "an update without rows": replace(good, rows=0),
+            "an update without metrics": replace(good, metrics=None),
+        }
+        for number, lie in enumerate(lies.values()):
+            liar.send(replace(lie, id=bytes([number]) * 16))
+        liar.send(Pull(address=bytes(16), want=b"\xff" * 8192), offer)
+        liar.give_birth(kem=bytes(1216))
+        liar.give_birth(era=Era(2**31, bytes(8)), turn=2**40)
+        liar.give_birth(box="a")
+        said(fleet, *(f"refused from liar: an update for turn {t}" for t in (offer.turn,)))
+        said(fleet, *lies, "asks for a blob that is not on offer", "a Offer from a box")
+        said(
+            fleet,
+            "refused from liar: claims to remember more",
+            "a birth that belongs to another box",
+        )
+        assert fleet.waiting_for() == {"b", "liar"}
+
+        # It ends its turn with words meant to deceive whoever reads them.
+        reason = "\x1b[2J\u202enwonk reven"
+        liar.send(Report(turn=offer.turn, accepted=False, reason=reason, resources=Resources()))
+        said(fleet, "liar declined round 1: ?[2J?nwonk reven")
+        fleet.let_go("b")
+        turn = fleet.state().turn
+        fleet.until(lambda: fleet.state().turn > turn)
+        assert sorted(fleet.store.senders(turn)) == ["a", "b"]
+    fleet.until_over()
+    assert {r.included for r in fleet.store.rounds("job")} == {2}
+    check_history(fleet.store)
+
+
+def test_a_full_disk_costs_the_turn_and_no_more(fleet: RealFleet) -> None:
+    fleet.add_boxes("a", "b", "c", "d")
+    fleet.begin(task("job", boxes=4, rounds=4), hold="a")
+    fleet.brake("b")
+    outbox = fleet.home / "c" / "outbox" / "updates.journal"
+    fleet.until(lambda: {"b", "c", "d"} <= set(fleet.store.senders(fleet.state().turn)))
+
+    # The outbox of one box cannot grow; another box can write nothing at all, not even its log.
+    limits = {"c": outbox.stat().st_size, "d": 0}
+    for name, size in limits.items():
+        resource.prlimit(fleet.pid(name), resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    fleet.let_go("a")
+    turn = fleet.until_waiting_for("b", waived=("c", "d"))
+    fleet.until_said("coordinator", f"c declined round 1: cannot write {outbox}: File too large")
+    fleet.until_said("coordinator", "d declined round 1: cannot write")
+    for name in limits:
+        assert fleet.running(name)
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(fleet.pid(name), resource.RLIMIT_FSIZE, unlimited)
+
+    fleet.let_go("b")
+    fleet.until(lambda: fleet.took_part("c", turn) and fleet.took_part("d", turn))
+    fleet.until_over()
+    assert set(fleet.store.senders(turn)) == {"a", "b"}
+    check_history(fleet.store)
+
+
+def test_a_token_serves_once_and_an_owner_has_the_last_word(fleet: RealFleet) -> None:
+    fleet.add_boxes("a", "b")
+    fleet.add_boxes("frugal", extra="[policy]\nmax_steps = 1\n")
+    token = parse_token(make_token(fleet.coordinator_home, "c", 1.0, ""))
+    join(fleet.home / "c", token, "c", 20.0)
+    with pytest.raises(RemoteError, match="this token was used already; ask for a new one"):
+        join(fleet.home / "thief", token, "c", 20.0)
+    said(fleet, "c was refused: this token was used already")
+
+    fleet.begin(task("job", boxes=2, rounds=2))
+
+    fleet.until_over()
+    said(fleet, "frugal takes no part: 2 steps a round; this box's policy allows 1")
+    assert {r.included for r in fleet.store.rounds("job")} == {2}
+    check_history(fleet.store)
+
+
+def honest(liar: Insider, offer: Offer) -> Update:
+    """An update that would be taken."""
+    task_ = liar.box._tasks[offer.task][0]
+    layout = classifier_layout(task_.model)
+    scheme = Scheme(task_.training.bits, task_.training.block)
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in layout}
+    assert offer.model is not None
+    return Update(
+        id=bytes(16),
+        turn=offer.turn,
+        model=offer.model.digest,
+        rows=32,
+        payload=pack(zeros, layout, scheme, np.random.default_rng(0)),
+        metrics=Metrics(
             first_loss=1.0,
             last_loss=1.0,
             validation_loss=1.0,
             validation_accuracy=0.5,
             validation_rows=8,
             steps=2,
-        )
+        ),
+    )

@@ -27,6 +27,7 @@ from firmware_sim.fleet import START, Fleet
 from firmware_sim.link import Link
 from proto.circuit import classifier_layout
 from proto.codec import decode_sealed, decode_signed, encode
+from proto.errors import StorageError
 from proto.identity import Identity, sign
 from proto.joining import open_answer, request
 from proto.messages import (
@@ -344,6 +345,32 @@ def test_a_coordinator_killed_again_and_again_between_any_two_commits_still_fini
     assert done(fleet) == all_of(3)
     check_counts(fleet)
     assert final_model(fleet) == undisturbed
+
+
+class SmallStore(Store):
+    """A store on a disk that is full when this update comes, and then never again."""
+
+    left = 3
+
+    def add_update(self, values) -> bool:
+        self.left -= 1
+        if self.left == 0:
+            raise StorageError("the store cannot be written: database or disk is full")
+        return super().add_update(values)
+
+
+class SmallFleet(Fleet):
+    def open_store(self) -> Store:
+        return SmallStore(self.home / "coordinator" / "qfleet.db")
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_no_update(tmp_path):
+    fleet = make(tmp_path, kind=SmallFleet)
+    fleet.submit(task())
+    finish(fleet)
+    assert done(fleet) == all_of(3)
+    assert all(r.included == 3 for r in fleet.store.rounds("job") if r.outcome == "done")
+    check_counts(fleet)
 
 
 @pytest.mark.parametrize("lose_state", [False, True])

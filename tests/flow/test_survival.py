@@ -3,11 +3,9 @@
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +168,7 @@ def test_an_older_copy_of_the_store_begins_a_new_era(guests: RealFleet) -> None:
     guests.add_boxes("a", "b", "c")
     guests.begin(task("job", boxes=3, rounds=12, quorum=3), hold="a")
     home = guests.coordinator_home
-    copy(home / "qfleet.db", home.parent / "old.db")
+    guests.store.copy_to(home.parent / "old.db")
 
     # It starts once more after the copy was made, and gets on; then the disk is lost.
     guests.kill("coordinator")
@@ -290,9 +288,3 @@ def test_boxes_train_over_tls_each_with_its_own_login(tmp_path: Path) -> None:
         fleet.begin(task("again", boxes=3, rounds=1, quorum=3))
         fleet.until_over("again")
         check_history(fleet.store, "again")
-
-
-def copy(store: Path, to: Path) -> None:
-    """A consistent copy of a store in use."""
-    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(to)) as target:
-        source.backup(target)
