@@ -29,7 +29,7 @@ from coordinator.service import Arrivals, Service, Start, run
 from coordinator.store import Store
 from coordinator.tls import ca_certificate, server_certificate
 from proto.broker_url import BrokerUrl, MqttSettings
-from proto.errors import ConfigError, QfleetError, StorageError, TransportError
+from proto.errors import ConfigError, QfleetError, TransportError
 from proto.exits import exit_code
 from proto.files import write_whole
 from proto.mqtt import MqttPort

@@ -6,7 +6,6 @@ unit (`run_later`), so that each phase is on disk before its work begins.
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
+from coordinator.job import Job, job_of
 from coordinator.jobstate import (
     Action,
     Answered,
@@ -45,50 +45,20 @@ from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
 from coordinator.selection.candidates import Candidate
 from coordinator.store import Row, Store
-from proto import blobs
-from proto.codec import decode_signed
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
     DUPLICATE,
-    MAX_INLINE,
     MOMENTS,
     REFUSED,
     STORED,
-    TRAIN,
-    BlobRef,
     Enlistment,
     Metrics,
-    Offer,
     Pull,
     Receipt,
     Report,
-    Resources,
-    Task,
     Update,
 )
-
-PULLS = 20
-"""Pulls a box may make in a turn, beside four for each chunk."""
-
-
-@dataclass
-class Job:
-    """A job in this process: its table's state and what its offers name."""
-
-    state: JobState
-    task: Task
-    task_id: bytes
-    key: bytes = field(repr=False)
-    dirty: bool = True
-    """Something changed since boxes were last considered."""
-    considered: float = 0.0
-    blobs: dict[bytes, bytes] = field(default_factory=dict)
-    """Encrypted model and features by address."""
-    model: BlobRef | None = None
-    features: BlobRef | None = None
-    pulls: dict[tuple[str, int], int] = field(default_factory=dict)
-    """How often each box pulled in the present turn."""
 
 
 class Jobs:
@@ -135,7 +105,7 @@ class Jobs:
             self._dispatch(job, Tick(), now)
             if self._due(job, now):
                 job.dirty, job.considered = False, now
-                self._dispatch(job, Consider(self._candidates(job), self._turn() + 1), now)
+                self._dispatch(job, Consider(self._candidates(job, now), self._turn() + 1), now)
 
     def run_later(self, now: float) -> bool:
         """Do one piece of work that waited for the last unit; whether there was one."""
@@ -174,6 +144,7 @@ class Jobs:
         if job is None or job.task_id != message.task:
             return
         self._store.enlist(message.job, box, message.rows, message.reason)
+        job.rows[box] = message.rows
         job.dirty = True
         if not message.rows:
             text = f"{box} takes no part: {message.reason}"
@@ -186,36 +157,28 @@ class Jobs:
         message = opened.message
         assert isinstance(message, Update)
         job = self._of_turn(message.turn)
+        if job is None:
+            return self._refused(message, f"turn {message.turn} is over")
         try:
-            if job is None:
-                raise RemoteError(f"turn {message.turn} is over")
-            _check(job, box, message)
+            job.check(box, message)
         except RemoteError as error:
-            known = self._store.knows_update(message.id)
-            return (DUPLICATE, "") if known else (REFUSED, str(error))
+            return self._refused(message, str(error))
         if not self._keep(box, opened, now):
             return DUPLICATE, "it, or another update of this box and turn, is here already"
         self._up[message.turn] = self._up.get(message.turn, 0) + size
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
 
+    def _refused(self, message: Update, why: str) -> tuple[int, str]:
+        return (DUPLICATE, "") if self._store.knows_update(message.id) else (REFUSED, why)
+
     def pull(self, box: str, message: Pull) -> None:
         """Publish the asked-for parts of a blob that is on offer, within reason."""
-        for job in self._jobs.values():
-            sealed = job.blobs.get(message.address)
-            if sealed is None:
-                continue
-            parts = blobs.chunks(sealed)
-            turn = job.state.turn
-            asked = job.pulls[box, turn] = job.pulls.get((box, turn), 0) + 1
-            if asked > PULLS + 4 * len(parts):
-                raise RemoteError("pulls the same blob again and again")
-            if not message.want:
-                self._post.blob(message.address, "m", blobs.chunk_map(sealed), turn)
-            for index in blobs.wanted(message.want, len(parts))[:8]:
-                self._post.blob(message.address, str(index), parts[index], turn)
-            return
-        raise RemoteError("asks for a blob that is not on offer")
+        job = next((j for j in self._jobs.values() if j.holds(message.address)), None)
+        if job is None:
+            raise RemoteError("asks for a blob that is not on offer")
+        for part, data in job.parts(box, message):
+            self._post.blob(message.address, part, data, job.state.turn)
 
     def departed(self, box: str, now: float) -> None:
         for job in self._jobs.values():
@@ -245,7 +208,7 @@ class Jobs:
             case Open(plan):
                 self._open(job, plan, now)
             case OfferTo(box, seconds):
-                self._offer(job, box, seconds)
+                self._post.to_box(box, job.offer(seconds), job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -259,7 +222,7 @@ class Jobs:
     def _open(self, job: Job, plan: Any, now: float) -> None:
         state = job.state
         self._store.set_fact("turn", state.turn.to_bytes(8, "big"))
-        job.pulls.clear()
+        job.open_round()
         self._store.open_round(
             {
                 "turn": state.turn,
@@ -274,26 +237,6 @@ class Jobs:
         for box, why in plan.refused.items():
             text += f"; not {box}: {why}"
         self._notices.say(now, text, state.job)
-
-    def _offer(self, job: Job, box: str, seconds: float) -> None:
-        state = job.state
-        learning = state.kind != MOMENTS
-        inline = job.blobs[job.model.address] if learning and job.model else b""
-        offer = Offer(
-            job=state.job,
-            round=state.round,
-            turn=state.turn,
-            kind=state.kind,
-            task=job.task_id,
-            key=job.key,
-            model=job.model if learning else None,
-            features=job.features if learning else None,
-            inline=inline if len(inline) <= MAX_INLINE else b"",
-            steps=job.task.training.steps if state.kind == TRAIN else 0,
-            seconds=max(1, int(seconds)),
-            seed=state.rules.seed,
-        )
-        self._post.to_box(box, offer, state.turn)
 
     def _fold(self, job: Job, now: float) -> None:
         state = job.state
@@ -341,10 +284,8 @@ class Jobs:
     # --- small parts ---
 
     def _take_up(self, row: Row, now: float) -> None:
-        state = msgspec.json.decode(row.state, type=JobState)
-        task = decode_signed(row.task, Task)
-        job = Job(state, task, hashlib.sha256(row.task).digest()[:16], row.key)
-        self._jobs[row.id] = job
+        job = self._jobs[row.id] = job_of(row, self._store.enlisted(row.id))
+        state, task = job.state, job.task
         if self._store.model(row.id, "model") is None:
             self._save_model(job, "model", folding.first_model(task, state.rules.seed))
         self._refresh(job)
@@ -364,14 +305,8 @@ class Jobs:
 
     def _refresh(self, job: Job) -> None:
         """Encrypt what the next offers name."""
-        job.blobs = {}
-        refs: dict[str, BlobRef | None] = {"model": None, "features": None}
-        for kind in refs:
-            row = self._store.model(job.state.job, kind)
-            if row is not None:
-                refs[kind], sealed = blobs.encrypt(row.data, job.key)
-                job.blobs[blobs.address(sealed)] = sealed
-        job.model, job.features = refs["model"], refs["features"]
+        rows = (self._store.model(job.state.job, kind) for kind in ("model", "features"))
+        job.encrypt(*(row.data if row else None for row in rows))
 
     def _keep(self, box: str, opened: Opened, now: float) -> bool:
         message = opened.message
@@ -396,13 +331,13 @@ class Jobs:
             return False
         return job.dirty or state.not_before > job.considered
 
-    def _candidates(self, job: Job) -> tuple[Candidate, ...]:
+    def _candidates(self, job: Job, now: float) -> tuple[Candidate, ...]:
         last = self._store.last_turns(job.state.job)
-        here = self._presence.reachable()
+        here = self._presence.reachable(now)
         return tuple(
-            Candidate(row.box, row.rows, last.get(row.box, 0), here[row.box] or Resources())
-            for row in self._store.enlisted(job.state.job)
-            if row.rows > 0 and row.box in here
+            Candidate(box, rows, last.get(box, 0), here[box])
+            for box, rows in sorted(job.rows.items())
+            if rows > 0 and box in here
         )
 
     def _turn(self) -> int:
@@ -415,20 +350,6 @@ class Jobs:
 def _part(row: Row) -> folding.Part:
     metrics = msgspec.msgpack.decode(row.metrics, type=Metrics | None)
     return folding.Part(row.rows, row.payload, metrics)
-
-
-def _check(job: Job, box: str, message: Update) -> None:
-    """Raise RemoteError unless this update belongs to the job's open round and can be folded."""
-    state = job.state
-    if state.phase is not Phase.COLLECTING:
-        raise RemoteError(f"turn {message.turn} is over")
-    if box not in (m.box for m in state.members):
-        raise RemoteError(f"not asked to take part in turn {message.turn}")
-    if state.kind != MOMENTS and (job.model is None or message.model != job.model.digest):
-        raise RemoteError("made from another model than this turn's")
-    if message.rows < 1:
-        raise RemoteError("an update without rows")
-    folding.check(job.task, state.kind, message)
 
 
 def _told(state: JobState, result: folding.Result) -> str:

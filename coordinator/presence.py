@@ -17,6 +17,8 @@ from proto.messages import Birth, Era, Gone, Message, Resources, Sealed, Update
 from proto.replay import Window, admit
 from proto.sealing import Epoch, open_, peek, seal
 
+FRESH = 600.0
+"""Seconds a board's report counts."""
 MAX_EPOCHS = 3
 """Epochs a box may still speak under: frames sent just before a new exchange are on their way."""
 
@@ -34,7 +36,8 @@ class Contact:
     epochs: dict[bytes, Epoch] = field(default_factory=dict)
     windows: dict[bytes, Window] = field(default_factory=dict)
     sequence: int = 0
-    resources: Resources | None = None
+    resources: Resources = Resources()
+    heard: float = 0.0
 
     @property
     def current(self) -> Epoch | None:
@@ -83,6 +86,8 @@ class Presence:
         message = open_signed(data, Birth, contact.key)
         if message.box != box or message.fleet != self._fleet:
             raise SealError("a birth that belongs to another box or fleet")
+        if contact.offered is not None and contact.offered.birth == data:
+            return message, contact.offered.offer  # the same birth twice: the same offer
         contact.asked = message.session
         contact.offered = exchange.offer(data, message, era, self._identity)
         return message, contact.offered.offer
@@ -143,14 +148,21 @@ class Presence:
         contact.sequence += 1
         return frame
 
-    def reachable(self) -> dict[str, Resources | None]:
-        """Boxes that are on line and share keys with us, with what their boards last said."""
+    def reachable(self, now: float) -> dict[str, Resources]:
+        """Boxes that are on line and share keys with us, with what their boards said of late.
+
+        What was said long ago counts for nothing: a box kept out for its heat would stay out.
+        """
         here = ((box, c) for box, c in self._contacts.items() if c.online and c.current)
-        return {box: contact.resources for box, contact in here}
+        return {
+            box: contact.resources if now < contact.heard + FRESH else Resources()
+            for box, contact in here
+        }
 
     def hear(self, box: str, resources: Resources, now: float) -> None:
         """Remember what a board says; `boards` hands it on to the store now and then."""
-        self.contact(box).resources = resources
+        contact = self.contact(box)
+        contact.resources, contact.heard = resources, now
         self._heard[box] = now
 
     def boards(self) -> list[dict[str, object]]:

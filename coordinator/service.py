@@ -5,17 +5,15 @@ deliveries acked and the letters sent (group commit). One thread; `run` is the l
 """
 
 import logging
-import os
 import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from coordinator import admission
 from coordinator.admission import Fleet
 from coordinator.jobs import Jobs
+from coordinator.memory import Memory
 from coordinator.notices import Notices, printable
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
@@ -28,7 +26,6 @@ from proto.messages import (
     Birth,
     CoordinatorState,
     Enlistment,
-    Era,
     Pull,
     Report,
     Revoked,
@@ -45,10 +42,6 @@ MAX_ITEMS = 32
 """Acks in one letter."""
 POLL = 0.5
 """Seconds between looks at what other processes wrote to the store."""
-MAX_TURN_JUMP, MAX_ERA_JUMP = 2**20, 1000
-"""A box's word can put us behind by at most so much ..."""
-ERA_PAUSE = 3600.0
-"""... and only once in so many seconds: a member that lies must not void every round."""
 
 logger = logging.getLogger("coordinator")
 
@@ -75,18 +68,19 @@ class Service:
         self._notices = Notices(self._store)
         self._presence = Presence(self._store, start.fleet.name, self._identity)
         self._post = Post(self._presence, self.topics)
-        self._jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        self._jobs = self._new_jobs()
         self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
-        self._claims: dict[str, float] = {}
         self._shaken = False
         self._accounts_due = False
         self._version = -1
         self._look_at = 0.0
         with self._store.unit():
-            self._session = self._next_session()
-            self._era = self._load_era()
+            self._memory = Memory(self._store, self._now)
             self._store.all_offline()
         self._port: Port | None = None
+
+    def _new_jobs(self) -> Jobs:
+        return Jobs(self._store, self._notices, self._presence, self._post, self._identity)
 
     @property
     def will(self) -> Will:
@@ -109,7 +103,11 @@ class Service:
     # --- the loop's body ---
 
     def handle(self, batch: list[Incoming]) -> None:
-        """Take a batch in one transaction, then ack and answer. A full disk leaves it unacked."""
+        """Take a batch in one transaction, then ack and answer.
+
+        On a full disk nothing of it is taken, and it is acked all the same: an unacked delivery
+        would block all that follow. Boxes keep what is not receipted and send it again.
+        """
         assert self._port is not None
         deliveries = [thing for thing in batch if isinstance(thing, Delivery)]
         try:
@@ -118,12 +116,7 @@ class Service:
                     self._take(thing)
                 self._write_acks()
         except StorageError:
-            # Not parked: an unacked delivery would block all that follow. Nothing is lost, since
-            # boxes keep what is not receipted; a new session will make them send it again.
-            logger.exception("nothing of this batch was taken; boxes will send it again")
-            self._post.discard()
-            self._acks.clear()
-            self._shaken = True
+            self._shake()
         for delivery in deliveries:
             self._port.ack(delivery)
         self._leave()
@@ -131,28 +124,45 @@ class Service:
     def tick(self) -> None:
         """Time passed: deadlines, other processes' wishes, and work that waited for a commit."""
         now = self._now()
-        if now >= self._look_at or now < self._look_at - 2 * POLL:
-            self._look_at = now + POLL
-            self._look(now)
-        while (at := self._jobs.wake(now)) is not None and at <= now:
-            with self._store.unit():
-                self._jobs.run_later(now)
-                self._jobs.tick(now)
-            self._leave()
+        try:
+            if now >= self._look_at or now < self._look_at - 2 * POLL:
+                self._look_at = now + POLL
+                self._look(now)
+            while (at := self._jobs.wake(now)) is not None and at <= now:
+                with self._store.unit():
+                    self._jobs.run_later(now)
+                    self._jobs.tick(now)
+                self._leave()
+        except StorageError:
+            self._shake()
 
     def _look(self, now: float) -> None:
-        if self._shaken:
-            self._begin_session()
         version, boards = self._store.changes(), self._presence.boards()
-        if version == self._version and not boards:
+        if version == self._version and not boards and not self._shaken:
             return
         with self._store.unit():
+            if self._shaken:
+                self._recover()
             if boards:
                 self._store.save_boards(boards)
             if version != self._version:
                 self._take_wishes(now)
-        self._version = version
+        self._version, self._shaken = version, False
         self._leave()
+
+    def _shake(self) -> None:
+        """The disk refused, a unit was rolled back: forget what memory has made of it."""
+        logger.exception("nothing of this was kept; boxes will send it again")
+        self._post.discard()
+        self._acks.clear()
+        self._jobs, self._version = self._new_jobs(), -1
+        self._shaken = True
+
+    def _recover(self) -> None:
+        """Have every box exchange keys and say everything again."""
+        self._memory.begin_session()
+        self._presence.drop_epochs()
+        self._post.publish(self.topics.coordinator, self._state(online=True))
 
     def wait(self) -> float:
         """Seconds until `tick` is due."""
@@ -160,18 +170,6 @@ class Service:
         at = self._jobs.wake(now)
         look = max(0.0, self._look_at - now)
         return look if at is None else min(look, max(0.0, at - now))
-
-    def _begin_session(self) -> None:
-        """After a disk that was full: have every box exchange keys and say everything again."""
-        try:
-            with self._store.unit():
-                self._session = self._next_session()
-        except StorageError:
-            return
-        self._shaken = False
-        self._presence.drop_epochs()
-        self._post.publish(self.topics.coordinator, self._state(online=True))
-        self._leave()
 
     def _leave(self) -> None:
         assert self._port is not None
@@ -248,7 +246,7 @@ class Service:
         if not payload:
             return
         try:
-            birth, offer = self._presence.birth(box, payload, self._era)
+            birth, offer = self._presence.birth(box, payload, self._memory.era)
         except RemoteError:
             if self._presence_gone(box, payload, now):
                 return
@@ -257,7 +255,7 @@ class Service:
                 self._tell_revoked(box)
             raise
         self._store.change_box(box, release=printable(birth.release, 32))
-        if self._behind(birth):
+        if self._memory.behind(birth):
             self._begin_era(birth, now)
             return
         self._post.key_offer(box, offer)
@@ -292,50 +290,10 @@ class Service:
                 self._post.to_box(box, ack, turn)
         self._acks.clear()
 
-    # --- memory and era ---
-
-    def _next_session(self) -> int:
-        # Never a number used before, not even by a store that was restored from an older copy.
-        last = int.from_bytes(self._store.fact("session") or b"", "big")
-        session = max(last + 1, int(self._now()))
-        self._store.set_fact("session", session.to_bytes(8, "big"))
-        return session
-
-    def _load_era(self) -> Era:
-        data = self._store.fact("era")
-        if data is not None:
-            return msgspec.msgpack.decode(data, type=Era)
-        era = Era(number=1, nonce=os.urandom(8))
-        self._store.set_fact("era", msgspec.msgpack.encode(era))
-        return era
-
-    def _behind(self, birth: Birth) -> bool:
-        """Whether a box remembers what we do not: we were restored from an older copy."""
-        if birth.era is None or birth.era.number < self._era.number:
-            return False
-        turn = int.from_bytes(self._store.fact("turn") or b"", "big")
-        if birth.era == self._era and birth.turn <= turn:
-            return False
-        now = self._now()
-        ahead = birth.era.number - self._era.number
-        if ahead > MAX_ERA_JUMP or now < self._claims.get(birth.box, -ERA_PAUSE) + ERA_PAUSE:
-            raise RemoteError("claims to remember more than this coordinator, again or by far")
-        self._claims[birth.box] = now
-        return True
+    # --- telling ---
 
     def _begin_era(self, birth: Birth, now: float) -> None:
-        assert birth.era is not None
-        turn = int.from_bytes(self._store.fact("turn") or b"", "big")
-        highest = max(turn, min(birth.turn, turn + MAX_TURN_JUMP))
-        self._era = Era(number=birth.era.number + 1, nonce=os.urandom(8))
-        self._store.set_fact("era", msgspec.msgpack.encode(self._era))
-        self._store.set_fact("turn", highest.to_bytes(8, "big"))
-        text = (
-            f"{birth.box} has seen turn {birth.turn} of era {birth.era.number}, this store only "
-            f"turn {turn}: it is an older copy. Era {self._era.number} begins; open rounds start "
-            "anew"
-        )
-        self._notices.say(now, text)
+        self._notices.say(now, self._memory.begin_era(birth))
         self._presence.drop_epochs()
         self._jobs.era_began(now)
         self._post.publish(self.topics.coordinator, self._state(online=True))
@@ -344,8 +302,8 @@ class Service:
         state = CoordinatorState(
             fleet=self._fleet.name,
             record=self._fleet.keys.record_bytes,
-            session=self._session,
-            era=self._era,
+            session=self._memory.session,
+            era=self._memory.era,
             roster=admission.roster_version(self._store),
             time=int(self._now()),
             online=online,

@@ -4,7 +4,7 @@ All writing happens inside `with store.unit():`, one transaction. What must leav
 ack, an offer) is sent only after the unit has committed.
 """
 
-import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,11 +93,13 @@ class Store:
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy, taken while the store is in use."""
-        if path.exists():
-            os.remove(path)  # noqa: PTH107 - VACUUM INTO refuses an existing file
         raw = self._connection.connection.driver_connection
         assert raw is not None
-        raw.execute("VACUUM INTO ?", (str(path),))
+        try:
+            path.unlink(missing_ok=True)
+            raw.execute("VACUUM INTO ?", (str(path),))
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"cannot write {path}: {error}") from None
         path.chmod(0o600)
 
     def _all(self, query: sa.Select[Any]) -> list[Row]:

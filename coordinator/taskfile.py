@@ -20,7 +20,11 @@ MAX_FILE = 256 * 1024
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 Name = Annotated[str, Meta(pattern=ID_PATTERN)]
-Time = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?[smhd]\Z")]
+TIME = r"^(\d+(?:\.\d+)?)([smhd])\Z"
+LONGEST = 30 * 86400.0
+"""Seconds a round may be given at most."""
+
+Time = Annotated[str, Meta(pattern=TIME)]
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +46,7 @@ class Model(Strict, frozen=True):
 
 
 class Train(Strict, frozen=True):
-    steps: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 20
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
     decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Factor on the rate from round to round; left out, the rate ends at a quarter."""
@@ -128,6 +132,10 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
 
 def rules_of(file: TaskFile) -> Rules:
     table = file.rounds
+    if 0 < table.cohort < table.quorum:
+        raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
+    if not 1.0 <= seconds(table.deadline) <= LONGEST:
+        raise ConfigError("rounds.deadline is from 1s to 30d")
     return Rules(
         rounds=table.count,
         cohort=table.cohort,
@@ -144,7 +152,7 @@ def rules_of(file: TaskFile) -> Rules:
 
 def seconds(text: str) -> float:
     """ "90s", "2m", "1.5h" or "1d" in seconds."""
-    match = re.match(r"^([\d.]+)([smhd])\Z", text)
+    match = re.match(TIME, text)
     if match is None:
         raise ConfigError(f"{text!r} is no length of time: write 90s, 2m, 1.5h or 1d")
     return float(match[1]) * UNITS[match[2]]

@@ -182,7 +182,7 @@ class RealFleet(Processes):
                 worker.suspend()
 
     def until_waiting_for(self, name: str, job: str = "job", waived: Collection[str] = ()) -> int:
-        """Wait until a round has an update of everybody but this box (and those waived); its turn."""
+        """Wait until a round lacks an update of this box alone, or of those waived; its turn."""
         self.until(lambda: self.waiting_for(job) - set(waived) == {name})
         return self.state(job).turn
 

@@ -1,0 +1,109 @@
+"""One job in a running coordinator: what its offers name, and what it accepts in return."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from coordinator import folding
+from coordinator.jobstate import JobState, Phase
+from coordinator.store import Row
+from proto import blobs
+from proto.codec import decode_signed
+from proto.errors import RemoteError
+from proto.messages import MAX_INLINE, MOMENTS, TRAIN, BlobRef, Offer, Pull, Task, Update
+
+PULLS = 20
+"""Pulls a box may make in a turn, beside four for each chunk."""
+PARTS = 8
+"""Chunks published for one pull."""
+
+
+@dataclass
+class Job:
+    """A job's state in its table, and what hangs on it."""
+
+    state: JobState
+    task: Task
+    task_id: bytes
+    key: bytes = field(repr=False)
+    rows: dict[str, int] = field(default_factory=dict)
+    """Training rows of each box that enlisted: no update may claim more."""
+    model: BlobRef | None = None
+    features: BlobRef | None = None
+    dirty: bool = True
+    """Something changed since boxes were last considered."""
+    considered: float = 0.0
+    _sealed: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    _pulls: Counter[str] = field(default_factory=Counter, repr=False)
+
+    def encrypt(self, model: bytes | None, features: bytes | None) -> None:
+        """Make the blobs that the next offers name."""
+        self._sealed.clear()
+        self.model, self.features = self._blob(model), self._blob(features)
+
+    def _blob(self, data: bytes | None) -> BlobRef | None:
+        if data is None:
+            return None
+        ref, sealed = blobs.encrypt(data, self.key)
+        self._sealed[ref.address] = sealed
+        return ref
+
+    def open_round(self) -> None:
+        self._pulls.clear()
+
+    def offer(self, seconds: float) -> Offer:
+        """The offer of the present turn, with so many seconds left."""
+        state = self.state
+        learning = state.kind != MOMENTS
+        inline = self._sealed[self.model.address] if learning and self.model else b""
+        return Offer(
+            job=state.job,
+            round=state.round,
+            turn=state.turn,
+            kind=state.kind,
+            task=self.task_id,
+            key=self.key,
+            model=self.model if learning else None,
+            features=self.features if learning else None,
+            inline=inline if len(inline) <= MAX_INLINE else b"",
+            steps=self.task.training.steps if state.kind == TRAIN else 0,
+            seconds=max(1, int(seconds)),
+            seed=state.rules.seed,
+        )
+
+    def holds(self, address: bytes) -> bool:
+        return address in self._sealed
+
+    def parts(self, box: str, pull: Pull) -> list[tuple[str, bytes]]:
+        """Names and bytes of what a pull asks for. Raises RemoteError for one that asks too much."""
+        sealed = self._sealed[pull.address]
+        chunks = blobs.chunks(sealed)
+        self._pulls[box] += 1
+        if self._pulls[box] > PULLS + 4 * len(chunks):
+            raise RemoteError("pulls the same blob again and again")
+        if not pull.want:
+            return [("m", blobs.chunk_map(sealed))]
+        return [(str(i), chunks[i]) for i in blobs.wanted(pull.want, len(chunks))[:PARTS]]
+
+    def check(self, box: str, update: Update) -> None:
+        """Raise RemoteError unless this update belongs to the open round and can be folded."""
+        state = self.state
+        if state.phase is not Phase.COLLECTING:
+            raise RemoteError(f"turn {update.turn} is over")
+        if box not in (m.box for m in state.members):
+            raise RemoteError(f"not asked to take part in turn {update.turn}")
+        if state.kind != MOMENTS and (self.model is None or update.model != self.model.digest):
+            raise RemoteError("made from another model than this turn's")
+        if not 1 <= update.rows <= self.rows.get(box, 0):
+            raise RemoteError(f"claims {update.rows} rows; enlisted with {self.rows.get(box, 0)}")
+        folding.check(self.task, state.kind, update)
+
+
+def job_of(row: Row, enlisted: list[Row]) -> Job:
+    """A job as the store has it."""
+    state = msgspec.json.decode(row.state, type=JobState)
+    task_id = hashlib.sha256(row.task).digest()[:16]
+    rows = {e.box: e.rows for e in enlisted}
+    return Job(state, decode_signed(row.task, Task), task_id, row.key, rows)
