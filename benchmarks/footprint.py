@@ -1,4 +1,4 @@
-"""What Qfleet weighs: memory and CPU of idle processes, import and --help, size of the base install.
+"""What Qfleet weighs: memory and CPU of idle processes, import, --help, size of the install.
 
     python benchmarks/footprint.py --json
 
@@ -86,11 +86,11 @@ def cpu_of(words: list[str]) -> float:
 
 def loaded_by(module: str) -> list[str]:
     """Heavy packages that an import brings."""
-    code = f"import {module}, sys; print([m for m in {FORBIDDEN} if m in sys.modules])"
+    code = f"import json, sys, {module}; print(json.dumps([m for m in {FORBIDDEN} if m in sys.modules]))"
     output = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=REPOSITORY
     ).stdout
-    return list(eval(output))  # noqa: S307 - our own line
+    return list(json.loads(output))
 
 
 def installed() -> float:

@@ -14,12 +14,14 @@ import queue
 import secrets
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import Data, RoundsTable, TaskFile
 from edge_client import config, readings
@@ -31,8 +33,10 @@ from edge_client.requests import Assignment, Done, Request
 from firmware_sim.processes import Processes
 from proto.circuit import classifier_layout
 from proto.codec import decode_sealed, decode_signed, encode
+from proto.identity import Identity
 from proto.messages import TRAIN, Metrics, Task, Update
 from proto.mqtt import MqttPort, MqttSettings
+from proto.sealing import seal
 from quantization.arrays import draw
 from quantization.pack import pack
 from quantization.scheme import Scheme
@@ -44,7 +48,7 @@ COLUMNS = ("a", "b", "c", "d", "e")
 class Instant:
     """Stands where training would: moments are real, a training round's delta is drawn."""
 
-    def __init__(self, deliver) -> None:
+    def __init__(self, deliver: Callable[[object], None]) -> None:
         self._deliver = deliver
         self._rng = np.random.default_rng(0)
 
@@ -114,7 +118,7 @@ def write_rows(path: Path, seed: int) -> None:
     path.write_text(",".join(COLUMNS) + ",label\n" + "\n".join(lines))
 
 
-def drive(boxes: list[Box], arrivals: queue.SimpleQueue, until) -> None:
+def drive(boxes: list[Box], arrivals: queue.SimpleQueue, until: Callable[[], bool]) -> None:
     """Give each box what came for it, until something is so."""
     looked = 0.0
     while True:
@@ -188,7 +192,7 @@ def measure(clients: int, rounds: int, kind: str) -> dict[str, object]:
     }
 
 
-def _phase(store, job: str, wanted: str) -> bool:
+def _phase(store: Store, job: str, wanted: str) -> bool:
     if wanted == "train":
         return any(r.kind == 1 for r in store.rounds(job))
     return store.job(job).phase == wanted
@@ -196,9 +200,6 @@ def _phase(store, job: str, wanted: str) -> bool:
 
 def largest_update() -> int:
     """MQTT payload bytes of a signed 21-parameter 8-bit update with the largest counters."""
-    from proto.identity import Identity
-    from proto.sealing import seal
-
     metrics = Metrics(
         first_loss=0.1,
         last_loss=0.1,

@@ -1,1 +1,1 @@
-"""Offers rounds, adds updates, publishes models. Never sees a sample, never runs a client's model."""
+"""Offers rounds, adds updates, publishes models. Never sees a sample, never runs a model."""

@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from coordinator.broker_config import COORDINATOR, hash_password
 from coordinator.keys import Keys
-from coordinator.store import Store
+from coordinator.store import Row, Store
 from proto.errors import ConfigError, RemoteError
 from proto.joining import Token, answer, broker_password, open_request, token_key, token_of
 from proto.messages import Admission, JoinRequest
 
-TOKEN_PREFIX = "t-"
+TOKEN_PREFIX = "t-"  # noqa: S105 - how token ids begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +85,21 @@ def admit(store: Store, fleet: Fleet, data: bytes, now: float) -> tuple[str, byt
     return request.box, answer(data, fleet.keys.record_bytes, fleet.keys.identity, admission), ""
 
 
-def _refusal(store: Store, token: object, request: JoinRequest, now: float) -> str:
-    used_by, box = token.used_by, token.box  # type: ignore[attr-defined]
-    if used_by is not None:
-        same = used_by == request.key and token.used_as == request.box  # type: ignore[attr-defined]
-        row = store.box(request.box)
-        if not same or row is None or row.revoked:
-            return "this token was used already; ask for a new one"
-        return ""
+def _refusal(store: Store, token: Row, request: JoinRequest, now: float) -> str:
+    """Why this request is not granted, or nothing."""
+    box, row = token.box, store.box(request.box)
+    if token.used_by is not None:
+        same = token.used_by == request.key and token.used_as == request.box
+        known = same and row is not None and not row.revoked
+        return "" if known else "this token was used already; ask for a new one"
     if _reserved(request.box):
         return f"no box may be named {request.box!r}; choose another name"
-    if token.expires < now:  # type: ignore[attr-defined]
+    if token.expires < now:
         return "this token has expired; ask for a new one"
     if box and box != request.box:
         return f"this token is for the box named {box!r}"
-    if store.box(request.box) is not None:
-        return f"a box named {request.box!r} has joined already; choose another name"
-    return ""
+    taken = f"a box named {request.box!r} has joined already; choose another name"
+    return taken if row is not None else ""
 
 
 def _reserved(box: str) -> bool:

@@ -8,8 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from proto.errors import QfleetError
-from proto.exits import exit_code
+from proto.exits import run_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,9 +17,8 @@ app = typer.Typer(
     help="Coordinate a fleet of boxes that learn together. Start with `coordinator demo`, or: "
     "`coordinator start`, `coordinator invite`, `coordinator run TASK.toml --follow`.",
 )
-Home = Annotated[str | None, typer.Option(help="Folder of keys and store (or QFLEET_COORDINATOR_HOME).")]
+Home = Annotated[str | None, typer.Option(help="Keys and store (or QFLEET_COORDINATOR_HOME).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for machines.")]
-Flag = Annotated[str | None, typer.Option()]
 
 
 @app.command()
@@ -193,7 +191,8 @@ def backup(
 ) -> None:
     """Write a consistent copy of the store, also while the coordinator runs."""
     _store(home).copy_to(to)
-    _show({"file": str(to)}, f"{to} is written; to restore, put it in place of qfleet.db", json=json)
+    text = f"{to} is written; to restore, put it in place of qfleet.db"
+    _show({"file": str(to)}, text, json=json)
 
 
 @app.command()
@@ -249,10 +248,4 @@ def _finish(store: object, job: str, follower: object, *, json: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Run a command; an expected error becomes one line and an exit code."""
-    try:
-        app()
-    except QfleetError as error:
-        typer.echo(f"coordinator: {error}", err=True)
-        sys.exit(exit_code(error))
-    sys.exit(0)
+    run_command("coordinator", app)

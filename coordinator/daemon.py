@@ -29,8 +29,8 @@ from coordinator.service import Arrivals, Service, Start, run
 from coordinator.store import Store
 from coordinator.tls import ca_certificate, server_certificate
 from proto.broker_url import BrokerUrl, MqttSettings
-from proto.errors import ConfigError, QfleetError, TransportError
-from proto.exits import exit_code
+from proto.errors import ConfigError, TransportError
+from proto.exits import run_command
 from proto.files import write_whole
 from proto.mqtt import MqttPort
 from proto.topics import checked
@@ -82,9 +82,7 @@ def lock(home: Path) -> IO[str]:
     return file
 
 
-def connect_broker(
-    home: Path, settings: CoordinatorConfig, keys: Keys, store: Store
-) -> Broker:
+def connect_broker(home: Path, settings: CoordinatorConfig, keys: Keys, store: Store) -> Broker:
     """Use, or start, the broker that the settings ask for; remember what invitations say."""
     if settings.broker:
         broker = _foreign(settings)
@@ -204,11 +202,8 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     home = config.home_of(arguments["home"])
-    try:
-        serve(home, config.load(home, {name: arguments[name] for name in names}))
-    except QfleetError as error:
-        print(f"coordinator: {error}", file=sys.stderr)  # noqa: T201 - the daemon's last word
-        sys.exit(exit_code(error))
+    flags = {name: arguments[name] for name in names}
+    run_command("coordinator", lambda: serve(home, config.load(home, flags)))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _folder(home: Path) -> list[dict[str, Any]]:
     except QfleetError as error:
         return [_finding(f"store and keys in {home}", str(error), ok=False)]
     exposed = [p.name for p in home.iterdir() if p.is_file() and p.stat().st_mode & 0o077]
-    secret = [name for name in exposed if name not in ("lock",)]
+    secret = [name for name in exposed if name != "lock"]
     return [
         _finding(f"store and keys of fleet {keys.record.fleet}", "", ok=True),
         _finding("only the owner can read them", f"chmod 600 {' '.join(secret)}", ok=not secret),

@@ -77,7 +77,7 @@ class Job:
         return address in self._sealed
 
     def parts(self, box: str, pull: Pull) -> list[tuple[str, bytes]]:
-        """Names and bytes of what a pull asks for. Raises RemoteError for one that asks too much."""
+        """Names and bytes of what a pull asks for. Raises RemoteError when it asks too often."""
         sealed = self._sealed[pull.address]
         chunks = blobs.chunks(sealed)
         self._pulls[box] += 1

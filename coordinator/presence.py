@@ -36,7 +36,7 @@ class Contact:
     epochs: dict[bytes, Epoch] = field(default_factory=dict)
     windows: dict[bytes, Window] = field(default_factory=dict)
     sequence: int = 0
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
     heard: float = 0.0
 
     @property

@@ -82,6 +82,11 @@ def decisions(store: Store, job: str) -> list[Report]:
     """Who was chosen in each round, by what scores, and who was refused and why."""
     show(store, job)
     return [
-        {"turn": r.turn, "round": r.round, "kind": KIND_NAMES[r.kind], **msgspec.json.decode(r.plan)}
+        {
+            "turn": r.turn,
+            "round": r.round,
+            "kind": KIND_NAMES[r.kind],
+            **msgspec.json.decode(r.plan),
+        }
         for r in store.rounds(job)
     ]

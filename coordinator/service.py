@@ -115,8 +115,8 @@ class Service:
                 for thing in batch:
                     self._take(thing)
                 self._write_acks()
-        except StorageError:
-            self._shake()
+        except StorageError as error:
+            self._shake(error)
         for delivery in deliveries:
             self._port.ack(delivery)
         self._leave()
@@ -133,8 +133,8 @@ class Service:
                     self._jobs.run_later(now)
                     self._jobs.tick(now)
                 self._leave()
-        except StorageError:
-            self._shake()
+        except StorageError as error:
+            self._shake(error)
 
     def _look(self, now: float) -> None:
         version, boards = self._store.changes(), self._presence.boards()
@@ -150,9 +150,9 @@ class Service:
         self._version, self._shaken = version, False
         self._leave()
 
-    def _shake(self) -> None:
+    def _shake(self, error: StorageError) -> None:
         """The disk refused, a unit was rolled back: forget what memory has made of it."""
-        logger.exception("nothing of this was kept; boxes will send it again")
+        logger.error("%s; nothing of this was kept, boxes will send it again", error)
         self._post.discard()
         self._acks.clear()
         self._jobs, self._version = self._new_jobs(), -1

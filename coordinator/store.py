@@ -173,7 +173,8 @@ class Store:
 
     def senders(self, turn: int) -> list[str]:
         """Boxes whose update of this turn is here."""
-        return [row.box for row in self._all(sa.select(updates.c.box).where(updates.c.turn == turn))]
+        query = sa.select(updates.c.box).where(updates.c.turn == turn)
+        return [row.box for row in self._all(query)]
 
     def updates(self, turn: int) -> Iterator[Row]:
         """A round's updates, one at a time."""

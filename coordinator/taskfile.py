@@ -151,7 +151,7 @@ def rules_of(file: TaskFile) -> Rules:
 
 
 def seconds(text: str) -> float:
-    """ "90s", "2m", "1.5h" or "1d" in seconds."""
+    """A length of time ("90s", "2m", "1.5h", "1d") in seconds."""
     match = re.match(TIME, text)
     if match is None:
         raise ConfigError(f"{text!r} is no length of time: write 90s, 2m, 1.5h or 1d")

@@ -12,17 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-from proto.trust import foreign_trust, pinned_context
-
 from edge_client import config, readings
-from edge_client.box import Box, Expelled, Setting
+from edge_client.box import Box, Setting
 from edge_client.membership import Membership, load_member
 from edge_client.requests import Result
 from edge_client.worker import Worker
-from proto.errors import QfleetError
-from proto.exits import exit_code
+from proto.exits import run_command
 from proto.mqtt import BrokerUrl, MqttPort, MqttSettings
 from proto.transport import Incoming
+from proto.trust import foreign_trust, pinned_context
 
 logger = logging.getLogger("edge_client")
 
@@ -100,12 +98,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    try:
-        run(config.home_of(arguments.home))
-    except QfleetError as error:
-        text = error.__doc__ if isinstance(error, Expelled) and not error.args else str(error)
-        print(f"edge-client: {text}", file=sys.stderr)  # noqa: T201 - the daemon's last word
-        sys.exit(exit_code(error))
+    run_command("edge-client", lambda: run(config.home_of(arguments.home)))
 
 
 if __name__ == "__main__":

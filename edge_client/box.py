@@ -4,7 +4,6 @@ Single-threaded: the agent calls `handle` with whatever came (from the broker or
 `tick` when time has passed. The emulator calls the same two.
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable
@@ -12,22 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from edge_client import session, state
+from edge_client.allegiance import Allegiance
 from edge_client.config import EdgeConfig
 from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.fetching import Pantry
-from edge_client.membership import Membership, load_memory, save_memory
+from edge_client.membership import Membership
 from edge_client.newest import Newest, keep
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
 from edge_client.secure import Secure
 from edge_client.spool import Spool
+from edge_client.tasks import Tasks, task_id
 from edge_client.turnlog import TurnLog
-from proto.circuit import check_classifier
 from proto.codec import decode_sealed, encode
-from proto.errors import QfleetError, RemoteError, SealError, StorageError
-from proto.identity import Identity, open_record, open_signed, open_state, sign
+from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
+from proto.identity import Identity, open_signed, sign
 from proto.messages import (
     EVALUATE,
     MOMENTS,
@@ -41,7 +39,6 @@ from proto.messages import (
     Report,
     Resources,
     Revoked,
-    Task,
     Update,
 )
 from proto.sealing import KemPair
@@ -51,10 +48,10 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 RELEASE = "0.1.0"
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
+NO_ROOM = "its disk is full or cannot be written"
+"""What the coordinator is told; which path it is concerns the owner alone."""
 KEEP_EVERY = 5.0
 """Seconds between models written for prediction."""
-CLOCK_SLACK = 86400
-MAX_UNPROVEN = 16
 
 logger = logging.getLogger("edge_client")
 
@@ -90,15 +87,11 @@ class Box:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        self._memory = load_memory(self._home)
-        self._memory = replace(self._memory, session=self._memory.session + 1)
-        save_memory(self._home, self._memory)
-        self._coordinator = open_record(self._memory.record, self._member.root, 0).key
+        self._coordinator = Allegiance(self._home, self._member, setting.clock)
         self._secure = Secure(setting.identity)
         self._spool = Spool(self._home / "outbox")
         self._pantry = Pantry(self._home / "blobs")
-        self._tasks: dict[bytes, tuple[Task, bytes]] = {}
-        self._unproven: dict[str, bytes] = {}
+        self._tasks = Tasks(self._member.fleet)
         self._pull_again: float | None = None
         self._kept_at = -KEEP_EVERY
         self._turnlog = TurnLog(self._home / "turns.journal")
@@ -110,7 +103,7 @@ class Box:
     @property
     def will(self) -> Will:
         fleet, box = self._member.fleet, self._member.box
-        gone = Gone(fleet=fleet, box=box, session=self._memory.session)
+        gone = Gone(fleet=fleet, box=box, session=self._coordinator.session)
         return Will(self.topics.state(box), sign(gone, self._setting.identity))
 
     def attach(self, port: Port, labour: Labour) -> None:
@@ -137,7 +130,7 @@ class Box:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             if self.state.offer is not None:
                 # A disk that refuses costs this turn; the coordinator must not wait for it.
-                self._step(state.Failed(self.state.offer.turn, str(error)[:200]))
+                self._step(state.Failed(self.state.offer.turn, NO_ROOM))
         except (RemoteError, SealError) as error:
             logger.warning("refused: %s", error)
         if isinstance(thing, Delivery):
@@ -162,6 +155,11 @@ class Box:
         for action in actions:
             self._do(action)
 
+    def _log_detail(self, detail: str) -> None:
+        """What only this box's owner may read."""
+        if detail:
+            logger.warning("%s", detail)
+
     # --- what arrives ---
 
     def _take(self, thing: Incoming | Result) -> None:
@@ -174,17 +172,14 @@ class Box:
             case Delivery(topic, payload):
                 self._route(self.topics.parse(topic), payload)
             case Finding(task, rows, reason, detail):
-                if detail:
-                    logger.warning("%s", detail)
-                known = self._tasks.get(hashlib.sha256(task).digest()[:16])
-                if known is not None:
-                    id_ = hashlib.sha256(task).digest()[:16]
-                    self._step(state.Inspected(known[0].job, id_, rows, reason))
+                self._log_detail(detail)
+                job = self._tasks.job(task_id(task))
+                if job is not None:
+                    self._step(state.Inspected(job, task_id(task), rows, reason))
             case Done(turn, update):
                 self._done(turn, update)
             case Broken(turn, reason, detail):
-                if detail:
-                    logger.warning("%s", detail)
+                self._log_detail(detail)
                 self._step(state.Failed(turn, reason))
 
     def _route(self, levels: tuple[str, ...], payload: bytes) -> None:
@@ -203,37 +198,22 @@ class Box:
                 raise RemoteError("a topic nothing is expected on")
 
     def _coordinator_state(self, payload: bytes) -> None:
-        memory = self._memory
-        seen, record = open_state(payload, self._member.root, memory.serial, memory.time)
-        if seen.fleet != self._member.fleet:
-            raise SealError("the state of another fleet's coordinator")
-        if seen.time > memory.time + CLOCK_SLACK:
-            memory = replace(memory, time=seen.time)
-        memory = replace(memory, serial=record.serial, record=seen.record)
-        if memory != self._memory:
-            save_memory(self._home, memory)
-            self._memory = memory
-        if record.key != self._coordinator:
-            self._coordinator = record.key
+        seen, renewed = self._coordinator.hear(payload)
+        if renewed:
             self._secure.forget()
-            waiting, self._unproven = self._unproven, {}
-            for job, data in waiting.items():
+            for job, data in self._tasks.unproven().items():
                 self._task(job, data)
-        apart = abs(seen.time - self._setting.clock())
-        if apart > CLOCK_SLACK:
-            text = "this clock and the coordinator's are %.0f days apart; rounds do not mind"
-            logger.warning(text, apart / 86400)
         self._step(state.CoordinatorSeen(seen.session, seen.era, seen.online))
 
     def _key_offer(self, payload: bytes) -> None:
         try:
-            notice = open_signed(payload, Revoked, self._coordinator)
+            notice = open_signed(payload, Revoked, self._coordinator.key)
         except SealError:
             raise
         except RemoteError:
             report = self._report(0, accepted=True, reason="")
             era = self.state.era
-            accept = self._secure.accept(payload, self._coordinator, era, report)
+            accept = self._secure.accept(payload, self._coordinator.key, era, report)
             if accept is not None:
                 self._publish(self.topics.from_box(self._member.box, "k"), accept)
             return
@@ -255,22 +235,7 @@ class Box:
                 raise RemoteError(f"a {type(message).__name__} from the coordinator")
 
     def _task(self, job: str, payload: bytes) -> None:
-        try:
-            task = open_signed(payload, Task, self._coordinator)
-        except SealError:
-            if len(self._unproven) < MAX_UNPROVEN:
-                self._unproven[job] = payload
-            raise
-        if task.job != job or task.fleet != self._member.fleet:
-            raise SealError(f"a task on a topic that is not its own: {job}")
-        check_classifier(task.model)
-        body = payload[66:]
-        id_ = hashlib.sha256(body).digest()[:16]
-        older = [t for t, _ in self._tasks.values() if t.job == job and t.serial > task.serial]
-        if older:
-            raise RemoteError(f"an old task for {job}: serial {task.serial}")
-        self._tasks = {k: v for k, v in self._tasks.items() if v[0].job != job}
-        self._tasks[id_] = (task, body)
+        task, id_ = self._tasks.take(job, payload, self._coordinator.key)
         objection = objection_to_task(task, self._setting.config.policy)
         self._step(state.TaskSeen(job, id_, objection))
 
@@ -286,7 +251,8 @@ class Box:
         try:
             self._spool.put(message)
         except StorageError as error:
-            self._step(state.Failed(turn, str(error)[:200]))
+            logger.error("%s", error)  # noqa: TRY400 - its text says all
+            self._step(state.Failed(turn, NO_ROOM))
             return
         self._step(state.Trained(turn, message.id))
 
@@ -297,7 +263,8 @@ class Box:
             case state.GiveBirth():
                 self._give_birth()
             case state.Inspect(_, task):
-                self._submit(Inspection(self._tasks[task][1], self._setting.config.data))
+                if body := self._tasks.body(task):
+                    self._submit(Inspection(body, self._setting.config.data))
             case state.Enlist(job, task, rows, reason):
                 self._send(Enlistment(job=job, task=task, rows=rows, reason=reason))
             case state.Answer(turn, accepted, reason):
@@ -322,15 +289,14 @@ class Box:
         birth = Birth(
             fleet=self._member.fleet,
             box=self._member.box,
-            session=self._memory.session,
+            session=self._coordinator.session,
             kem=kem.public,
             era=self.state.era,
             turn=self.state.highest,
             release=RELEASE,
         )
         data = self._secure.birth(birth, kem)
-        assert self._port is not None
-        self._port.publish(self.topics.state(self._member.box), data, retain=True)
+        self._publish(self.topics.state(self._member.box), data, retain=True)
 
     def _fetch(self, offer: Offer) -> None:
         self._pantry.stop()
@@ -362,10 +328,10 @@ class Box:
     def _train(self, offer: Offer) -> None:
         blobs = [self._pantry.cached(ref) if ref else b"" for ref in (offer.model, offer.features)]
         model, features = (blob or b"" for blob in blobs)
-        if offer.task not in self._tasks:
+        task = self._tasks.body(offer.task)
+        if task is None:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
             return
-        task = self._tasks[offer.task][1]
         if offer.kind != MOMENTS:
             self._keep_newest(offer, Newest(offer.round, task, model, features))
         self._submit(
@@ -412,9 +378,13 @@ class Box:
             return
         self._publish(self.topics.from_box(self._member.box, "m"), frame)
 
-    def _publish(self, topic: str, payload: bytes) -> None:
+    def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand to the broker. What it will not take now is sent again in time."""
         assert self._port is not None
-        self._port.publish(topic, payload)
+        try:
+            self._port.publish(topic, payload, retain=retain)
+        except TransportError as error:
+            logger.warning("not sent: %s", error)
 
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
         resources = self._setting.resources()

@@ -7,8 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from proto.errors import QfleetError
-from proto.exits import exit_code
+from proto.exits import run_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,8 +97,7 @@ def doctor(home: Home = None, *, json: Json = False) -> None:
 
     findings = examine(home)
     lines = (
-        f"{'ok    ' if f['ok'] else 'NOT OK'} {f['what']}"
-        + ("" if f["ok"] else f": {f['advice']}")
+        f"{'ok    ' if f['ok'] else 'NOT OK'} {f['what']}" + ("" if f["ok"] else f": {f['advice']}")
         for f in findings
     )
     _show(findings, "\n".join(lines), json=json)
@@ -125,10 +123,4 @@ def _show(value: object, text: str, *, json: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Run a command; an expected error becomes one line and an exit code."""
-    try:
-        app()
-    except QfleetError as error:
-        typer.echo(f"edge-client: {error}", err=True)
-        sys.exit(exit_code(error))
-    sys.exit(0)
+    run_command("edge-client", app)

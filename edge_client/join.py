@@ -7,8 +7,6 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
-from proto.trust import first_contact, foreign_trust
-
 from edge_client.config import load
 from edge_client.membership import Membership, save_member
 from proto.errors import ConfigError, RemoteError, TransportError
@@ -20,6 +18,7 @@ from proto.mqtt import BrokerUrl, MqttPort, MqttSettings
 from proto.sealing import KemPair
 from proto.topics import Topics
 from proto.transport import Connected, Delivery, Disconnected, Incoming
+from proto.trust import first_contact, foreign_trust
 
 
 def default_name() -> str:

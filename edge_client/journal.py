@@ -4,6 +4,7 @@ A record is its length and CRC-32, four bytes each, little-endian, then its byte
 one write and one fdatasync: a sixth of what replacing a small file costs.
 """
 
+import logging
 import os
 import struct
 import zlib
@@ -17,6 +18,9 @@ HEAD = struct.Struct("<II")
 MAX_RECORD = 256 * 1024
 COMPACT_AT = 1024 * 1024
 """Bytes at which the file may be rewritten without what no longer counts."""
+
+
+logger = logging.getLogger("edge_client")
 
 
 class Journal:
@@ -33,11 +37,18 @@ class Journal:
         return self._end > COMPACT_AT
 
     def replay(self) -> list[bytes]:
-        """All whole records. What follows the last of them is cut off: it was never confirmed."""
+        """All whole records. What follows the last of them is cut off, and kept beside.
+
+        After a power cut that is a record whose writing was never confirmed.
+        """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            records, self._end = _whole(self._path.read_bytes())
+            data = self._path.read_bytes()
+            records, self._end = _whole(data)
+            if rest := data[self._end :]:
+                write_whole(self._path.with_suffix(".rest"), rest)
+                logger.warning("%s ended in %d bytes that are no record", self._path, len(rest))
             os.ftruncate(self._descriptor, self._end)
         except OSError as error:
             raise StorageError(f"cannot open {self._path}: {error.strerror}") from None
@@ -47,13 +58,15 @@ class Journal:
         """On disk when it returns, if `durable`. Raises StorageError and leaves no half record."""
         data = HEAD.pack(len(record), zlib.crc32(record)) + record
         try:
-            if os.write(self._descriptor, data) != len(data):
-                raise OSError(28, "no space left on the device")
+            written = os.write(self._descriptor, data)
             if durable:
                 os.fdatasync(self._descriptor)
         except OSError as error:
             os.ftruncate(self._descriptor, self._end)
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from None
+        if written != len(data):
+            os.ftruncate(self._descriptor, self._end)
+            raise StorageError(f"cannot write {self._path}: no space left on the device")
         self._end += len(data)
 
     def rewrite(self, records: Iterable[bytes]) -> None:

@@ -67,7 +67,7 @@ def _fitting_rows(request: Inspection) -> int:
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
-        raise LocalError(f"{len(own.learnt)} rows; sums over fewer than {moments.MIN_ROWS} stay here")
+        raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
     return len(own.train)
 
 

@@ -1,13 +1,11 @@
 """The `fleet` command: whole fleets on this machine."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from proto.errors import QfleetError
-from proto.exits import exit_code
+from proto.exits import run_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,20 +36,20 @@ def demo(
     Each box holds its own rows of breast_cancer; a quarter is held back by this harness alone, and
     every accuracy is measured there.
     """
-    from coordinator.tables import Follower  # noqa: PLC0415 - heavy
-    from firmware_sim import demo as main_job  # noqa: PLC0415
+    from coordinator.tables import Follower
+    from firmware_sim import demo as main_job
 
     settings = main_job.Settings(clients, rounds, seed, broker, keep)
     if not json:
         typer.echo(f"Starting {clients} boxes ...")
     result = main_job.run(settings, None if json else Follower())
     if json:
-        import msgspec  # noqa: PLC0415
+        import msgspec
 
         typer.echo(msgspec.json.encode(result))
         return
-    from firmware_sim.plot import draw  # noqa: PLC0415
-    from firmware_sim.show import show  # noqa: PLC0415
+    from firmware_sim.plot import draw
+    from firmware_sim.show import show
 
     picture = out / "qfleet-demo.png"
     draw(result, picture)
@@ -60,10 +58,4 @@ def demo(
 
 
 def main() -> NoReturn:
-    """Run a command; an expected error becomes one line and an exit code."""
-    try:
-        app()
-    except QfleetError as error:
-        typer.echo(f"fleet: {error}", err=True)
-        sys.exit(exit_code(error))
-    sys.exit(0)
+    run_command("fleet", app)

@@ -9,7 +9,9 @@ from rich.table import Table
 def show(result: dict[str, Any]) -> None:
     """Rounds, then the figures that count."""
     sizes = ", ".join(map(str, result["sizes"]))
-    title = f"{result['clients']} boxes with {sizes} rows; {result['test_rows']} test rows kept back"
+    title = (
+        f"{result['clients']} boxes with {sizes} rows; {result['test_rows']} test rows kept back"
+    )
     table = Table(title=title, title_justify="left")
     for column in ("round", "updates", "test accuracy", "bytes up", "bytes down"):
         table.add_column(column, justify="right")
