@@ -86,7 +86,8 @@ def cpu_of(words: list[str]) -> float:
 
 def loaded_by(module: str) -> list[str]:
     """Heavy packages that an import brings."""
-    code = f"import json, sys, {module}; print(json.dumps([m for m in {FORBIDDEN} if m in sys.modules]))"
+    found = f"[m for m in {FORBIDDEN} if m in sys.modules]"
+    code = f"import json, sys, {module}; print(json.dumps({found}))"
     output = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=REPOSITORY
     ).stdout

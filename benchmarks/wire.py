@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 
 from coordinator.store import Store
 from coordinator.submit import submit
@@ -31,6 +33,7 @@ from edge_client.labour import carry_out
 from edge_client.membership import load_member
 from edge_client.requests import Assignment, Done, Request
 from firmware_sim.processes import Processes
+from proto.broker_url import BrokerUrl
 from proto.circuit import classifier_layout
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.identity import Identity
@@ -42,6 +45,7 @@ from quantization.pack import pack
 from quantization.scheme import Scheme
 
 LONG = "x" * 24
+YARDSTICK = 3000
 COLUMNS = ("a", "b", "c", "d", "e")
 
 
@@ -135,6 +139,10 @@ def drive(boxes: list[Box], arrivals: queue.SimpleQueue, until: Callable[[], boo
         box.handle(thing)
 
 
+def store_url(store: Store) -> BrokerUrl:
+    return BrokerUrl.parse((store.fact("url") or b"").decode())
+
+
 def cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
@@ -167,17 +175,21 @@ def measure(clients: int, rounds: int, kind: str) -> dict[str, object]:
         wall = time.monotonic() - began
         spent = [cpu(p) - b for p, b in zip(processes, before, strict=True)]
         done = [r for r in store.rounds(task.job) if r.kind == 1 and r.outcome == "done"]
+        yardstick = paho_us(store_url(store))
         for box in boxes:
             box.close()
         broker_name = (store.fact("broker") or b"").decode()
         store.close()
     updates = sum(r.included for r in done) - skipped
+    cpu_ms = 1000 * sum(spent) / updates
     last = done[1:]
     up = sum(r.bytes_up for r in last) / sum(r.included for r in last)
     down = sum(r.bytes_down for r in last) / sum(r.included for r in last)
     names = ("client", "coordinator", "broker")
     return {
-        "cpu_ms_per_update": round(1000 * sum(spent) / updates, 3),
+        "cpu_ms_per_update": round(cpu_ms, 3),
+        "paho_us_per_message": round(yardstick, 1),
+        "paho_messages_per_update": round(1000 * cpu_ms / yardstick, 1),
         **{f"cpu_ms_{n}": round(1000 * s / updates, 3) for n, s in zip(names, spent, strict=True)},
         "updates_per_s": round(updates / wall, 1),
         "bytes_per_update": largest_update(),
@@ -190,6 +202,35 @@ def measure(clients: int, rounds: int, kind: str) -> dict[str, object]:
         "clients": clients,
         "seconds": round(wall, 2),
     }
+
+
+def paho_us(url: BrokerUrl) -> float:
+    """CPU microseconds of plain paho for one 250-byte QoS 1 message, published and received.
+
+    A yardstick: machines and their load differ, ratios less so.
+    """
+    arrived: queue.SimpleQueue = queue.SimpleQueue()
+    clients = []
+    for name in ("from", "to"):
+        client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTv5)
+        client.on_subscribe = lambda *_: arrived.put("subscribed")
+        client.on_message = lambda *_: arrived.put("message")
+        client.connect(url.host, url.port)
+        client.loop_start()
+        clients.append(client)
+    clients[1].subscribe("yardstick", 1)
+    arrived.get(timeout=10)
+    before, sent = time.process_time(), 0
+    for received in range(YARDSTICK):
+        while sent < min(received + 20, YARDSTICK):
+            clients[0].publish("yardstick", bytes(250), 1)
+            sent += 1
+        arrived.get(timeout=10)
+    spent = time.process_time() - before
+    for client in clients:
+        client.disconnect()
+        client.loop_stop()
+    return 1e6 * spent / YARDSTICK
 
 
 def _phase(store: Store, job: str, wanted: str) -> bool:

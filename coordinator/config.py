@@ -51,7 +51,7 @@ def load(home: Path, flags: dict[str, str | None]) -> CoordinatorConfig:
 
 
 def address(listen: str) -> tuple[str, int]:
-    """ADDRESS:PORT, such as "0.0.0.0:8883" or "[::]:8883" to address and port. Raises ConfigError."""
+    """Text such as "0.0.0.0:8883" to address and port. Raises ConfigError."""
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004
         raise ConfigError(f"--listen takes ADDRESS:PORT, such as 0.0.0.0:8883, not {listen!r}")

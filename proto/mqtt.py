@@ -35,6 +35,7 @@ __all__ = ["BrokerUrl", "MqttPort", "MqttSettings"]
 _logger = logging.getLogger(__name__)
 
 _FLUSH_S = 2.0
+_READ = 32 * 1024
 _STALL_S = 60.0
 
 
@@ -155,6 +156,21 @@ class MqttPort:
         return patterns
 
 
+class _BufferedClient(Client):
+    """Reads the socket in large pieces; paho alone makes three system calls of each packet.
+
+    Should a later paho no longer call `_sock_recv`, it reads as it likes and nothing is lost.
+    """
+
+    held = b""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self.held:
+            self.held = super()._sock_recv(max(bufsize, _READ))
+        data, self.held = self.held[:bufsize], self.held[bufsize:]
+        return data
+
+
 class _Connection:
     """One paho client for the life of one connection. Used by the network thread alone."""
 
@@ -170,7 +186,8 @@ class _Connection:
         self.largest_packet = UNLIMITED
         self.in_flight: dict[int, str] = {}
         self.inbound = Inbound(number, tell)
-        self._client = client = Client(
+        self._writing = False
+        self._client = client = _BufferedClient(
             CallbackAPIVersion.VERSION2, settings.client_id, protocol=MQTTv5, manual_ack=True
         )
         client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
@@ -197,8 +214,10 @@ class _Connection:
         """Wait for something to do and do it. Returns whether the connection still stands."""
         if (opened := self._client.socket()) is None:
             return False
-        writing = selectors.EVENT_WRITE if self._client.want_write() else 0
-        selector.modify(opened, selectors.EVENT_READ | writing)
+        if (writing := bool(self._client.want_write())) != self._writing:
+            self._writing = writing
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+            selector.modify(opened, wanted)
         if not self.accepted:
             longest_s = min(longest_s, self._settings.connect_timeout_s)
         for key, ready in selector.select(longest_s):
@@ -232,8 +251,10 @@ class _Connection:
 
     def _read(self) -> None:
         self._client.loop_read()
-        # TLS may hold decrypted packets that no longer make the socket readable.
-        while isinstance(held := self._client.socket(), ssl.SSLSocket) and held.pending():
+        # What is read already, by us or by TLS, no longer makes the socket readable.
+        while (opened := self._client.socket()) is not None and (
+            self._client.held or (isinstance(opened, ssl.SSLSocket) and opened.pending())
+        ):
             self._client.loop_read()
 
     def _on_connect(self, code: ReasonCode, properties: Properties | None) -> None:

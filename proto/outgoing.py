@@ -28,6 +28,7 @@ class Outgoing:
         self._largest_packet = UNLIMITED
         self.patterns: dict[str, None] = {}
         self.online = False
+        self._woken = False
         self.woken, self._waker = socket.socketpair()
         self.woken.setblocking(False)
         self._waker.setblocking(False)
@@ -69,14 +70,19 @@ class Outgoing:
 
     def wake(self) -> None:
         """Make `woken` readable."""
+        if self._woken:
+            return  # and not yet calmed: it will look at the queues after this
+        self._woken = True
         # A full pipe is readable already; a closed one has nobody left to wake.
         with contextlib.suppress(OSError):
             self._waker.send(b"\0")
 
     def calm(self) -> None:
         """Take back what `wake` did; call it before taking what waits."""
-        with contextlib.suppress(BlockingIOError):
-            self.woken.recv(4096)
+        if self._woken:
+            with contextlib.suppress(BlockingIOError):
+                self.woken.recv(4096)
+            self._woken = False
 
     def close(self) -> None:
         """Take nothing any more."""
