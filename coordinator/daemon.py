@@ -7,7 +7,6 @@ import argparse
 import fcntl
 import logging
 import os
-import queue
 import signal
 import socket
 import ssl
@@ -25,7 +24,7 @@ from coordinator.broker_config import COORDINATOR
 from coordinator.broker_process import BrokerProcess, secure_mosquitto, start_broker, write_accounts
 from coordinator.config import CoordinatorConfig
 from coordinator.keys import Keys, load_keys
-from coordinator.service import Arrivals, Service, Start, run
+from coordinator.service import Service, Start
 from coordinator.store import Store
 from coordinator.tls import ca_certificate, server_certificate
 from proto.broker_url import BrokerUrl, MqttSettings
@@ -34,8 +33,11 @@ from proto.exits import run_command
 from proto.files import write_whole
 from proto.mqtt import MqttPort
 from proto.topics import checked
+from proto.transport import Incoming
 from proto.trust import foreign_trust, pinned_context
 
+MAX_BATCH = 64
+"""Deliveries handled in one transaction."""
 BROKER_LOOK = 1.0
 """Seconds between looks at a broker of our own."""
 
@@ -128,44 +130,72 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
     accounts = _account_writer(broker)
     fleet = admission.Fleet(settings.fleet, keys, broker.ca)
     service = Service(Start(store, fleet, steady_clock(), accounts))
-    arrivals: Arrivals = queue.SimpleQueue()
+    loop = Loop(service, broker)
     client_id = f"{settings.fleet}-coordinator"
     port = MqttPort(
         MqttSettings(url=broker.url, client_id=client_id, will=service.will, trust=broker.trust),
-        arrivals.put,
+        loop.take,
+        loop.turn,
     )
     service.attach(port)
-    port.open()
-    stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _frame: stopping.append(number))
+        signal.signal(number, lambda *_: port.post(None))
     logger.info("fleet %s, broker %s", settings.fleet, broker.url.address)
-    try:
-        run(service, arrivals, _watcher(stopping, port, broker))
-    finally:
-        service.close()
+    port.run()
+    if loop.error is not None:
+        raise loop.error
 
 
-def _watcher(stopping: list[int], port: MqttPort, broker: Broker) -> Callable[[], bool]:
-    """Whether to stop; on the way, a broker of ours that died is started again."""
-    due = 0.0
+class Loop:
+    """The coordinator's one thread: arrivals gather, a turn handles them in one transaction."""
 
-    def stop() -> bool:
-        nonlocal due
-        now = time.monotonic()
-        if broker.process is not None and now >= due:
-            due = now + BROKER_LOOK
-            if broker.process.poll() is not None and not stopping:
-                logger.warning("the broker died; it is started again")
-                try:
-                    broker.process.restart()
-                except TransportError as error:
-                    logger.warning("%s", error)
-        if not port.alive():
-            raise TransportError("the network thread has stopped; the service must be restarted")
-        return bool(stopping)
+    def __init__(self, service: Service, broker: Broker) -> None:
+        self._service, self._broker = service, broker
+        self._arrived: list[Incoming] = []
+        self._look_at = 0.0
+        self._over = False
+        self.error: Exception | None = None
 
-    return stop
+    def take(self, thing: Incoming | None) -> None:
+        """None is the wish to stop."""
+        if thing is None:
+            self._stop()
+        else:
+            self._arrived.append(thing)
+
+    def turn(self) -> float:
+        """Seconds until the service has something to do again."""
+        if self._over:
+            return BROKER_LOOK
+        try:
+            while self._arrived:
+                batch = self._arrived[:MAX_BATCH]
+                del self._arrived[:MAX_BATCH]
+                self._service.handle(batch)
+            self._service.tick()
+            self._watch()
+        except Exception as error:  # noqa: BLE001 - told by `_serve`; a supervisor starts us again
+            self.error = error
+            self._stop()
+        return self._service.wait()
+
+    def _watch(self) -> None:
+        """A broker of ours that died is started again."""
+        now, process = time.monotonic(), self._broker.process
+        if process is None or now < self._look_at:
+            return
+        self._look_at = now + BROKER_LOOK
+        if process.poll() is not None:
+            logger.warning("the broker died; it is started again")
+            try:
+                process.restart()
+            except TransportError as error:
+                logger.warning("%s", error)
+
+    def _stop(self) -> None:
+        if not self._over:
+            self._over = True
+            self._service.close()
 
 
 def _account_writer(broker: Broker) -> Callable[[dict[str, str]], None] | None:

@@ -1,12 +1,10 @@
 """The coordinator's shell: what arrives goes through one transaction, then answers leave.
 
 A batch of deliveries is handled in one unit of work; only when it is on disk are the broker's
-deliveries acked and the letters sent (group commit). One thread; `run` is the loop round it.
+deliveries acked and the letters sent (group commit). `coordinator/daemon.py` is the loop round it.
 """
 
 import logging
-import queue
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,10 +32,6 @@ from proto.messages import (
 from proto.topics import Topics
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
-MAX_BATCH = 64
-"""Deliveries handled in one transaction."""
-GROUP = 0.003
-"""Seconds in which deliveries gather for one commit."""
 MAX_ITEMS = 32
 """Acks in one letter."""
 POLL = 0.5
@@ -324,29 +318,3 @@ class Service:
     def _sync_accounts(self, now: float) -> None:
         if self._on_accounts is not None:
             self._on_accounts(admission.accounts(self._store, self._fleet.keys, now))
-
-
-Arrivals = queue.SimpleQueue[Incoming]
-
-
-def run(service: Service, incoming: Arrivals, stop: Callable[[], bool]) -> None:
-    """Drive a service until `stop` says so."""
-    while not stop():
-        service.tick()
-        batch = _batch(incoming, service.wait())
-        if batch:
-            service.handle(batch)
-
-
-def _batch(incoming: Arrivals, seconds: float) -> list[Incoming]:
-    """What has arrived, at most MAX_BATCH; after the first, others get a moment to join it."""
-    batch: list[Incoming] = []
-    try:
-        batch.append(incoming.get(timeout=seconds) if seconds > 0 else incoming.get_nowait())
-        until = time.monotonic() + GROUP
-        while len(batch) < MAX_BATCH:
-            left = until - time.monotonic()
-            batch.append(incoming.get(timeout=left) if left > 0 else incoming.get_nowait())
-    except queue.Empty:
-        return batch
-    return batch

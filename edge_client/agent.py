@@ -5,7 +5,6 @@
 
 import argparse
 import logging
-import queue
 import signal
 import ssl
 import sys
@@ -21,6 +20,8 @@ from proto.exits import run_command
 from proto.mqtt import BrokerUrl, MqttPort, MqttSettings
 from proto.transport import Incoming
 from proto.trust import foreign_trust, pinned_context
+
+LONG = 3600.0
 
 logger = logging.getLogger("edge_client")
 
@@ -40,11 +41,48 @@ def url_of(member: Membership) -> BrokerUrl:
     return url
 
 
+class Loop:
+    """The box's one thread: what came from the broker, the worker or a signal, and the clock."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._over = False
+        self.error: Exception | None = None
+
+    def take(self, thing: Incoming | Result | None) -> None:
+        """None is the wish to stop."""
+        if self._over:
+            return
+        try:
+            if thing is None:
+                self._stop()
+            else:
+                self._box.handle(thing)
+        except Exception as error:  # noqa: BLE001 - told by `run`; a supervisor starts us again
+            self.error = error
+            self._stop()
+
+    def turn(self) -> float:
+        """Seconds until the box has something to do again."""
+        if self._over:
+            return LONG
+        try:
+            self._box.tick()
+        except Exception as error:  # noqa: BLE001 - likewise
+            self.error = error
+            self._stop()
+        wait = self._box.wait()
+        return LONG if wait is None else wait
+
+    def _stop(self) -> None:
+        self._over = True
+        self._box.close()
+
+
 def run(home: Path) -> None:
     """Serve until told to stop. Raises QfleetError when nothing can be done without a person."""
     member, identity = load_member(home)
     settings = config.load(home)
-    arrivals: queue.SimpleQueue[Incoming | Result | None] = queue.SimpleQueue()
     setting = Setting(
         home=home,
         member=member,
@@ -55,40 +93,26 @@ def run(home: Path) -> None:
         resources=readings.Board(home, settings.note, time.monotonic).read,
     )
     box = Box(setting)
-    url = url_of(member)
-    port = MqttPort(
-        MqttSettings(
-            url=url,
-            client_id=f"{member.fleet}-{member.box}-box",
-            will=box.will,
-            keepalive_s=settings.keepalive,
-            trust=trust_of(member, url, settings.ca),
-        ),
-        arrivals.put,
+    loop, url = Loop(box), url_of(member)
+    mqtt = MqttSettings(
+        url=url,
+        client_id=f"{member.fleet}-{member.box}-box",
+        will=box.will,
+        keepalive_s=settings.keepalive,
+        trust=trust_of(member, url, settings.ca),
     )
-    worker = Worker(arrivals.put, settings.linger)
+    port = MqttPort(mqtt, loop.take, loop.turn)
+    worker = Worker(port.post, settings.linger)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: arrivals.put(None))
+        signal.signal(number, lambda *_: port.post(None))
     box.attach(port, worker)
-    port.open()
-    logger.info("box %s of fleet %s, broker %s:%d", member.box, member.fleet, url.host, url.port)
+    logger.info("box %s of fleet %s, broker %s", member.box, member.fleet, url.address)
     try:
-        _serve(box, arrivals)
+        port.run()
     finally:
         worker.close()
-        box.close()
-
-
-def _serve(box: Box, arrivals: "queue.SimpleQueue[Incoming | Result | None]") -> None:
-    while True:
-        box.tick()
-        try:
-            thing = arrivals.get(timeout=box.wait())
-        except queue.Empty:
-            continue
-        if thing is None:
-            return
-        box.handle(thing)
+    if loop.error is not None:
+        raise loop.error
 
 
 def main() -> None:

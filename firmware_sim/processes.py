@@ -101,9 +101,10 @@ class Processes:
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End one process and wait until it is gone."""
-        process = self._running.pop(name)
+        process = self._running[name]
         process.send_signal(number)
         process.wait(STOP_S)
+        del self._running[name]  # not before: `close` must know whoever does not end
 
     def running(self, name: str) -> bool:
         process = self._running.get(name)
@@ -114,7 +115,9 @@ class Processes:
 
     def wait(self, name: str, seconds: float) -> int:
         """Wait until a process ends by itself; its exit code."""
-        return self._running.pop(name).wait(seconds)
+        code = self._running[name].wait(seconds)
+        del self._running[name]
+        return code
 
     def last_words(self, name: str) -> str:
         path = self.home / f"{name}.log"

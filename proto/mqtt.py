@@ -10,11 +10,13 @@ Measured faults and the rule for each: research note on transport and security, 
 
 import contextlib
 import logging
+import queue
 import selectors
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Self, cast
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage, MQTTv5
@@ -37,14 +39,25 @@ _logger = logging.getLogger(__name__)
 _FLUSH_S = 2.0
 _READ = 32 * 1024
 _STALL_S = 60.0
+_LONG_S = 3600.0
 
 
 class MqttPort:
-    """A `Port` over a real broker. On each connection `Connected` comes before all deliveries."""
+    """A `Port` over a real broker. On each connection `Connected` comes before all deliveries.
 
-    def __init__(self, settings: MqttSettings, deliver: Deliver) -> None:
+    Either `open` it: it lives in a thread of its own, and `deliver` had better only enqueue. Or
+    `run` it: the calling thread serves the network, `deliver` and `turn` do the program's work, and
+    no thread wakes another. `turn` is called after arrivals and in time; it says how many seconds
+    later it wants to be called again.
+    """
+
+    def __init__(
+        self, settings: MqttSettings, deliver: Deliver, turn: Callable[[], float] | None = None
+    ) -> None:
         self._settings = settings
         self._deliver = deliver
+        self._take_turn = turn
+        self._posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._outgoing = Outgoing()
         self._closing = threading.Event()
         self._due = 0.0
@@ -58,6 +71,16 @@ class MqttPort:
         self._due = time.monotonic() + _STALL_S
         self._thread.start()
         return self
+
+    def run(self) -> None:
+        """Serve in this thread until `close`."""
+        self._thread = threading.current_thread()
+        self._run()
+
+    def post(self, thing: object) -> None:
+        """Have `deliver` called with this in the serving thread; from any thread or signal."""
+        self._posted.put(thing)
+        self._outgoing.wake(always=True)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """See `Port.publish`. Raises LocalError for a topic that cannot be published to."""
@@ -92,7 +115,23 @@ class MqttPort:
         except Exception:
             _logger.exception("the receiver of messages failed; the message stays owed to us")
 
+    def _turn(self) -> float:
+        """Let the program work; seconds until it wants to again."""
+        while not self._posted.empty():
+            self._deliver(self._posted.get())
+        return self._take_turn() if self._take_turn else _LONG_S
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for the next attempt; the program goes on meanwhile."""
+        end = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._outgoing.woken, selectors.EVENT_READ)
+            while not self._closing.is_set() and (left := end - time.monotonic()) > 0:
+                selector.select(max(0.0, min(left, self._turn())))
+                self._outgoing.calm()
+
     def _run(self) -> None:
+        self._outgoing.owner = threading.get_ident()
         backoff = Backoff(self._settings.reconnect_first_s, self._settings.reconnect_longest_s)
         number = 0
         while not self._closing.is_set():
@@ -111,7 +150,7 @@ class MqttPort:
             wait = backoff.after(lasted, taken_over=connection.taken_over)
             self._due = time.monotonic() + wait + _STALL_S
             self._report(connection.reason, wait)
-            self._closing.wait(wait)
+            self._rest(wait)
         self._outgoing.close()
 
     def _report(self, reason: str, wait: float) -> None:
@@ -123,19 +162,31 @@ class MqttPort:
     def _live(self, connection: "_Connection") -> None:
         outgoing = self._outgoing
         subscribed, leave_by = outgoing.patterns, float("inf")
-        longest_s = self._settings.keepalive_s / 4
+        beat_s = longest_s = self._settings.keepalive_s / 4
         with selectors.DefaultSelector() as selector, contextlib.closing(connection):
             selector.register(outgoing.woken, selectors.EVENT_READ)
             selector.register(connection.open(subscribed), selectors.EVENT_READ)
             while connection.turn(selector, longest_s) and time.monotonic() < leave_by:
                 self._due = time.monotonic() + self._settings.keepalive_s + _STALL_S
                 outgoing.calm()
+                wait_s = self._turn()
                 if connection.accepted:
-                    subscribed = self._serve(connection, subscribed)
+                    arrived, subscribed = outgoing.online, self._serve(connection, subscribed)
+                    wait_s = wait_s if arrived else self._turn()
+                longest_s = max(0.0, min(beat_s, wait_s))
                 if self._closing.is_set():
                     leave_by, longest_s = min(leave_by, time.monotonic() + _FLUSH_S), _FLUSH_S / 4
                     if outgoing.empty() and not connection.in_flight:
                         break
+                if self._more(connection, subscribed):
+                    longest_s = 0.0  # came while we served, from here or elsewhere
+
+    def _more(self, connection: "_Connection", subscribed: dict[str, None]) -> bool:
+        """Whether `_serve` would have something to do at once."""
+        outgoing = self._outgoing
+        room = len(connection.in_flight) < connection.window
+        more = not self._posted.empty() or outgoing.patterns is not subscribed
+        return connection.accepted and (more or outgoing.has_acks() or (room and outgoing.waits()))
 
     def _serve(self, connection: "_Connection", subscribed: dict[str, None]) -> dict[str, None]:
         """Give paho what waits, no more than the window holds. Returns what is subscribed now."""

@@ -29,6 +29,8 @@ class Outgoing:
         self.patterns: dict[str, None] = {}
         self.online = False
         self._woken = False
+        self.owner = 0
+        """The network thread."""
         self.woken, self._waker = socket.socketpair()
         self.woken.setblocking(False)
         self._waker.setblocking(False)
@@ -68,8 +70,10 @@ class Outgoing:
         self._acks.append(token)
         self.wake()
 
-    def wake(self) -> None:
-        """Make `woken` readable."""
+    def wake(self, *, always: bool = False) -> None:
+        """Make `woken` readable, unless the network thread itself calls: it looks by itself."""
+        if not always and threading.get_ident() == self.owner:
+            return
         if self._woken:
             return  # and not yet calmed: it will look at the queues after this
         self._woken = True
@@ -96,6 +100,12 @@ class Outgoing:
 
     def next_ack(self) -> int | None:
         return self._acks.popleft() if self._acks else None
+
+    def waits(self) -> bool:
+        return bool(self._waiting)
+
+    def has_acks(self) -> bool:
+        return bool(self._acks)
 
     def empty(self) -> bool:
         return not self._waiting and not self._acks
