@@ -2,9 +2,8 @@
 
     python benchmarks/wire.py --json
 
-A real coordinator process, a real mosquitto, and many real boxes (session table, outbox on disk,
-sealing, one MQTT connection each) in one process. Only the training is left out: its result is
-made up at once. Counted from the first training round's offer to the last round's end, with offers,
+A real coordinator process, a real mosquitto, and real box processes (session table, outbox on disk,
+sealing, MQTT). Only the training is left out: its result is made up at once. Counted from the first training round's offer to the last round's end, with offers,
 reports, acks and folding; ids have the greatest length allowed.
 """
 
@@ -12,8 +11,10 @@ import argparse
 import json
 import queue
 import secrets
+import signal
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -94,9 +95,8 @@ class Instant:
         return Done(offer.turn, encode(update))
 
 
-def start_box(fleet: Processes, name: str) -> MqttPort:
-    """A box as its agent runs it, in a thread instead of a process."""
-    home = fleet.home / name
+def serve_box(home: Path) -> None:
+    """A box as its agent runs it, but for the training."""
     member, identity = load_member(home)
     box = Box(
         Setting(
@@ -110,11 +110,15 @@ def start_box(fleet: Processes, name: str) -> MqttPort:
         )
     )
     loop = Loop(box)
-    settings = MqttSettings(url=url_of(member), client_id=name, will=box.will)
+    settings = MqttSettings(url=url_of(member), client_id=member.box, will=box.will)
     port = MqttPort(settings, loop.take, loop.turn)
     box.attach(port, Instant(port.post))
-    threading.Thread(target=port.run, name=name).start()
-    return port
+    signal.signal(signal.SIGTERM, lambda *_: port.post(None))
+    port.run()
+
+
+def start_box(home: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, __file__, "--box", str(home)])
 
 
 def write_rows(path: Path, seed: int) -> None:
@@ -132,9 +136,8 @@ def store_url(store: Store) -> BrokerUrl:
     return BrokerUrl.parse((store.fact("url") or b"").decode())
 
 
-def cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+def cpu(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def measure(clients: int, rounds: int, kind: str) -> dict[str, object]:
@@ -150,22 +153,23 @@ def measure(clients: int, rounds: int, kind: str) -> dict[str, object]:
         for number, name in enumerate(names):
             write_rows(home / f"{number}.csv", number)
             fleet.join(name, str(home / f"{number}.csv"), "label")
-        ports = [start_box(fleet, name) for name in names]
+        boxes = [start_box(home / name) for name in names]
         submit(store, task, "f" * 32, time.time())
         training = partial(_phase, store, task.job, "train")
         until(training)
         coordinator = psutil.Process(fleet.pid("coordinator"))
         broker = coordinator.children()[0]
-        processes = [psutil.Process(), coordinator, broker]
-        before, began = [cpu(p) for p in processes], time.monotonic()
+        groups = [[psutil.Process(b.pid) for b in boxes], [coordinator], [broker]]
+        before, began = [cpu(g) for g in groups], time.monotonic()
         skipped = sum(r.included for r in store.rounds(task.job) if r.kind == 1)
         until(partial(_phase, store, task.job, "finished"))
         wall = time.monotonic() - began
-        spent = [cpu(p) - b for p, b in zip(processes, before, strict=True)]
+        spent = [cpu(g) - b for g, b in zip(groups, before, strict=True)]
         done = [r for r in store.rounds(task.job) if r.kind == 1 and r.outcome == "done"]
         yardstick = paho_us(store_url(store))
-        for port in ports:
-            port.post(None)
+        for box in boxes:
+            box.terminate()
+            box.wait(10)
         broker_name = (store.fact("broker") or b"").decode()
         store.close()
     updates = sum(r.included for r in done) - skipped
@@ -253,11 +257,15 @@ def largest_update() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clients", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--kind", default="mosquitto")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--box", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.box:
+        serve_box(arguments.box)
+        return
     result = measure(arguments.clients, arguments.rounds, arguments.kind)
     if arguments.json:
         print(json.dumps(result))

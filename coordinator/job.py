@@ -30,25 +30,23 @@ class Job:
     key: bytes = field(repr=False)
     rows: dict[str, int] = field(default_factory=dict)
     """Training rows of each box that enlisted: no update may claim more."""
-    model: BlobRef | None = None
-    features: BlobRef | None = None
     dirty: bool = True
     """Something changed since boxes were last considered."""
     considered: float = 0.0
-    _sealed: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    _sealed: dict[str, tuple[BlobRef, bytes]] = field(default_factory=dict, repr=False)
+    """Reference and ciphertext of the "model" and the "features"."""
     _pulls: Counter[str] = field(default_factory=Counter, repr=False)
 
-    def encrypt(self, model: bytes | None, features: bytes | None) -> None:
-        """Make the blobs that the next offers name."""
-        self._sealed.clear()
-        self.model, self.features = self._blob(model), self._blob(features)
+    def encrypt(self, kind: str, data: bytes) -> None:
+        """Make the "model" or "features" blob that the next offers name."""
+        self._sealed[kind] = blobs.encrypt(data, self.key)
 
-    def _blob(self, data: bytes | None) -> BlobRef | None:
-        if data is None:
-            return None
-        ref, sealed = blobs.encrypt(data, self.key)
-        self._sealed[ref.address] = sealed
-        return ref
+    @property
+    def model(self) -> BlobRef | None:
+        return self._ref("model")
+
+    def _ref(self, kind: str) -> BlobRef | None:
+        return self._sealed[kind][0] if kind in self._sealed else None
 
     def open_round(self) -> None:
         self._pulls.clear()
@@ -57,7 +55,7 @@ class Job:
         """The offer of the present turn, with so many seconds left."""
         state = self.state
         learning = state.kind != MOMENTS
-        inline = self._sealed[self.model.address] if learning and self.model else b""
+        _, inline = self._sealed["model"] if learning else (None, b"")
         return Offer(
             job=state.job,
             round=state.round,
@@ -66,7 +64,7 @@ class Job:
             task=self.task_id,
             key=self.key,
             model=self.model if learning else None,
-            features=self.features if learning else None,
+            features=self._ref("features") if learning else None,
             inline=inline if len(inline) <= MAX_INLINE else b"",
             steps=self.task.training.steps if state.kind == TRAIN else 0,
             seconds=max(1, int(seconds)),
@@ -74,11 +72,11 @@ class Job:
         )
 
     def holds(self, address: bytes) -> bool:
-        return address in self._sealed
+        return any(ref.address == address for ref, _ in self._sealed.values())
 
     def parts(self, box: str, pull: Pull) -> list[tuple[str, bytes]]:
         """Names and bytes of what a pull asks for. Raises RemoteError when it asks too often."""
-        sealed = self._sealed[pull.address]
+        sealed = next(s for ref, s in self._sealed.values() if ref.address == pull.address)
         chunks = blobs.chunks(sealed)
         self._pulls[box] += 1
         if self._pulls[box] > PULLS + 4 * len(chunks):

@@ -251,7 +251,6 @@ class Jobs:
         if result.data:
             kind = "features" if state.kind == MOMENTS else "model"
             self._save_model(job, kind, result.data)
-        self._refresh(job)
         figures = msgspec.json.encode(result.figures)
         self._close(job, now, outcome="done", included=result.included, result=figures)
         self._store.drop_payloads(state.turn)
@@ -302,11 +301,13 @@ class Jobs:
         digest, turn = hashlib.sha256(data).digest(), job.state.turn
         values = {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
         self._store.save_model(values)
+        job.encrypt(kind, data)
 
     def _refresh(self, job: Job) -> None:
-        """Encrypt what the next offers name."""
-        rows = (self._store.model(job.state.job, kind) for kind in ("model", "features"))
-        job.encrypt(*(row.data if row else None for row in rows))
+        """Encrypt what the store holds for the next offers."""
+        for kind in ("model", "features"):
+            if (row := self._store.model(job.state.job, kind)) is not None:
+                job.encrypt(kind, row.data)
 
     def _keep(self, box: str, opened: Opened, now: float) -> bool:
         message = opened.message
