@@ -115,7 +115,7 @@ def serve_box(home: Path) -> None:
     )
     loop = Loop(box)
     settings = MqttSettings(url=url_of(member), client_id=member.box, will=box.will)
-    port = MqttPort(settings, loop.take, loop.turn)
+    port = MqttPort(settings, loop.take, loop.work)
     box.attach(port, Instant(port.post))
     signal.signal(signal.SIGTERM, lambda *_: port.post(None))
     port.run()

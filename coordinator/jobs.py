@@ -7,7 +7,6 @@ unit (`run_later`), so that each phase is on disk before its work begins.
 import hashlib
 from collections import deque
 from functools import partial
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -44,6 +43,7 @@ from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
 from coordinator.selection.candidates import Candidate
+from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
@@ -96,8 +96,8 @@ class Jobs:
 
     def announce(self) -> None:
         """Publish every job's task (again)."""
-        for job in self._jobs.values():
-            topic = self._post.topics.job(job.state.job, "task")
+        for name, job in self._jobs.items():
+            topic = self._post.topics.job(name, "task")
             self._post.publish(topic, sign(job.task, self._identity))
 
     def tick(self, now: float) -> None:
@@ -219,7 +219,7 @@ class Jobs:
             case Say(text):
                 self._notices.say(now, text, job.state.job)
 
-    def _open(self, job: Job, plan: Any, now: float) -> None:
+    def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state
         self._store.set_fact("turn", state.turn.to_bytes(8, "big"))
         job.open_round()
@@ -279,6 +279,10 @@ class Jobs:
             self._post.publish(topic, sign(receipt, self._identity))
         self._dispatch(job, Published(), now)
         job.dirty = True
+        if job.state.phase is Phase.FINISHED:
+            # No box need look at it any more; an empty payload takes the retained task away.
+            del self._jobs[state.job]
+            self._post.publish(self._post.topics.job(state.job, "task"), b"")
 
     # --- small parts ---
 

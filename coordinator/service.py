@@ -16,7 +16,7 @@ from coordinator.notices import Notices, printable
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.store import Store
-from proto.errors import QfleetError, RemoteError, StorageError, TransportError
+from proto.errors import QfleetError, RemoteError, StorageError
 from proto.identity import sign
 from proto.messages import (
     REFUSED,
@@ -66,6 +66,8 @@ class Service:
         self._post = Post(self._presence, self.topics)
         self._jobs = self._new_jobs()
         self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
+        self._cast_out: set[str] = set()
+        """Revoked boxes this process has dealt with."""
         self._shaken = False
         self._accounts_due = False
         self._version = -1
@@ -93,8 +95,13 @@ class Service:
 
     def close(self) -> None:
         """Say goodbye in words of our own; the will is for accidents."""
-        if self._port is not None:
+        if self._port is None:
+            return
+        try:
             self._port.publish(self.topics.coordinator, self._state(online=False), retain=True)
+        except QfleetError as error:
+            logger.warning("left without a goodbye: %s", error)
+        finally:
             self._port.close()
 
     # --- the loop's body ---
@@ -178,10 +185,7 @@ class Service:
         if self._accounts_due:
             self._accounts_due = False
             self._sync_accounts(self._now())
-        try:
-            self._post.flush(self._port)
-        except TransportError as error:
-            logger.warning("not sent now, boxes will ask again: %s", error)
+        self._post.flush(self._port)
 
     # --- what arrives ---
 
@@ -314,10 +318,13 @@ class Service:
 
     def _take_wishes(self, now: float) -> None:
         for row in self._store.members():
-            if row.revoked and self._presence.knows(row.id):
+            if not row.revoked or row.id in self._cast_out:
+                continue
+            self._cast_out.add(row.id)
+            self._jobs.departed(row.id, now)
+            if self._presence.knows(row.id):
                 self._presence.drop(row.id)
                 self._tell_revoked(row.id)
-                self._jobs.departed(row.id, now)
                 self._notices.say(now, f"{row.id} was revoked; job keys are new")
                 self._post.publish(self.topics.coordinator, self._state(online=True))
         self._accounts_due = True

@@ -48,7 +48,7 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 RELEASE = "0.1.0"
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
-NO_ROOM = "its disk is full or cannot be written"
+NO_ROOM = "its disk or its outbox is full"
 """What the coordinator is told; which path it is concerns the owner alone."""
 KEEP_EVERY = 5.0
 """Seconds between models written for prediction."""
@@ -116,7 +116,7 @@ class Box:
     def close(self) -> None:
         """Leave in good order: the coordinator learns it now, not from the will."""
         if self._port is not None:
-            self._port.publish(self.will.topic, self.will.payload, retain=True)
+            self._publish(self.will.topic, self.will.payload, retain=True)
             self._port.close()
         self._spool.close()
         self._turnlog.close()
@@ -131,6 +131,7 @@ class Box:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             if self.state.offer is not None:
                 # A disk that refuses costs this turn; the coordinator must not wait for it.
+                self._stop_work()
                 self._step(state.Failed(self.state.offer.turn, NO_ROOM))
         except (RemoteError, SealError) as error:
             self._refusals.tell(str(error))
@@ -192,7 +193,8 @@ class Box:
             case ("dev", _, "in", "m"):
                 self._frame(payload)
             case ("bc", job, "task"):
-                self._task(job, payload)
+                if payload:  # else the job is over
+                    self._task(job, payload)
             case ("blob", address, part):
                 self._blob(from_base32(address), part, payload)
             case _:

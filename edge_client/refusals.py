@@ -1,4 +1,4 @@
-"""Lines about refused messages: enough to see what goes on, not all that a stranger can send."""
+"""Lines about refused messages: each trouble once an hour, and not all a stranger can think of."""
 
 import logging
 from collections.abc import Callable
@@ -10,15 +10,21 @@ logger = logging.getLogger("edge_client")
 
 
 class Refusals:
+    """What was told in this hour."""
+
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._since, self._count = -HOUR, 0
+        self._since = -HOUR
+        self._told: set[str] = set()
 
     def tell(self, why: str) -> None:
+        """A line about something refused, unless it was told already."""
         now = self._now()
         if now > self._since + HOUR:
-            self._since, self._count = now, 0
-        self._count += 1
-        if self._count <= MOST:
-            more = "; no more of this for an hour" if self._count == MOST else ""
-            logger.warning("refused: %s%s", why, more)
+            self._since = now
+            self._told.clear()
+        if why in self._told or len(self._told) >= MOST:
+            return
+        self._told.add(why)
+        more = "; no more of this for an hour" if len(self._told) == MOST else ""
+        logger.warning("refused: %s (told once)%s", why, more)
