@@ -13,9 +13,8 @@ from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from quantization import moments
 from quantization.arrays import BadArrays, Layout, draw, size, unflatten
 from quantization.pack import pack, unpack_vector
-from quantization.scheme import Scheme
+from quantization.scheme import EXACT, Scheme
 
-EXACT = Scheme(bits=32)
 SPREAD = 0.3
 """The first model's numbers are uniform in ±SPREAD."""
 

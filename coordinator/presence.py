@@ -189,7 +189,7 @@ class Presence:
         self._contacts.pop(box, None)
 
     def drop_epochs(self) -> None:
-        """A new era: no frame of the old one is heard any more."""
+        """Share keys with nobody: what was sealed before is not heard any more."""
         for contact in self._contacts.values():
             contact.epochs.clear()
             contact.windows.clear()

@@ -110,7 +110,7 @@ class Service:
         """Take a batch in one transaction, then ack and answer.
 
         On a full disk nothing of it is taken, and it is acked all the same: an unacked delivery
-        would block all that follow. Boxes keep what is not receipted and send it again.
+        would block all that follow. Boxes keep what has no ack and send it again.
         """
         assert self._port is not None
         deliveries = [thing for thing in batch if isinstance(thing, Delivery)]

@@ -24,6 +24,7 @@ from edge_client.secure import Secure
 from edge_client.spool import Spool
 from edge_client.tasks import Tasks, task_id
 from edge_client.turnlog import TurnLog
+from proto import RELEASE
 from proto.codec import decode_sealed, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, sign
@@ -45,7 +46,6 @@ from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
-RELEASE = "0.1.0"
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"

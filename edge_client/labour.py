@@ -31,9 +31,7 @@ from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
 from quantization import moments
 from quantization.arrays import Array, Arrays, BadArrays, delta
 from quantization.pack import pack, unpack
-from quantization.scheme import Scheme
-
-EXACT = Scheme(bits=32)
+from quantization.scheme import EXACT, Scheme
 
 
 def carry_out(request: Request) -> Result:

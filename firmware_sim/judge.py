@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.folding import EXACT
 from coordinator.store import Store
 from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import Table, encode
@@ -17,6 +16,7 @@ from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.messages import Task
 from quantization.pack import unpack
+from quantization.scheme import EXACT
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Will(Struct, frozen=True):
 
 Incoming = Connected | Disconnected | Delivery
 Deliver = Callable[[Incoming], None]
-"""Called from any thread with each incoming thing; must only enqueue it."""
+"""Called with each incoming thing by whoever serves the port, in one thread, in order."""
 
 
 class Port(Protocol):
