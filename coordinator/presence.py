@@ -136,6 +136,9 @@ class Presence:
         if isinstance(message, Update) and not claimed.signed:
             raise SealError("an update without a signature")
         contact.windows[epoch.id] = window
+        if not contact.online:  # a will that was played again, perhaps: this box lives
+            contact.online = True
+            self._store.change_box(box, online=True)
         return Opened(message, epoch.id, claimed.sequence)
 
     def seal(self, box: str, message: Message) -> bytes | None:

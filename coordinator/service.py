@@ -34,6 +34,8 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 
 MAX_ITEMS = 32
 """Acks in one letter."""
+ANNOUNCE = 300.0
+"""Seconds between announcements of all tasks."""
 POLL = 0.5
 """Seconds between looks at what other processes wrote to the store."""
 
@@ -68,6 +70,7 @@ class Service:
         self._accounts_due = False
         self._version = -1
         self._look_at = 0.0
+        self._announce_at = self._now() + ANNOUNCE
         with self._store.unit():
             self._memory = Memory(self._store, self._now)
             self._store.all_offline()
@@ -131,6 +134,11 @@ class Service:
             self._shake(error)
 
     def _look(self, now: float) -> None:
+        if now >= self._announce_at:
+            # Somebody may have put something else in the place of what we retained.
+            self._announce_at = now + ANNOUNCE
+            self._jobs.announce()
+            self._leave()
         version, boards = self._store.changes(), self._presence.boards()
         if version == self._version and not boards and not self._shaken:
             return

@@ -18,6 +18,7 @@ from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.fetching import Pantry
 from edge_client.membership import Membership
 from edge_client.newest import Newest, keep
+from edge_client.refusals import Refusals
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
 from edge_client.secure import Secure
 from edge_client.spool import Spool
@@ -31,7 +32,6 @@ from proto.messages import (
     MOMENTS,
     Ack,
     Birth,
-    BlobRef,
     Enlistment,
     Gone,
     Message,
@@ -94,6 +94,7 @@ class Box:
         self._tasks = Tasks(self._member.fleet)
         self._pull_again: float | None = None
         self._kept_at = -KEEP_EVERY
+        self._refusals = Refusals(setting.now)
         self._turnlog = TurnLog(self._home / "turns.journal")
         log = self._turnlog
         self.state = session.start(log.era, log.turns, self._spool.turns())
@@ -132,7 +133,7 @@ class Box:
                 # A disk that refuses costs this turn; the coordinator must not wait for it.
                 self._step(state.Failed(self.state.offer.turn, NO_ROOM))
         except (RemoteError, SealError) as error:
-            logger.warning("refused: %s", error)
+            self._refusals.tell(str(error))
         if isinstance(thing, Delivery):
             assert self._port is not None
             self._port.ack(thing)
@@ -300,9 +301,7 @@ class Box:
 
     def _fetch(self, offer: Offer) -> None:
         self._pantry.stop()
-        if offer.model is not None and offer.inline:
-            self._pantry.unwrap(offer.model, offer.inline, offer.key)
-        missing = [ref for ref in _refs(offer) if self._pantry.cached(ref) is None]
+        missing = self._pantry.missing(offer)
         if not missing:
             self._fetched()
             return
@@ -320,14 +319,13 @@ class Box:
 
     def _fetched(self) -> None:
         offer = self.state.offer
-        if offer is None or any(self._pantry.cached(ref) is None for ref in _refs(offer)):
+        if offer is None or self._pantry.missing(offer):
             return
         self._pull_again = None
         self._step(state.Fetched(offer.turn))
 
     def _train(self, offer: Offer) -> None:
-        blobs = [self._pantry.cached(ref) if ref else b"" for ref in (offer.model, offer.features)]
-        model, features = (blob or b"" for blob in blobs)
+        model, features = self._pantry.open(offer.model), self._pantry.open(offer.features)
         task = self._tasks.body(offer.task)
         if task is None:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
@@ -391,7 +389,3 @@ class Box:
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
         resources = self._setting.resources()
         return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)
-
-
-def _refs(offer: Offer) -> list[BlobRef]:
-    return [ref for ref in (offer.model, offer.features) if ref is not None]

@@ -7,7 +7,9 @@ clock in seconds that never runs backwards.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from edge_client.state import (
     Acked,

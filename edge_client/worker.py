@@ -34,6 +34,7 @@ class Worker:
         self._linger = linger
         self._child: subprocess.Popen[bytes] | None = None
         self._waiting: list[Request] = []
+        self._retried: set[bytes] = set()
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
@@ -113,7 +114,11 @@ class Worker:
             self._child = None
             lost, self._waiting = self._waiting, []
         for request in lost:
-            self._deliver(_lost(request, code))
+            if isinstance(request, Inspection) and request.task not in self._retried:
+                self._retried.add(request.task)  # once: it may not have been its fault
+                self.submit(request)
+            else:
+                self._deliver(_lost(request, code))
 
     def _rest(self) -> None:
         if self._timer is not None:
