@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_client import dataset
 from edge_client.circuit.backends.chosen import Workbench, workbench
-from edge_client.circuit.backends.machine import MissingExtra, check_installed
+from edge_client.circuit.backends.machine import NotHere, check_installed
 from edge_client.columns import choose
 from edge_client.config import Data
 from edge_client.model import Labels
@@ -58,7 +58,7 @@ def _told(error: Exception) -> tuple[str, str]:
 
     A data file's error may quote a cell, and no cell leaves the box.
     """
-    if isinstance(error, ConfigError) and not isinstance(error, MissingExtra):
+    if isinstance(error, ConfigError) and not isinstance(error, NotHere):
         return "its data cannot be used for this task; the box's own log says why", str(error)
     return str(error)[:200], str(error)
 

@@ -1,11 +1,12 @@
 """Qiskit Aer on this box: ideal, or with the noise of a device."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta, Struct
 
 from edge_client.circuit.backends.in_qiskit import build, columns, signs, transpile
 from edge_client.circuit.backends.machine import Float64s, JobFailed, Machine, Measured, load
@@ -17,12 +18,26 @@ FAKE = "Fake"
 CAREFUL, QUICK = 3, 1
 """Transpiler levels: for a device's few couplings, and for a simulator that has them all."""
 
+Rate = Annotated[float, Meta(ge=0.0, le=0.5)]
+
+
+class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
+    """A device's mean error rates, as its maker publishes them; zero is no error."""
+
+    one_qubit: Rate = 0.0
+    """Depolarising chance at each sx and x."""
+    two_qubit: Rate = 0.0
+    """Depolarising chance at each cx."""
+    zero_as_one: Rate = 0.0
+    """Chance that a 0 is read as 1, and the other way round."""
+    one_as_zero: Rate = 0.0
+
 
 def aer_machine(circuit: Circuit, noise: str, calibrations: Path | None) -> Machine:
     """A machine for an unrolled circuit; the simulator and its noise are built once.
 
     noise: nothing, a fake device of Qiskit's, or `<name>.json` in the box's folder of calibrations,
-    as `NoiseModel.to_dict(serializable=True)` gives it. Raises ConfigError, MissingExtra.
+    a `Calibration`. Raises ConfigError.
     """
     aer = load("aer", "qiskit_aer")
     simulator, target = _simulator(aer, noise, calibrations)
@@ -59,9 +74,19 @@ def _simulator(aer: Any, noise: str, calibrations: Path | None) -> tuple[Any, An
     if noise.startswith(FAKE):
         device = fake_device(noise)
         return aer.AerSimulator.from_backend(device, max_parallel_threads=1), device
-    model = aer.noise.NoiseModel.from_dict(_saved(noise, calibrations))
+    model = _noise_model(aer.noise, _saved(noise, calibrations))
     made = aer.AerSimulator(noise_model=model, max_parallel_threads=1)
     return made, made
+
+
+def _noise_model(noise: Any, rates: Calibration) -> Any:
+    model = noise.NoiseModel(basis_gates=["rz", "sx", "x", "cx"])
+    one, two = rates.one_qubit, rates.two_qubit
+    model.add_all_qubit_quantum_error(noise.depolarizing_error(one, 1), ["sx", "x"])
+    model.add_all_qubit_quantum_error(noise.depolarizing_error(two, 2), ["cx"])
+    zero, high = rates.zero_as_one, rates.one_as_zero
+    model.add_all_qubit_readout_error([[1 - zero, zero], [high, 1 - high]])
+    return model
 
 
 def fake_device(name: str) -> Any:
@@ -72,11 +97,11 @@ def fake_device(name: str) -> Any:
     return getattr(devices, name)()
 
 
-def _saved(name: str, calibrations: Path | None) -> Any:
+def _saved(name: str, calibrations: Path | None) -> Calibration:
     path = (calibrations or Path()) / f"{name}.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"no calibration to be read in {path}: {error}") from None
 
 

@@ -8,7 +8,14 @@ import numpy as np
 
 from edge_client.circuit.backends.aer import CAREFUL, FAKE, fake_device
 from edge_client.circuit.backends.in_qiskit import build, columns, signs, transpile
-from edge_client.circuit.backends.machine import Float64s, JobFailed, Machine, Measured, load
+from edge_client.circuit.backends.machine import (
+    Float64s,
+    JobFailed,
+    Machine,
+    Measured,
+    NotHere,
+    load,
+)
 from edge_client.config import ibm_account
 from proto.circuit import Circuit
 from proto.errors import ConfigError
@@ -24,7 +31,7 @@ def ibm_machine(circuit: Circuit, device: str) -> Machine:
     """
     if not device:
         text = 'this box has no quantum computer: name one in edge.toml, [quantum] device = "..."'
-        raise ConfigError(text)
+        raise NotHere(text)
     backend, target = _backend(device)
     made, vector = build(circuit)
     made.measure_all()
@@ -71,7 +78,7 @@ def _backend(device: str) -> tuple[Any, Any]:
         return simulator.from_backend(fake, max_parallel_threads=1), fake
     token, instance = ibm_account()
     if not token:
-        raise ConfigError("set QISKIT_IBM_TOKEN (and QISKIT_IBM_INSTANCE) for this box's agent")
+        raise NotHere("set QISKIT_IBM_TOKEN (and QISKIT_IBM_INSTANCE) for this box's agent")
     options = {"instance": instance} if instance else {}
     service = _tried(lambda: runtime.QiskitRuntimeService(token=token, **options))
     backend = _tried(lambda: service.backend(device))

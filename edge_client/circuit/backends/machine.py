@@ -33,8 +33,8 @@ class JobFailed(LocalError):
     """A job gave no result, but may give one when it is tried again."""
 
 
-class MissingExtra(ConfigError):
-    """A library is not installed here. Its text names no file or cell: it may leave the box."""
+class NotHere(ConfigError):
+    """A library or machine this box lacks. Its text names no file or cell: it may leave the box."""
 
 
 LIBRARIES = {
@@ -46,21 +46,21 @@ LIBRARIES = {
 
 
 def check_installed(backend: str) -> None:
-    """Raises MissingExtra, naming what to install, unless the backend's library is here."""
+    """Raises NotHere, naming what to install, unless the backend's library is here."""
     family = backend.partition(":")[0]
     if family in LIBRARIES:
         library, extra = LIBRARIES[family]
         if importlib.util.find_spec(library) is None:
-            raise MissingExtra(_advice(backend, library, extra))
+            raise NotHere(_advice(backend, library, extra))
 
 
 def load(backend: str, module: str) -> Any:
-    """A module of a backend's library, imported late. Raises MissingExtra."""
+    """A module of a backend's library, imported late. Raises NotHere."""
     library, extra = LIBRARIES[backend]
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(_advice(backend, library, extra)) from error
+        raise NotHere(_advice(backend, library, extra)) from error
 
 
 def _advice(backend: str, library: str, extra: str) -> str:

@@ -5,9 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from edge_client.circuit.backends.machine import Float64s, JobFailed, Machine, Measured, load
+from edge_client.circuit.backends.machine import (
+    Float64s,
+    JobFailed,
+    Machine,
+    Measured,
+    NotHere,
+    load,
+)
 from proto.circuit import Circuit
-from proto.errors import ConfigError
 
 GATES = {
     "h": "Hadamard",
@@ -49,7 +55,7 @@ def _device(qml: Any, name: str, wires: int, seed: int | None) -> Any:
         return qml.device(name, wires=wires, **options)
     except (qml.exceptions.DeviceError, ImportError, TypeError) as error:
         text = f"PennyLane has no device {name!r} here: install the plug-in that brings it"
-        raise ConfigError(f"{text} ({error})") from error
+        raise NotHere(text) from error
 
 
 def _apply(qml: Any, circuit: Circuit, turns: Float64s) -> Any:
