@@ -33,6 +33,9 @@ TIME = r"^(\d+(?:\.\d+)?)([smhd])\Z"
 LONGEST = 30 * 86400.0
 """Seconds a round may be given at most."""
 
+ROBUST = 3
+"""Boxes below which no majority can outvote a bad one."""
+
 Time = Annotated[str, Meta(pattern=TIME)]
 
 
@@ -80,6 +83,8 @@ class RoundsTable(Strict, frozen=True):
     patience: Annotated[int, Meta(ge=0)] = 0
     min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
     target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    aggregation: Literal["mean", "fedadam", "trimmed-mean", "median"] = "mean"
+    server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
 
 
 class TaskFile(Strict, frozen=True):
@@ -156,6 +161,8 @@ def rules_of(file: TaskFile) -> Rules:
     table = file.rounds
     if 0 < table.cohort < table.quorum:
         raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
+    if table.aggregation in ("trimmed-mean", "median") and table.quorum < ROBUST:
+        raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError("rounds.deadline is from 1s to 30d")
     return Rules(
@@ -169,6 +176,8 @@ def rules_of(file: TaskFile) -> Rules:
         patience=table.patience,
         min_gain=table.min_gain,
         target=table.target,
+        aggregation=table.aggregation,
+        server_rate=table.server_rate,
     )
 
 
