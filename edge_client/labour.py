@@ -59,7 +59,9 @@ def _told(error: Exception) -> tuple[str, str]:
     A data file's error may quote a cell, and no cell leaves the box.
     """
     if isinstance(error, ConfigError) and not isinstance(error, NotHere):
-        return "its data cannot be used for this task; the box's own log says why", str(error)
+        return "its data or settings cannot be used for this task; the box's own log says why", str(
+            error
+        )
     return str(error)[:200], str(error)
 
 

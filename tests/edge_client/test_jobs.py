@@ -114,7 +114,7 @@ def test_the_budget_stops_before_the_job_that_would_break_it():
     jobs = Jobs(machine, 10, Checkpoint(None, TURN, 310))
     jobs.run(ANGLES)
     jobs.run(ANGLES)
-    with pytest.raises(BudgetSpent, match=r"raise model\.shot_budget in a new task"):
+    with pytest.raises(BudgetSpent, match=r"raise model\.shot_budget in a new job"):
         jobs.run(ANGLES)
     assert machine.done == 2
 

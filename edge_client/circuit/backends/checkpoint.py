@@ -60,7 +60,7 @@ class Checkpoint:
         if self._budget and self._spent + shots > self._budget:
             raise BudgetSpent(
                 f"the shot budget is used up: {self._spent} of {self._budget} shots are spent and "
-                f"the next job needs {shots}; raise model.shot_budget in a new task"
+                f"the next job needs {shots}; raise model.shot_budget in a new job"
             )
         self._spent += shots
         if shots:
