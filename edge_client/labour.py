@@ -59,9 +59,8 @@ def _told(error: Exception) -> tuple[str, str]:
     A data file's error may quote a cell, and no cell leaves the box.
     """
     if isinstance(error, ConfigError) and not isinstance(error, NotHere):
-        return "its data or settings cannot be used for this task; the box's own log says why", str(
-            error
-        )
+        told = "its data or settings cannot be used for this task; the box's own log says why"
+        return told, str(error)
     return str(error)[:200], str(error)
 
 
