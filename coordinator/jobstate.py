@@ -35,6 +35,10 @@ class Rules(Struct, frozen=True, kw_only=True):
     min_gain: float = 0.0
     target: float = 0.0
     evaluate: bool = True
+    aggregation: str = "mean"
+    """"mean", "fedadam", "trimmed-mean" or "median"."""
+    server_rate: float = 0.1
+    """FedAdam's rate."""
 
 
 class Member(Struct, frozen=True):

@@ -343,6 +343,8 @@ class Box:
                 model=model,
                 features=features,
                 data=self._setting.config.data,
+                quantum=self._setting.config.quantum,
+                home=str(self._home),
             )
         )
 

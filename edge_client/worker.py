@@ -173,6 +173,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent decides when we end
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing a library prints may get between the results
+    # What long jobs tell, and nothing of what libraries tell, goes to the agent's log.
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(told)
+    logger.setLevel(logging.INFO)
     from edge_client.labour import carry_out  # noqa: PLC0415 - heavy, for the child alone
 
     while data := read(requests):

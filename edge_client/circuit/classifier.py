@@ -61,11 +61,11 @@ def classifier_model(classifier: Classifier) -> Model[PreparedRows]:
     def loss_and_grad(
         arrays: Arrays, rows: PreparedRows, labels: Labels
     ) -> tuple[float, dict[str, Array]]:
-        targets = _targets(labels, rows.rows, classifier.classes)
+        targets = one_hot(labels, rows.rows, classifier.classes)
         return _loss_and_grad(program, head, arrays, rows, targets)
 
     def predict(arrays: Arrays, rows: PreparedRows) -> NDArray[np.float64]:
-        wide = _wide(arrays)
+        wide = widened(arrays)
         out = np.empty((rows.rows, classifier.classes))
         for part, encoded in _parts(program, rows):
             values = forward(program, wide["angles"], encoded).values
@@ -75,20 +75,25 @@ def classifier_model(classifier: Classifier) -> Model[PreparedRows]:
     return Model(init, prepare, loss_and_grad, predict)
 
 
-def _prepare(classifier: Classifier, program: Program, z: Array) -> PreparedRows:
+def squashed(classifier: Classifier, z: Array) -> Float64s:
+    """Features z (rows, features) as radians. Raises LocalError for another shape, or NaN."""
     if z.ndim != 2 or z.shape[1] != classifier.circuit.features:  # noqa: PLR2004
         expected = classifier.circuit.features
         raise LocalError(f"features of shape {z.shape}; (rows, {expected}) is needed")
     if not np.isfinite(z).all():
         raise LocalError("a feature is NaN or infinite")
     x = z.astype(np.float64)
-    x = np.arctan(x) if classifier.squash == "arctan" else x
+    return np.arctan(x) if classifier.squash == "arctan" else x
+
+
+def _prepare(classifier: Classifier, program: Program, z: Array) -> PreparedRows:
+    x = squashed(classifier, z)
     if (len(x) << program.qubits) * AMPLITUDE_BYTES > CACHE_BYTES:
         return PreparedRows(x, None)
     return PreparedRows(x, encode(program, x).states)
 
 
-def _targets(labels: Labels, rows: int, classes: int) -> Float64s:
+def one_hot(labels: Labels, rows: int, classes: int) -> Float64s:
     """(classes, rows): 1 for the label, 0 elsewhere."""
     if labels.shape != (rows,) or rows == 0:
         raise LocalError(f"{labels.shape} labels for {rows} rows")
@@ -100,7 +105,7 @@ def _targets(labels: Labels, rows: int, classes: int) -> Float64s:
 def _loss_and_grad(
     program: Program, head: Head, arrays: Arrays, rows: PreparedRows, targets: Float64s
 ) -> tuple[float, dict[str, Array]]:
-    wide, loss = _wide(arrays), 0.0
+    wide, loss = widened(arrays), 0.0
     total = {name: np.zeros_like(array) for name, array in wide.items()}
     for part, encoded in _parts(program, rows):
         done = forward(program, wide["angles"], encoded)
@@ -123,5 +128,6 @@ def _parts(program: Program, rows: PreparedRows) -> Iterator[tuple[slice, Encode
             yield part, Encoded(rows.x[part], rows.states[:, part])
 
 
-def _wide(arrays: Arrays) -> Mapping[str, Float64s]:
+def widened(arrays: Arrays) -> Mapping[str, Float64s]:
+    """The arrays in float64."""
     return {name: array.astype(np.float64) for name, array in arrays.items()}
