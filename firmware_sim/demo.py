@@ -88,7 +88,7 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
         "updates": updates,
         "bytes_up": up,
         "bytes_down": down,
-        "bytes_per_update": round(up / updates, 1) if updates else None,
+        "bytes_per_update": round(up / updates, 1),
         "cpu_s": round(cpu_seconds() - spent, 1),
         "seconds": round(time.monotonic() - began, 1),
         "history": history,
