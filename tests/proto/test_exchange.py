@@ -85,7 +85,8 @@ def test_a_tampered_secret_is_refused_on_both_ends():
     asked = ask()
     offered = offer(asked)
     key_offer = open_signed(offered.offer, KeyOffer, COORDINATOR.public)
-    bent = replace(key_offer, secret=key_offer.secret[:-1] + b"?")
+    last = bytes([key_offer.secret[-1] ^ 1])
+    bent = replace(key_offer, secret=key_offer.secret[:-1] + last)
     with pytest.raises(SealError, match="cannot be opened"):
         exchange.accept(asked, sign(bent, COORDINATOR), bent, BOX, REPORT)
     message = open_signed(accept(asked, offered).accept, KeyAccept, BOX.public)
