@@ -12,6 +12,11 @@ from firmware_sim.demo import Settings, run
 from firmware_sim.plot import draw
 
 pytestmark = pytest.mark.processes
+PROMISED = {
+    *("clients", "rounds", "seed", "accuracy", "pooled_accuracy", "worst_decile", "broker"),
+    *("sizes", "test_rows", "updates", "bytes_up", "bytes_down", "bytes_per_update"),
+    *("cpu_s", "seconds", "history"),
+}
 
 
 def test_the_command_prints_one_object_with_figures_that_fit_together(tmp_path):
@@ -20,15 +25,20 @@ def test_the_command_prints_one_object_with_figures_that_fit_together(tmp_path):
         [sys.executable, "-m", "firmware_sim", *words], capture_output=True, check=True, timeout=120
     )
     result = json.loads(done.stdout)
+    assert set(result) == PROMISED
     assert (result["clients"], result["rounds"], result["updates"]) == (3, 3, 9)
-    assert len(result["history"]) == 3
     assert min(result["sizes"]) >= 20
     assert sum(result["sizes"]) + result["test_rows"] == 569
     assert result["bytes_per_update"] == pytest.approx(result["bytes_up"] / 9, abs=0.1)
     assert result["bytes_per_update"] <= 400
     later = result["history"][1:]  # the first round also carries the feature map
     assert all((row["bytes_up"] + row["bytes_down"]) / 3 <= 900 for row in later)
-    assert 0.5 < result["worst_decile"] <= 1.0
+    assert [row["round"] for row in result["history"]] == [1, 2, 3]
+    assert sum(row["bytes_up"] for row in result["history"]) == result["bytes_up"]
+    assert sum(row["bytes_down"] for row in result["history"]) == result["bytes_down"]
+    assert result["accuracy"] == result["history"][-1]["accuracy"]
+    assert 0.0 < result["worst_decile"] <= result["accuracy"] <= 1.0  # the least, and the mean
+    assert 0.9 < result["pooled_accuracy"] <= 1.0
     assert result["broker"] in ("mosquitto", "iotcore")
     assert 0 < result["cpu_s"] <= 120
     draw(result, tmp_path / "picture.png")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_client.dataset import load
-from firmware_sim.judge import worst_decile
+from firmware_sim import splits
 from firmware_sim.splits import MIN_ROWS, dirichlet, write_csv
 from proto.errors import ConfigError
 
@@ -41,6 +41,12 @@ def test_more_boxes_than_rows_allow_are_refused_with_the_most_there_can_be():
         dirichlet(Y, 30, 0.5, 0)
 
 
+def test_more_boxes_than_any_draw_serves_are_refused_with_advice(monkeypatch):
+    monkeypatch.setattr(splits, "MAX_DRAWS", 20)
+    with pytest.raises(ConfigError, match="no draw gives 21 boxes 20 rows each; take fewer boxes"):
+        dirichlet(Y, 21, 0.5, 0)
+
+
 def test_a_boxs_file_reads_back_as_its_rows(tmp_path):
     table = load("sklearn:iris")
     rows = np.array([3, 77, 149])
@@ -48,8 +54,3 @@ def test_a_boxs_file_reads_back_as_its_rows(tmp_path):
     back = load(str(tmp_path / "box.csv"), "kind")
     assert np.array_equal(back.X, table.X[rows])
     assert back.labels == tuple(table.labels[row] for row in rows)
-
-
-def test_the_worst_decile_is_the_lowest_tenth_or_the_lowest_one():
-    assert worst_decile([0.9, 0.5, 0.8]) == 0.5
-    assert worst_decile([n / 20 for n in range(20)]) == pytest.approx(0.025)

@@ -27,6 +27,7 @@ from tests.flow.real_fleet import (
 )
 
 pytestmark = pytest.mark.processes
+CRASHING = "tests.flow.crashing_coordinator"
 
 OwnBroker = Callable[[str], BrokerProcess]
 
@@ -100,24 +101,44 @@ def test_a_round_ends_by_its_deadline_when_a_box_dies_in_it(fleet: RealFleet) ->
     check_history(fleet.store)
 
 
-def test_a_stopped_job_stays_stopped_when_the_coordinator_is_killed(guests: RealFleet) -> None:
+def test_a_coordinator_killed_as_it_stops_a_job_stops_it_once(guests: RealFleet) -> None:
+    crash_as_stopped = ("--crash-at", "stopped")
     guests.coordinate()
     guests.add_boxes("a", "b", "c")
     guests.begin(task("job", boxes=3, rounds=2, quorum=3), hold="a")
-    guests.store.change_job("job", asked="stop")
-    guests.until(lambda: guests.row().phase == "stopped")
+    turn = guests.state().turn
     guests.kill("coordinator")
+
+    # Killed before it is on disk, the wish is still there: the next coordinator heeds it.
+    guests.coordinate(CRASHING, (*crash_as_stopped, "--before-commit"))
+    guests.store.change_job("job", asked="stop")
+    assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
+    assert (guests.row().phase, guests.row().asked) == ("collecting", "stop")
+    assert [r.outcome for r in guests.store.rounds("job")] == ["open"]
+
+    # Killed right after, the job is stopped, its round given up, and the wish is spent.
+    guests.coordinate(CRASHING, crash_as_stopped)
+    assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
+    assert (guests.row().phase, guests.row().asked) == ("stopped", "")
+    assert [r.outcome for r in guests.store.rounds("job")] == ["missed"]
+
+    # The next one leaves it so, though all boxes are there, until it is told to go on.
     guests.let_go("a")
+    anew = "the coordinator has started anew"
+    heard = {name: guests.log(name).count(anew) for name in guests.names}
     guests.coordinate()
-    guests.until_said("a", "the coordinator has started anew")
-    assert guests.row().phase == "stopped"
-    guests.store.change_job("job", asked="resume")
+    guests.until(lambda: all(guests.log(name).count(anew) > heard[name] for name in guests.names))
+    assert (guests.row().phase, guests.state().turn) == ("stopped", turn)
+    command("coordinator", "resume", "job", "--home", str(guests.coordinator_home))
     guests.until_over()
+    rounds = [(r.turn, r.outcome, r.included) for r in guests.store.rounds("job")]
+    assert rounds[0] == (turn, "missed", 0)
+    assert [r[1:] for r in rounds[1:]] == [("done", 3)] * 4
     check_history(guests.store)
 
 
 def test_the_coordinator_may_be_killed_in_every_phase(guests: RealFleet) -> None:
-    crashing, rounds = "tests.flow.crashing_coordinator", 8
+    rounds = 8
     guests.coordinate()
     guests.add_boxes("a", "b", "c")
     guests.begin(task("job", boxes=3, rounds=rounds, quorum=3), hold="a")
@@ -125,20 +146,26 @@ def test_the_coordinator_may_be_killed_in_every_phase(guests: RealFleet) -> None
     guests.kill("coordinator")
     for name in guests.names:
         guests.let_go(name)
-    phases = ("waiting", "collecting", "folding", "publishing")
-    for words in [
-        *((p,) for p in phases),
-        *((p, "--before-commit") for p in phases),
-        ("finished",),
-    ]:
-        guests.coordinate(crashing, ("--crash-at", *words))
-        assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
-        if words != ("finished",):
-            phase = guests.row().phase
-            if words[0] == "waiting":  # one commit may hold the wait and the round that follows
-                assert phase in ("publishing", "waiting", "collecting")
-            else:
-                assert (phase == words[0]) == (len(words) == 1)
+    # What is on disk after each death. One commit may hold the wait and the round that follows.
+    after = {
+        "waiting": {"waiting", "collecting"},
+        "collecting": {"collecting"},
+        "folding": {"folding"},
+        "publishing": {"publishing"},
+    }
+    before = {
+        "waiting": {"publishing"},
+        "collecting": {"publishing", "waiting"},
+        "folding": {"collecting"},
+        "publishing": {"folding"},
+    }
+    for found, flags in ((after, ()), (before, ("--before-commit",))):
+        for phase, on_disk in found.items():
+            guests.coordinate(CRASHING, ("--crash-at", phase, *flags))
+            assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
+            assert guests.row().phase in on_disk, (phase, flags)
+    guests.coordinate(CRASHING, ("--crash-at", "finished"))
+    assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
 
     assert guests.row().phase == "finished"
     guests.coordinate()
