@@ -281,7 +281,8 @@ def test_forged_parts_of_a_model_are_not_taken(fleet: RealFleet, enemy: Enemy) -
         fleet.let_go("b")
         fleet.until(lambda turn=turn: fleet.state().turn > turn)
         # A blob of one chunk has the chunk's own hash for a map.
-        assert fleet.log(name).count("a chunk map that does not match its address") == 1  # told once
+        told = "a chunk map that does not match its address"
+        assert fleet.log(name).count(told) == 1
         assert name in fleet.store.senders(turn)
 
     fleet.let_go("a")
