@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 
 from coordinator.jobstate import Rules
 from coordinator.selection.scorers import SCORERS
-from proto import ansatz
-from proto.circuit import MAX_QUBITS, Classifier, check_classifier
+from coordinator.taskmodel import Model, classifier_of
+from proto.circuit import check_classifier
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
 from proto.messages import ID_PATTERN, DataSpec, Task, Training
@@ -37,12 +37,6 @@ class Data(Strict, frozen=True):
     components: Annotated[int, Meta(ge=0, le=12)] = 4
     min_rows: Annotated[int, Meta(ge=1)] = 20
     validation: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
-
-
-class Model(Strict, frozen=True):
-    kind: Literal["circuit"] = "circuit"
-    ansatz: Literal["real-amplitudes", "re-uploading", "paper"] = "real-amplitudes"
-    reps: Annotated[int, Meta(ge=1, le=16)] = 3
 
 
 class Train(Strict, frozen=True):
@@ -105,7 +99,7 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
         fleet=fleet,
         job=file.job,
         serial=serial,
-        model=_classifier(file.model, features, len(data.classes)),
+        model=classifier_of(file.model, features, len(data.classes)),
         data=DataSpec(
             columns=data.columns,
             classes=data.classes,
@@ -156,20 +150,3 @@ def seconds(text: str) -> float:
     if match is None:
         raise ConfigError(f"{text!r} is no length of time: write 90s, 2m, 1.5h or 1d")
     return float(match[1]) * UNITS[match[2]]
-
-
-def _classifier(model: Model, features: int, classes: int) -> Classifier:
-    if features > MAX_QUBITS:
-        raise ConfigError(
-            f"{features} features need {features} qubits, at most {MAX_QUBITS} are simulated: "
-            "set data.components to fit principal components"
-        )
-    if model.ansatz == "real-amplitudes":
-        return ansatz.default_classifier(features, classes, model.reps)
-    if model.ansatz == "re-uploading":
-        gates = ansatz.re_uploading(features, model.reps)
-        circuit = ansatz.assemble(features, gates, ansatz.each_z(features))
-        return Classifier(circuit, "arctan", classes, "linear")
-    gates = (*ansatz.zz_feature_map(features), *ansatz.real_amplitudes(features, model.reps))
-    circuit = ansatz.assemble(features, gates, ansatz.parity(features))
-    return Classifier(circuit, "none", classes, "parity")

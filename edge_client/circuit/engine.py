@@ -99,9 +99,9 @@ def step(
 
 def _shuffle(op: Shuffle, states: States, *, inverse: bool) -> States:
     if inverse:
-        return (states if op.plain else op.signs * states).take(op.inverse, axis=-2)
+        return (states if op.plain else op.factors.conj() * states).take(op.inverse, axis=-2)
     moved = states.take(op.order, axis=-2)
-    return moved if op.plain else op.signs * moved
+    return moved if op.plain else op.factors * moved
 
 
 def _turn_each(wire: int, matrix: Elements, states: States) -> States:
