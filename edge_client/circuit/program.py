@@ -1,5 +1,6 @@
 """A circuit made ready for the engine: what is fixed is worked out once, before any weight."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +13,8 @@ from proto.circuit import Angle, Circuit, Gate
 
 Float64s = NDArray[np.float64]
 Elements = tuple[Any, ...]
+
+ROOT = math.sqrt(0.5)
 
 REAL = ("h", "x", "z", "ry", "cx", "cz", "swap")
 """Gates without an imaginary part: they leave real states real."""
@@ -33,7 +36,6 @@ GENERATORS = {
     "rx": np.array([[0, -0.5j], [-0.5j, 0]]),
     "ry": np.array([[0, -0.5], [0.5, 0]]),
     "rz": np.diag([-0.5j, 0.5j]),
-    "p": np.diag([0, 1j]),
 }
 """dU/d(angle) times the inverse of U."""
 
@@ -111,30 +113,32 @@ def angle_value(angle: Angle, weights: Float64s, x: Float64s) -> float | Float64
 
 def elements(name: str, turn: float | Float64s) -> Elements:
     """A gate's matrix, row by row; each entry a number, or (rows,) where the turn is."""
-    half = 0.5 * turn
+    cosine, sine = _circle(0.5 * turn)
     match name:
         case "h":
-            root = 0.5**0.5
-            return root, root, root, -root
+            return ROOT, ROOT, ROOT, -ROOT
         case "ry":
-            cosine, sine = np.cos(half), np.sin(half)
             return cosine, -sine, sine, cosine
         case "rx":
-            cosine, sine = np.cos(half), -1j * np.sin(half)
-            return cosine, sine, sine, cosine
-        case "rz":
-            phase = np.exp(1j * half)
-            return np.conj(phase), 0.0, 0.0, phase
+            return cosine, -1j * sine, -1j * sine, cosine
         case _:
-            return 1.0, 0.0, 0.0, np.exp(1j * turn)
+            return cosine - 1j * sine, 0.0, 0.0, cosine + 1j * sine
+
+
+def _circle(angle: float | Float64s) -> tuple[Any, Any]:
+    if isinstance(angle, float):
+        return math.cos(angle), math.sin(angle)
+    return np.cos(angle), np.sin(angle)
 
 
 def _lowered(gates: Iterable[Gate]) -> Iterator[Gate]:
-    """rzz and sx by gates the engines know; a phase of the whole state may differ, unobserved."""
+    """rzz, p and sx by turns the engines know; a phase of the whole state is lost, unobserved."""
     for gate in gates:
         if gate.name == "rzz":
             around = Gate("cx", gate.wires)
             yield from (around, Gate("rz", gate.wires[1:], gate.angle), around)
+        elif gate.name == "p":
+            yield Gate("rz", gate.wires, gate.angle)
         elif gate.name == "sx":
             yield Gate("rx", gate.wires, Angle("constant", scale=np.pi / 2))
         else:
