@@ -39,7 +39,7 @@ def sampler_objective(x: Floats, y: NDArray[np.intp], *, shots: bool) -> Objecti
         circuit.measure_all()
         more["sampler"] = SamplerV2(default_shots=SHOTS)
     network = SamplerQNN(
-        circuit=circuit.decompose(),
+        circuit=circuit,
         input_params=features,
         weight_params=weights,
         interpret=parity,
@@ -57,7 +57,7 @@ def estimator_objective(x: Floats, y: NDArray[np.intp]) -> Objective:
 
     circuit, features, weights = qiskit_circuit(x.shape[1])
     network = EstimatorQNN(
-        circuit=circuit.decompose(),
+        circuit=circuit,
         estimator=StatevectorEstimator(),
         observables=SparsePauliOp("Z" * x.shape[1]),
         input_params=features,

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proto.ansatz import (
@@ -67,6 +67,7 @@ def test_the_default_is_four_qubits_three_reps_and_each_z():
 
 
 @given(st.integers(1, MAX_QUBITS), st.integers(0, 4))
+@settings(deadline=None)
 def test_every_built_circuit_makes_sense(qubits, reps):
     check_classifier(default_classifier(qubits, 3, reps))
     check(assemble(qubits, re_uploading(qubits, reps), parity(qubits)))
@@ -105,6 +106,7 @@ def test_an_angle_by_rz_is_not_lost_on_zero():
 
 @pytest.mark.parametrize("layers", LAYERED)
 @given(qubits=st.integers(1, 6), reps=st.integers(1, 4))
+@settings(deadline=None)
 def test_what_is_left_of_an_ansatz_without_its_dead_weights_makes_sense(layers, qubits, reps):
     whole = assemble(qubits, (*ry_encoding(qubits), *layers(qubits, reps)), each_z(qubits))
     left = without_dead(whole)

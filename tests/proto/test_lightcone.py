@@ -14,7 +14,7 @@ from tests.edge_client.circuit.circuits import circuits
 
 
 @given(circuits(), st.integers(0, 2**32 - 1))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_no_living_weight_is_called_dead(circuit, seed):
     rng = np.random.default_rng(seed)
     weights, x = rng.uniform(-4, 4, circuit.weights), rng.uniform(-1.5, 1.5, 3)
@@ -30,7 +30,7 @@ def test_every_weight_of_the_small_qcnn_moves_an_observable():
 
 
 @given(circuits(), st.integers(0, 2**32 - 1))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_with_bounds_alone_no_living_weight_is_called_dead_either(circuit, seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lightcone, "MAX_STRINGS", 0)
