@@ -150,7 +150,7 @@ def log(
 
 @app.command()
 def stop(job: str, home: Home = None, *, json: Json = False) -> None:
-    """Stop a job after what is under way; `resume` goes on."""
+    """Stop a job; an open round is dropped, `resume` runs it again."""
     from coordinator.operate import ask
 
     ask(_store(home), job, "stop")

@@ -23,7 +23,7 @@ from coordinator import admission, config
 from coordinator.broker_config import COORDINATOR
 from coordinator.broker_process import BrokerProcess, secure_mosquitto, start_broker, write_accounts
 from coordinator.config import CoordinatorConfig
-from coordinator.keys import Keys, load_keys
+from coordinator.keys import Keys, make_keys
 from coordinator.service import Service, Start
 from coordinator.store import Store
 from coordinator.tls import ca_certificate, server_certificate
@@ -61,7 +61,7 @@ def serve(home: Path, settings: CoordinatorConfig) -> None:
     checked(settings.fleet)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock(home):
-        keys = load_keys(home, settings.fleet, time.time())
+        keys = make_keys(home, settings.fleet, time.time())
         store = Store(home / "qfleet.db")
         broker = connect_broker(home, settings, keys, store)
         try:
@@ -135,7 +135,7 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
     port = MqttPort(
         MqttSettings(url=broker.url, client_id=client_id, will=service.will, trust=broker.trust),
         loop.take,
-        loop.turn,
+        loop.work,
     )
     service.attach(port)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,7 +163,7 @@ class Loop:
         else:
             self._arrived.append(thing)
 
-    def turn(self) -> float:
+    def work(self) -> float:
         """Seconds until the service has something to do again."""
         if self._over:
             return BROKER_LOOK

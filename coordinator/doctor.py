@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import proto
-from coordinator.keys import load_keys
+from coordinator.keys import read_keys
 from coordinator.operate import fleet_name, open_store
 from proto.errors import QfleetError
 
@@ -67,7 +67,7 @@ def _running(home: Path) -> dict[str, Any]:
 def _folder(home: Path) -> list[dict[str, Any]]:
     try:
         store = open_store(home)
-        keys = load_keys(home, fleet_name(store), 0)
+        keys = read_keys(home, fleet_name(store))
     except QfleetError as error:
         return [_finding(f"store and keys in {home}", str(error), ok=False)]
     exposed = [p.name for p in home.iterdir() if p.is_file() and p.stat().st_mode & 0o077]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coordinator.folding import EXACT, layout_of
+from coordinator.folding import layout_of
 from coordinator.store import Store
 from proto.codec import decode_signed
 from proto.errors import ConfigError
@@ -15,6 +15,7 @@ from proto.qasm import to_qasm3
 from quantization import moments
 from quantization.arrays import Array
 from quantization.pack import unpack
+from quantization.scheme import EXACT
 
 FORMATS = ("npz", "qasm")
 

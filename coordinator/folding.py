@@ -1,21 +1,22 @@
 """A round's stored updates to its result: moments to features, deltas to the next model."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from coordinator import aggregation
+from coordinator import aggregation, robust, server_adam
+from coordinator.jobstate import Rules
 from proto.circuit import classifier_layout
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from quantization import moments
 from quantization.arrays import BadArrays, Layout, draw, size, unflatten
 from quantization.pack import pack, unpack_vector
-from quantization.scheme import Scheme
+from quantization.scheme import EXACT, Scheme
 
-EXACT = Scheme(bits=32)
 SPREAD = 0.3
 """The first model's numbers are uniform in ±SPREAD."""
 
@@ -42,12 +43,46 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     shots: int = 0
 
 
+class Server(NamedTuple):
+    """How updates become one change, and what the last round left for it."""
+
+    aggregation: str = "mean"
+    rate: float = 0.1
+    state: bytes = b""
+
+
+MEAN = Server()
+
+
+def server_of(rules: Rules, state: bytes) -> Server:
+    return Server(rules.aggregation, rules.server_rate, state)
+
+
 class Result(NamedTuple):
     """What a round gave: a packed model or feature map (or neither), and its figures."""
 
     data: bytes
     included: int
     figures: Figures
+    state: bytes = b""
+    """What the next round's aggregation goes on from; empty for most."""
+
+
+class _Shape(NamedTuple):
+    """Any aggregation: a state, how an update is added, and the change they give together."""
+
+    init: Callable[[int], Any]
+    add: Callable[[Any, NDArray[np.float32], int], Any]
+    finish: Callable[[Any], NDArray[np.float32]]
+
+
+_MEAN = _Shape(aggregation.init, aggregation.add, aggregation.finish)
+AGGREGATIONS: Mapping[str, _Shape] = {
+    "mean": _MEAN,
+    "fedadam": _MEAN,
+    "trimmed-mean": _Shape(robust.init, robust.add, robust.trimmed_mean),
+    "median": _Shape(robust.init, robust.add, robust.median),
+}
 
 
 def scheme_of(task: Task) -> Scheme:
@@ -80,27 +115,39 @@ def check(task: Task, kind: int, update: Update) -> None:
         raise RemoteError(f"an update that does not unpack: {error}") from None
 
 
-def fold(task: Task, kind: int, model: bytes, parts: Iterable[Part]) -> Result:
+def fold(
+    task: Task, kind: int, model: bytes, parts: Iterable[Part], server: Server = MEAN
+) -> Result:
     """All of a round's parts, one at a time. Raises RemoteError when they give no result."""
     try:
-        return _fold_moments(task, parts) if kind == MOMENTS else _fold(task, kind, model, parts)
+        if kind == MOMENTS:
+            return _fold_moments(task, parts)
+        if kind == EVALUATE:
+            return _fold_figures(parts)
+        return _fold_training(task, model, parts, server)
     except BadArrays as error:
         raise RemoteError(f"a round that cannot be folded: {error}") from None
 
 
-def _fold(task: Task, kind: int, model: bytes, parts: Iterable[Part]) -> Result:
-    layout, scheme = layout_of(task), scheme_of(task)
-    total, tally = aggregation.init(size(layout)), _Tally()
+def _fold_training(task: Task, model: bytes, parts: Iterable[Part], server: Server) -> Result:
+    layout, scheme, shape = layout_of(task), scheme_of(task), AGGREGATIONS[server.aggregation]
+    total, tally = shape.init(size(layout)), _Tally()
     for part in parts:
         tally.add(part)
-        if kind == TRAIN:
-            total = aggregation.add(total, unpack_vector(part.payload, layout, scheme), part.rows)
-    if kind == EVALUATE:
-        return Result(b"", tally.count, tally.figures())
-    old = unpack_vector(model, layout, EXACT)
-    new = unflatten(old + aggregation.finish(total), layout)
+        total = shape.add(total, unpack_vector(part.payload, layout, scheme), part.rows)
+    change, state = shape.finish(total), b""
+    if server.aggregation == "fedadam":
+        state, change = server_adam.step(server.state, change, server.rate)
+    new = unflatten(unpack_vector(model, layout, EXACT) + change, layout)
     packed = pack(new, layout, EXACT, np.random.default_rng(0))
-    return Result(packed, tally.count, tally.figures())
+    return Result(packed, tally.count, tally.figures(), state)
+
+
+def _fold_figures(parts: Iterable[Part]) -> Result:
+    tally = _Tally()
+    for part in parts:
+        tally.add(part)
+    return Result(b"", tally.count, tally.figures())
 
 
 def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:

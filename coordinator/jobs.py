@@ -7,7 +7,6 @@ unit (`run_later`), so that each phase is on disk before its work begins.
 import hashlib
 from collections import deque
 from functools import partial
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -44,6 +43,7 @@ from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
 from coordinator.selection.candidates import Candidate
+from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
@@ -96,8 +96,8 @@ class Jobs:
 
     def announce(self) -> None:
         """Publish every job's task (again)."""
-        for job in self._jobs.values():
-            topic = self._post.topics.job(job.state.job, "task")
+        for name, job in self._jobs.items():
+            topic = self._post.topics.job(name, "task")
             self._post.publish(topic, sign(job.task, self._identity))
 
     def tick(self, now: float) -> None:
@@ -219,7 +219,7 @@ class Jobs:
             case Say(text):
                 self._notices.say(now, text, job.state.job)
 
-    def _open(self, job: Job, plan: Any, now: float) -> None:
+    def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state
         self._store.set_fact("turn", state.turn.to_bytes(8, "big"))
         job.open_round()
@@ -244,13 +244,16 @@ class Jobs:
         try:
             rows = self._store.updates(state.turn)
             parts = (_part(row) for row in rows if row.box in state.updated)
-            result = folding.fold(job.task, state.kind, model.data if model else b"", parts)
+            start = model.data if model else b""
+            result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:
             self._dispatch(job, FoldFailed(str(error)), now)
             return
         if result.data:
             kind = "features" if state.kind == MOMENTS else "model"
             self._save_model(job, kind, result.data)
+        if result.state:
+            self._store.save_model(_row(job, "server", result.state))
         figures = msgspec.json.encode(result.figures)
         self._close(job, now, outcome="done", included=result.included, result=figures)
         self._store.drop_payloads(state.turn)
@@ -279,6 +282,10 @@ class Jobs:
             self._post.publish(topic, sign(receipt, self._identity))
         self._dispatch(job, Published(), now)
         job.dirty = True
+        if job.state.phase is Phase.FINISHED:
+            # No box need look at it any more; an empty payload takes the retained task away.
+            del self._jobs[state.job]
+            self._post.publish(self._post.topics.job(state.job, "task"), b"")
 
     # --- small parts ---
 
@@ -298,10 +305,13 @@ class Jobs:
             self._dispatch(job, UpdateStored(box, state.turn), now)
 
     def _save_model(self, job: Job, kind: str, data: bytes) -> None:
-        digest, turn = hashlib.sha256(data).digest(), job.state.turn
-        values = {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
-        self._store.save_model(values)
+        self._store.save_model(_row(job, kind, data))
         job.encrypt(kind, data)
+
+    def _server(self, job: Job) -> folding.Server:
+        """The aggregation's state is in the store like the model, saved in the same unit."""
+        row = self._store.model(job.state.job, "server")
+        return folding.server_of(job.state.rules, row.data if row else b"")
 
     def _refresh(self, job: Job) -> None:
         """Encrypt what the store holds for the next offers."""
@@ -346,6 +356,12 @@ class Jobs:
 
     def _of_turn(self, turn: int) -> Job | None:
         return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)
+
+
+def _row(job: Job, kind: str, data: bytes) -> dict[str, object]:
+    digest = hashlib.sha256(data).digest()
+    turn = job.state.turn
+    return {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
 
 
 def _part(row: Row) -> folding.Part:

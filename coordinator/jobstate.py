@@ -1,6 +1,5 @@
 """What a job is, what may happen to it, and what its shell may be told to do: values only."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from msgspec import Struct
@@ -36,6 +35,10 @@ class Rules(Struct, frozen=True, kw_only=True):
     min_gain: float = 0.0
     target: float = 0.0
     evaluate: bool = True
+    aggregation: str = "mean"
+    """"mean", "fedadam", "trimmed-mean" or "median"."""
+    server_rate: float = 0.1
+    """FedAdam's rate."""
 
 
 class Member(Struct, frozen=True):
@@ -89,83 +92,70 @@ def new_job(job: str, rules: Rules, *, moments: bool) -> JobState:
 # --- what may happen ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Consider:
+class Consider(Struct, frozen=True):
     """These boxes could take part; `turn` is the number a round opened now would get."""
 
     candidates: tuple[Candidate, ...]
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     box: str
     turn: int
     accepted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateStored:
+class UpdateStored(Struct, frozen=True):
     """A valid update of this turn is in the store."""
 
     box: str
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class BoxReady:
+class BoxReady(Struct, frozen=True):
     """A box has exchanged keys (again)."""
 
     box: str
 
 
-@dataclass(frozen=True, slots=True)
-class Departed:
+class Departed(Struct, frozen=True):
     """A box was revoked."""
 
     box: str
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(Struct, frozen=True):
     """The round's result is in the store; figures are the boxes' weighted means."""
 
     validation_loss: float | None
     validation_accuracy: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class FoldFailed:
+class FoldFailed(Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """Everyone who looks can see the round's result."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeAsked:
+class ResumeAsked(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Restarted:
+class Restarted(Struct, frozen=True):
     """The coordinator came back and read this state from its store."""
 
 
-@dataclass(frozen=True, slots=True)
-class EraBegan:
+class EraBegan(Struct, frozen=True):
     """The coordinator found itself behind its boxes; open rounds are void."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time passed."""
 
 
@@ -189,36 +179,30 @@ Event = (
 # --- what the shell is told to do -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """Write the round and its plan down."""
 
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class OfferTo:
+class OfferTo(Struct, frozen=True):
     box: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(Struct, frozen=True):
     """Add up the round's stored updates and store what comes of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloseMissed:
+class CloseMissed(Struct, frozen=True):
     """The round counts for nothing; its updates are dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     """Announce the round's result."""
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(Struct, frozen=True):
     """A line for the person who reads the log."""
 
     text: str

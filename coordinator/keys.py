@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.files import write_whole
 from proto.identity import Identity, open_record, sign
@@ -27,30 +26,41 @@ class Keys:
     """Broker passwords are derived from it."""
 
 
-def load_keys(home: Path, fleet: str, now: float) -> Keys:
-    """The keys in `home`, made on the first call. Raises ConfigError, StorageError."""
-    if not (home / "root.pub").exists():
+def make_keys(home: Path, fleet: str, now: float) -> Keys:
+    """The keys in `home`; where there are none at all, new ones. For the coordinator's start."""
+    if not (home / "root.pub").exists() and not (home / "qfleet.db").exists():
         root = Identity.generate()
         write_whole(home / "root.key", root.secret_bytes())
         write_whole(home / "broker.secret", os.urandom(32))
         write_whole(home / "root.pub", root.public)
-    if not (home / "record.bin").exists():
         _renew(home, fleet, 1, now)
-    root_public = (home / "root.pub").read_bytes()
-    data = (home / "record.bin").read_bytes()
+    return read_keys(home, fleet)
+
+
+def read_keys(home: Path, fleet: str) -> Keys:
+    """The keys in `home`. Raises ConfigError where one is missing, or they are another fleet's."""
+    root_public = _read(home / "root.pub")
+    data = _read(home / "record.bin")
     record = open_record(data, root_public, 0)
     if record.fleet != fleet:
         raise ConfigError(f"{home} belongs to fleet {record.fleet!r}; use --fleet {record.fleet}")
-    identity = Identity((home / f"coordinator-{record.serial}.key").read_bytes())
-    secret = (home / "broker.secret").read_bytes()
+    identity = Identity(_read(home / f"coordinator-{record.serial}.key"))
+    secret = _read(home / "broker.secret")
     return Keys(root_public, _root(home), identity, record, data, secret)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        text = f"{path} cannot be read ({error.strerror}); restore it from the backup"
+        raise ConfigError(text) from None
 
 
 def rekey(home: Path, fleet: str, now: float) -> KeyRecord:
     """A new coordinator key under the next serial; boxes stop accepting the old one."""
-    record = decode_signed((home / "record.bin").read_bytes()[66:], KeyRecord)
-    _renew(home, fleet, record.serial + 1, now)
-    return decode_signed((home / "record.bin").read_bytes()[66:], KeyRecord)
+    _renew(home, fleet, read_keys(home, fleet).record.serial + 1, now)
+    return read_keys(home, fleet).record
 
 
 def _renew(home: Path, fleet: str, serial: int, now: float) -> None:

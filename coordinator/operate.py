@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from coordinator import admission, reports
-from coordinator.keys import load_keys, rekey
+from coordinator.keys import read_keys, rekey
 from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import read
@@ -48,7 +48,7 @@ def make_token(home: Path, name: str, hours: float, broker: str) -> str:
         raise ConfigError("the broker asks for a login: give the box's own with --broker")
     BrokerUrl.parse(url)
     own = not broker and store.fact("own") == b"1"
-    token = admission.new_token(url, fleet, load_keys(home, fleet, now), own=own)
+    token = admission.new_token(url, fleet, read_keys(home, fleet), own=own)
     admission.invite(store, token, name, now + hours * 3600)
     return token_text(token)
 
@@ -65,7 +65,9 @@ def hand_in(store: Store, path: Path) -> str:
 
 def ask(store: Store, job: str, wish: str) -> None:
     """Leave a wish ("stop", "resume") for the running coordinator."""
-    reports.show(store, job)
+    phase = reports.show(store, job)["phase"]
+    if phase == "finished" or (phase == "stopped") == (wish == "stop"):
+        raise ConfigError(f"{job} is {phase}; there is nothing to {wish}")
     store.change_job(job, asked=wish)
 
 

@@ -1,11 +1,15 @@
 """Letters that leave only after what they tell is on disk."""
 
+import logging
 from collections import Counter
 
 from coordinator.presence import Presence
+from proto.errors import TransportError
 from proto.messages import Message
 from proto.topics import Topics
 from proto.transport import Port
+
+logger = logging.getLogger("coordinator")
 
 
 class Post:
@@ -44,9 +48,13 @@ class Post:
         self._letters[topic, self._count] = (payload, retain)
 
     def flush(self, port: Port) -> None:
+        """Publish everything; what the port refuses is told, and keeps nothing else back."""
         letters, self._letters = self._letters, {}
         for (topic, _), (payload, retain) in letters.items():
-            port.publish(topic, payload, retain=retain)
+            try:
+                port.publish(topic, payload, retain=retain)
+            except TransportError as error:
+                logger.warning("not sent now, boxes will ask again: %s", error)
 
     def discard(self) -> None:
         self._letters.clear()

@@ -136,6 +136,9 @@ class Presence:
         if isinstance(message, Update) and not claimed.signed:
             raise SealError("an update without a signature")
         contact.windows[epoch.id] = window
+        if not contact.online:  # a will that was played again, perhaps: this box lives
+            contact.online = True
+            self._store.change_box(box, online=True)
         return Opened(message, epoch.id, claimed.sequence)
 
     def seal(self, box: str, message: Message) -> bytes | None:
@@ -186,7 +189,7 @@ class Presence:
         self._contacts.pop(box, None)
 
     def drop_epochs(self) -> None:
-        """A new era: no frame of the old one is heard any more."""
+        """Share keys with nobody: what was sealed before is not heard any more."""
         for contact in self._contacts.values():
             contact.epochs.clear()
             contact.windows.clear()

@@ -185,7 +185,7 @@ def _fold_failed(state: JobState, event: FoldFailed, now: float) -> Step:
         stop_asked=False,
         members=(),
         misses=min(state.misses + 1, 16),
-        not_before=now + MISS_WAIT,
+        not_before=now + min(MISS_WAIT * 2**state.misses, MAX_MISS_WAIT),
     )
     return state, (CloseMissed(), Say(f"{state.title} could not be folded: {event.reason}"))
 
@@ -220,9 +220,13 @@ def _enough(state: JobState) -> str:
 
 
 def _stop(state: JobState, _event: StopAsked, _now: float) -> Step:
-    actions: tuple[Action, ...] = (Say("stopped as asked; `coordinator resume` goes on"),)
+    text = "stopped as asked; `coordinator resume` goes on"
+    actions: tuple[Action, ...] = (Say(text),)
     if state.phase is Phase.COLLECTING:
-        actions = (CloseMissed(), *actions)
+        dropped = (
+            f"{text}; {state.title} is run again, its {len(state.updated)} updates are dropped"
+        )
+        actions = (CloseMissed(), Say(dropped))
     return replace(state, phase=Phase.STOPPED, members=()), actions
 
 

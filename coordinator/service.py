@@ -16,7 +16,7 @@ from coordinator.notices import Notices, printable
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.store import Store
-from proto.errors import QfleetError, RemoteError, StorageError, TransportError
+from proto.errors import QfleetError, RemoteError, StorageError
 from proto.identity import sign
 from proto.messages import (
     REFUSED,
@@ -34,6 +34,8 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 
 MAX_ITEMS = 32
 """Acks in one letter."""
+ANNOUNCE = 300.0
+"""Seconds between announcements of all tasks."""
 POLL = 0.5
 """Seconds between looks at what other processes wrote to the store."""
 
@@ -64,10 +66,13 @@ class Service:
         self._post = Post(self._presence, self.topics)
         self._jobs = self._new_jobs()
         self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
+        self._cast_out: set[str] = set()
+        """Revoked boxes this process has dealt with."""
         self._shaken = False
         self._accounts_due = False
         self._version = -1
         self._look_at = 0.0
+        self._announce_at = self._now() + ANNOUNCE
         with self._store.unit():
             self._memory = Memory(self._store, self._now)
             self._store.all_offline()
@@ -90,8 +95,13 @@ class Service:
 
     def close(self) -> None:
         """Say goodbye in words of our own; the will is for accidents."""
-        if self._port is not None:
+        if self._port is None:
+            return
+        try:
             self._port.publish(self.topics.coordinator, self._state(online=False), retain=True)
+        except QfleetError as error:
+            logger.warning("left without a goodbye: %s", error)
+        finally:
             self._port.close()
 
     # --- the loop's body ---
@@ -100,7 +110,7 @@ class Service:
         """Take a batch in one transaction, then ack and answer.
 
         On a full disk nothing of it is taken, and it is acked all the same: an unacked delivery
-        would block all that follow. Boxes keep what is not receipted and send it again.
+        would block all that follow. Boxes keep what has no ack and send it again.
         """
         assert self._port is not None
         deliveries = [thing for thing in batch if isinstance(thing, Delivery)]
@@ -131,6 +141,11 @@ class Service:
             self._shake(error)
 
     def _look(self, now: float) -> None:
+        if now >= self._announce_at:
+            # Somebody may have put something else in the place of what we retained.
+            self._announce_at = now + ANNOUNCE
+            self._jobs.announce()
+            self._leave()
         version, boards = self._store.changes(), self._presence.boards()
         if version == self._version and not boards and not self._shaken:
             return
@@ -170,10 +185,7 @@ class Service:
         if self._accounts_due:
             self._accounts_due = False
             self._sync_accounts(self._now())
-        try:
-            self._post.flush(self._port)
-        except TransportError as error:
-            logger.warning("not sent now, boxes will ask again: %s", error)
+        self._post.flush(self._port)
 
     # --- what arrives ---
 
@@ -306,10 +318,13 @@ class Service:
 
     def _take_wishes(self, now: float) -> None:
         for row in self._store.members():
-            if row.revoked and self._presence.knows(row.id):
+            if not row.revoked or row.id in self._cast_out:
+                continue
+            self._cast_out.add(row.id)
+            self._jobs.departed(row.id, now)
+            if self._presence.knows(row.id):
                 self._presence.drop(row.id)
                 self._tell_revoked(row.id)
-                self._jobs.departed(row.id, now)
                 self._notices.say(now, f"{row.id} was revoked; job keys are new")
                 self._post.publish(self.topics.coordinator, self._state(online=True))
         self._accounts_due = True

@@ -248,7 +248,7 @@ class Store:
         self._do(change.on_conflict_do_update(["digest", "job"], set_={"turn": values["turn"]}))
 
     def model(self, job: str, kind: str) -> Row | None:
-        """The newest "model" or "features" of a job."""
+        """The newest "model" or "features" of a job, or its aggregation's "server" state."""
         query = sa.select(models).where(models.c.job == job, models.c.kind == kind)
         return self._one(query.order_by(models.c.turn.desc()).limit(1))
 

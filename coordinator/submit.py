@@ -14,7 +14,8 @@ def submit(store: Store, file: TaskFile, fleet: str, now: float) -> JobState:
     with store.unit():
         if store.job(file.job) is not None:
             raise ConfigError(f"a job named {file.job!r} exists; choose another name")
-        task = task_of(file, fleet, len(store.jobs()) + 1)
+        # Above any serial a box may have seen, even if this store was restored since.
+        task = task_of(file, fleet, max(len(store.jobs()) + 1, int(now)))
         state = new_job(file.job, rules_of(file), moments=task.data.components > 0)
         job = {"id": file.job, "created": now, "task": encode(task), "key": os.urandom(32)}
         store.add_job(job, state)

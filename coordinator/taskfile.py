@@ -7,13 +7,21 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from coordinator.execution import check_execution
 from coordinator.jobstate import Rules
 from coordinator.selection.scorers import SCORERS
 from coordinator.taskmodel import Model, classifier_of
 from proto.circuit import check_classifier
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
-from proto.messages import ID_PATTERN, DataSpec, Task, Training
+from proto.messages import (
+    ID_PATTERN,
+    DataSpec,
+    Execution,
+    OptimiserName,
+    Task,
+    Training,
+)
 from quantization.moments import MAX_COLUMNS
 
 MAX_FILE = 256 * 1024
@@ -23,6 +31,9 @@ Name = Annotated[str, Meta(pattern=ID_PATTERN)]
 TIME = r"^(\d+(?:\.\d+)?)([smhd])\Z"
 LONGEST = 30 * 86400.0
 """Seconds a round may be given at most."""
+
+ROBUST = 3
+"""Boxes below which no majority can outvote a bad one."""
 
 Time = Annotated[str, Meta(pattern=TIME)]
 
@@ -40,6 +51,7 @@ class Data(Strict, frozen=True):
 
 
 class Train(Strict, frozen=True):
+    optimiser: OptimiserName = "adam"
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 20
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
     decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
@@ -60,6 +72,8 @@ class RoundsTable(Strict, frozen=True):
     patience: Annotated[int, Meta(ge=0)] = 0
     min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
     target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    aggregation: Literal["mean", "fedadam", "trimmed-mean", "median"] = "mean"
+    server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
 
 
 class TaskFile(Strict, frozen=True):
@@ -114,11 +128,19 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
             batch=file.training.batch,
             bits=file.training.bits,
             block=file.training.block,
+            optimiser=file.training.optimiser,
+        ),
+        execution=Execution(
+            backend=file.model.backend,
+            shots=file.model.shots,
+            noise=file.model.noise,
+            shot_budget=file.model.shot_budget,
         ),
     )
     try:
         validate(task)
         check_classifier(task.model)
+        check_execution(task)
     except QfleetError as error:
         raise ConfigError(f"this task cannot be offered: {error}") from None
     return task
@@ -128,6 +150,8 @@ def rules_of(file: TaskFile) -> Rules:
     table = file.rounds
     if 0 < table.cohort < table.quorum:
         raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
+    if table.aggregation in ("trimmed-mean", "median") and table.quorum < ROBUST:
+        raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError("rounds.deadline is from 1s to 30d")
     return Rules(
@@ -141,6 +165,8 @@ def rules_of(file: TaskFile) -> Rules:
         patience=table.patience,
         min_gain=table.min_gain,
         target=table.target,
+        aggregation=table.aggregation,
+        server_rate=table.server_rate,
     )
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from proto import ansatz
 from proto.circuit import MAX_QUBITS, Circuit, Classifier, Gate
 from proto.errors import ConfigError
+from proto.messages import BACKEND_PATTERN
 from proto.qcnn import SIZES, qcnn_circuit
 
 DEFAULT_REPS = 3
@@ -27,6 +28,10 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     encoding: Literal["rx", "ry", "rz", "z", "zz"] | None = None
     """How features enter; left out, the ansatz's own way."""
     reps: Annotated[int, Meta(ge=1, le=16)] = DEFAULT_REPS
+    backend: Annotated[str, Meta(max_length=64, pattern=BACKEND_PATTERN)] = "numpy"
+    shots: Annotated[int, Meta(ge=0, le=2**20)] = 0
+    noise: str = ""
+    shot_budget: Annotated[int, Meta(ge=0, le=2**40)] = 0
 
 
 Layers = Callable[[int, int], tuple[Gate, ...]]

@@ -62,7 +62,7 @@ class Loop:
             self.error = error
             self._stop()
 
-    def turn(self) -> float:
+    def work(self) -> float:
         """Seconds until the box has something to do again."""
         if self._over:
             return LONG
@@ -101,7 +101,7 @@ def run(home: Path) -> None:
         keepalive_s=settings.keepalive,
         trust=trust_of(member, url, settings.ca),
     )
-    port = MqttPort(mqtt, loop.take, loop.turn)
+    port = MqttPort(mqtt, loop.take, loop.work)
     worker = Worker(port.post, settings.linger)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: port.post(None))

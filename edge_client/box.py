@@ -18,11 +18,13 @@ from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.fetching import Pantry
 from edge_client.membership import Membership
 from edge_client.newest import Newest, keep
+from edge_client.refusals import Refusals
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
 from edge_client.secure import Secure
 from edge_client.spool import Spool
 from edge_client.tasks import Tasks, task_id
 from edge_client.turnlog import TurnLog
+from proto import RELEASE
 from proto.codec import decode_sealed, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, sign
@@ -31,7 +33,6 @@ from proto.messages import (
     MOMENTS,
     Ack,
     Birth,
-    BlobRef,
     Enlistment,
     Gone,
     Message,
@@ -45,10 +46,9 @@ from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
-RELEASE = "0.1.0"
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
-NO_ROOM = "its disk is full or cannot be written"
+NO_ROOM = "its disk or its outbox is full"
 """What the coordinator is told; which path it is concerns the owner alone."""
 KEEP_EVERY = 5.0
 """Seconds between models written for prediction."""
@@ -94,6 +94,7 @@ class Box:
         self._tasks = Tasks(self._member.fleet)
         self._pull_again: float | None = None
         self._kept_at = -KEEP_EVERY
+        self._refusals = Refusals(setting.now)
         self._turnlog = TurnLog(self._home / "turns.journal")
         log = self._turnlog
         self.state = session.start(log.era, log.turns, self._spool.turns())
@@ -115,7 +116,7 @@ class Box:
     def close(self) -> None:
         """Leave in good order: the coordinator learns it now, not from the will."""
         if self._port is not None:
-            self._port.publish(self.will.topic, self.will.payload, retain=True)
+            self._publish(self.will.topic, self.will.payload, retain=True)
             self._port.close()
         self._spool.close()
         self._turnlog.close()
@@ -130,9 +131,10 @@ class Box:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             if self.state.offer is not None:
                 # A disk that refuses costs this turn; the coordinator must not wait for it.
+                self._stop_work()
                 self._step(state.Failed(self.state.offer.turn, NO_ROOM))
         except (RemoteError, SealError) as error:
-            logger.warning("refused: %s", error)
+            self._refusals.tell(str(error))
         if isinstance(thing, Delivery):
             assert self._port is not None
             self._port.ack(thing)
@@ -191,7 +193,8 @@ class Box:
             case ("dev", _, "in", "m"):
                 self._frame(payload)
             case ("bc", job, "task"):
-                self._task(job, payload)
+                if payload:  # else the job is over
+                    self._task(job, payload)
             case ("blob", address, part):
                 self._blob(from_base32(address), part, payload)
             case _:
@@ -300,9 +303,7 @@ class Box:
 
     def _fetch(self, offer: Offer) -> None:
         self._pantry.stop()
-        if offer.model is not None and offer.inline:
-            self._pantry.unwrap(offer.model, offer.inline, offer.key)
-        missing = [ref for ref in _refs(offer) if self._pantry.cached(ref) is None]
+        missing = self._pantry.missing(offer)
         if not missing:
             self._fetched()
             return
@@ -320,14 +321,13 @@ class Box:
 
     def _fetched(self) -> None:
         offer = self.state.offer
-        if offer is None or any(self._pantry.cached(ref) is None for ref in _refs(offer)):
+        if offer is None or self._pantry.missing(offer):
             return
         self._pull_again = None
         self._step(state.Fetched(offer.turn))
 
     def _train(self, offer: Offer) -> None:
-        blobs = [self._pantry.cached(ref) if ref else b"" for ref in (offer.model, offer.features)]
-        model, features = (blob or b"" for blob in blobs)
+        model, features = self._pantry.open(offer.model), self._pantry.open(offer.features)
         task = self._tasks.body(offer.task)
         if task is None:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
@@ -343,6 +343,8 @@ class Box:
                 model=model,
                 features=features,
                 data=self._setting.config.data,
+                quantum=self._setting.config.quantum,
+                home=str(self._home),
             )
         )
 
@@ -389,7 +391,3 @@ class Box:
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
         resources = self._setting.resources()
         return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)
-
-
-def _refs(offer: Offer) -> list[BlobRef]:
-    return [ref for ref in (offer.model, offer.features) if ref is not None]

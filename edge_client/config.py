@@ -12,6 +12,7 @@ from proto.files import write_whole
 
 MAX_FILE = 64 * 1024
 DEFAULT_HOME = "~/.local/share/qfleet/box"
+SIMULATORS = ("numpy", "aer", "pennylane:default.qubit", "pennylane:lightning.qubit")
 
 
 class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,11 +37,23 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_model_bytes: Annotated[int, Meta(ge=1)] = 16 * 1024 * 1024
     moments: bool = True
     """Whether sums over the rows may be sent (sealed) to fit a common scaler."""
+    backends: tuple[str, ...] = SIMULATORS
+    """Where circuits may run. "ibm" costs money; a plug-in of PennyLane's runs others' code."""
+    max_shots: Annotated[int, Meta(ge=1)] = 10_000_000
+    """Shots a job may spend on "ibm" in all; a simulator's shots cost time alone."""
+
+
+class Quantum(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The quantum computer behind "ibm"; its token is read from QISKIT_IBM_TOKEN alone."""
+
+    device: str = ""
+    """Its name, or a fake one's ("FakeManilaV2"), which is simulated here with its noise."""
 
 
 class EdgeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: Data = Data()
     policy: Policy = Policy()
+    quantum: Quantum = Quantum()
     note: Annotated[str, Meta(max_length=200)] = ""
     """A sentence for whoever plans the rounds, sent sealed with each report."""
     ca: str = ""
@@ -80,6 +93,11 @@ def load(home: Path) -> EdgeConfig:
     data = msgspec.structs.replace(data, source=source, target=target)
     note = os.environ.get("QFLEET_NOTE", config.note)
     return msgspec.structs.replace(config, data=data, note=note)
+
+
+def ibm_account() -> tuple[str, str]:
+    """Token and instance of the account with IBM. They are never written or logged."""
+    return os.environ.get("QISKIT_IBM_TOKEN", ""), os.environ.get("QISKIT_IBM_INSTANCE", "")
 
 
 def write_data(home: Path, source: str, target: str) -> None:

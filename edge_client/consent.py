@@ -1,7 +1,7 @@
 """What a box agrees to do: pure checks of a task or an offer against its owner's policy."""
 
 from edge_client.config import Policy
-from proto.messages import MOMENTS, Offer, Task
+from proto.messages import MOMENTS, Execution, Offer, Task
 
 
 def objection_to_task(task: Task, policy: Policy) -> str:
@@ -13,8 +13,19 @@ def objection_to_task(task: Task, policy: Policy) -> str:
         return f"{qubits} qubits; this box's policy allows {policy.max_qubits}"
     if task.training.steps > policy.max_steps:
         return f"{task.training.steps} steps a round; this box's policy allows {policy.max_steps}"
+    if objection := _objection_to_backend(task.execution, policy):
+        return objection
     if task.data.components and not policy.moments:
         return "it fits features from sums over the rows, which this box's policy keeps back"
+    return ""
+
+
+def _objection_to_backend(execution: Execution, policy: Policy) -> str:
+    if execution.backend not in policy.backends:
+        return f"backend {execution.backend}; this box's policy allows {', '.join(policy.backends)}"
+    if execution.backend == "ibm" and not 0 < execution.shot_budget <= policy.max_shots:
+        budget = execution.shot_budget or "no bound on the"
+        return f"{budget} shots; this box's policy allows {policy.max_shots}"
     return ""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from proto.blobs import Assembly, decrypt
 from proto.errors import RemoteError
 from proto.files import write_whole
-from proto.messages import BlobRef, Pull
+from proto.messages import BlobRef, Offer, Pull
 
 KEEP = 8
 """Opened blobs kept on disk: this round's and a few before."""
@@ -27,9 +27,19 @@ class Pantry:
         self._open: dict[bytes, tuple[Assembly, bytes]] = {}
         self._small: dict[bytes, bytes] = {}
 
-    def unwrap(self, ref: BlobRef, sealed: bytes, key: bytes) -> None:
-        """Open a blob that came inside an offer. Raises SealError."""
-        self._hold(ref, decrypt(ref, sealed, key))
+    def missing(self, offer: Offer) -> list[BlobRef]:
+        """What an offer names and is not here, once what came inside it is opened.
+
+        Raises SealError for a blob that does not open.
+        """
+        if offer.model is not None and offer.inline:
+            self._hold(offer.model, decrypt(offer.model, offer.inline, offer.key))
+        named = (ref for ref in (offer.model, offer.features) if ref is not None)
+        return [ref for ref in named if self.cached(ref) is None]
+
+    def open(self, ref: BlobRef | None) -> bytes:
+        """A blob that is here; nothing where none is named."""
+        return (self.cached(ref) if ref else b"") or b""
 
     def cached(self, ref: BlobRef) -> bytes | None:
         """The opened blob, if it is here and undamaged."""

@@ -4,6 +4,7 @@ import queue
 import re
 import socket
 import ssl
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def _identity(home: Path) -> Identity:
 
 
 def _settings(url: BrokerUrl, trust: ssl.SSLContext | None, token: Token) -> MqttSettings:
-    return MqttSettings(url=url, client_id=f"{token.fleet}-{token.id}-join", trust=trust)
+    name = f"{token.fleet}-{token.id}-join"
+    return MqttSettings(url=url, client_id=name, trust=trust, reconnect_first_s=0.3)
 
 
 def _exchange(
@@ -86,16 +88,17 @@ def _exchange(
     port = MqttPort(settings, arrivals.put)
     port.subscribe(topics.join(token.id, "answer"))
     port.open()
-    reason = "no answer came"
+    reason, until = "no answer came", time.monotonic() + seconds
     try:
         while True:
-            thing = arrivals.get(timeout=seconds)
+            thing = arrivals.get(timeout=max(0.0, until - time.monotonic()))
             match thing:
                 case Connected():
                     reason = "the broker is there, but no coordinator answered: is it running?"
                     port.publish(topics.join(token.id, "ask"), ask)
                 case Disconnected(why):
-                    raise TransportError(f"cannot reach the broker {url.host}:{url.port}: {why}")
+                    # Not yet the end: a broker learns a new token a moment after the invitation.
+                    reason = f"cannot reach the broker {url.address}: {why}"
                 case Delivery(_, payload):
                     port.ack(thing)
                     with suppress(RemoteError):

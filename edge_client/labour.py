@@ -3,6 +3,7 @@
 Run in a child process by the agent and in the same process by the emulator; both call `carry_out`.
 """
 
+import hashlib
 import zlib
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client import dataset
-from edge_client.circuit.classifier import classifier_model
+from edge_client.circuit.backends.chosen import Workbench, workbench
+from edge_client.circuit.backends.machine import NotHere, check_installed
 from edge_client.columns import choose
 from edge_client.config import Data
 from edge_client.model import Labels
@@ -31,9 +33,7 @@ from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
 from quantization import moments
 from quantization.arrays import Array, Arrays, BadArrays, delta
 from quantization.pack import pack, unpack
-from quantization.scheme import Scheme
-
-EXACT = Scheme(bits=32)
+from quantization.scheme import EXACT, Scheme
 
 
 def carry_out(request: Request) -> Result:
@@ -56,13 +56,15 @@ def _told(error: Exception) -> tuple[str, str]:
 
     A data file's error may quote a cell, and no cell leaves the box.
     """
-    if isinstance(error, ConfigError):
-        return "its data cannot be used for this task; the box's own log says why", str(error)
+    if isinstance(error, ConfigError) and not isinstance(error, NotHere):
+        told = "its data or settings cannot be used for this task; the box's own log says why"
+        return told, str(error)
     return str(error)[:200], str(error)
 
 
 def _fitting_rows(request: Inspection) -> int:
     task = decode_signed(request.task, Task)
+    check_installed(task.execution.backend)
     own = _own(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
@@ -105,10 +107,14 @@ def _update(request: Assignment, offer: Offer) -> Update:
     else:
         z = features_of(task, own.X, request.features)
         arrays = unpack(request.model, classifier_layout(task.model), EXACT)
-        if offer.kind == EVALUATE:
-            metrics = _judge(task, arrays, z, own)
-        else:
-            payload, metrics = _train(request, task, offer, Rows(*_parts(z, own)))
+        bench = _bench(request, task, offer)
+        try:
+            if offer.kind == EVALUATE:
+                metrics = _judge(bench, arrays, z, own)
+            else:
+                payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
+        finally:
+            bench.close()
     return Update(
         id=request.id,
         turn=offer.turn,
@@ -123,14 +129,29 @@ def _parts(z: Array, own: Own) -> tuple[Array, Labels, Array, Labels]:
     return z[own.train], own.y[own.train], z[own.validation], own.y[own.validation]
 
 
-def _train(request: Assignment, task: Task, offer: Offer, rows: Rows) -> tuple[bytes, Metrics]:
+def _bench(request: Assignment, task: Task, offer: Offer) -> Workbench:
+    """Where the task's circuit runs; the turn is named by all that its training starts from."""
+    which = f"{request.box}/{offer.turn}/{offer.kind}/{offer.round}/{offer.steps}".encode()
+    start = (which, request.model, request.features)
+    turn = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in start)).digest()[:16]
+    return workbench(task, request.quantum, request.home, turn, _draws(request, offer))
+
+
+def _draws(request: Assignment, offer: Offer) -> int:
+    return zlib.crc32(f"{offer.seed}/{offer.turn}/{request.box}".encode())
+
+
+def _train(
+    request: Assignment, offer: Offer, bench: Workbench, rows: Rows
+) -> tuple[bytes, Metrics]:
     """A packed delta, and the figures of the received model on the box's rows."""
+    task = decode_signed(request.task, Task)
     layout, training = classifier_layout(task.model), task.training
     arrays = unpack(request.model, layout, EXACT)
     rate = training.learning_rate * training.decay ** (offer.round - 1)
-    draws = zlib.crc32(f"{offer.seed}/{offer.turn}/{request.box}".encode())
-    hyper = Hyper(offer.steps, rate, training.batch, draws)
-    trained = local_update(classifier_model(task.model), arrays, rows, hyper)
+    draws = _draws(request, offer)
+    hyper = Hyper(offer.steps, rate, training.batch, draws, training.optimiser)
+    trained = local_update(bench.model, arrays, rows, hyper)
     # Each box rounds by its own draws: shared ones would leave a bias in the mean.
     rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
     scheme = Scheme(training.bits, training.block)
@@ -142,13 +163,15 @@ def _train(request: Assignment, task: Task, offer: Offer, rows: Rows) -> tuple[b
         validation_accuracy=trained.validation_accuracy or 0.0,
         validation_rows=len(rows.validation_y),
         steps=offer.steps,
+        evaluations=trained.evaluations,
         gradients=trained.gradients,
+        shots=bench.shots,
     )
 
 
-def _judge(task: Task, arrays: Arrays, z: Array, own: Own) -> Metrics:
+def _judge(bench: Workbench, arrays: Arrays, z: Array, own: Own) -> Metrics:
     """The received model on training rows, and on test rows (validation rows where none)."""
-    model = classifier_model(task.model)
+    model = bench.model
     seen = evaluate(model, arrays, z[own.train], own.y[own.train])
     index = own.test if len(own.test) else own.validation
     held = evaluate(model, arrays, z[index], own.y[index]) if len(index) else None
@@ -159,6 +182,7 @@ def _judge(task: Task, arrays: Arrays, z: Array, own: Own) -> Metrics:
         validation_accuracy=held.accuracy if held else 0.0,
         validation_rows=held.rows if held else 0,
         steps=0,
+        shots=bench.shots,
     )
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from proto.codec import decode_signed
 from proto.errors import ConfigError, StorageError
 from proto.files import write_whole
-from proto.identity import Identity
+from proto.identity import Identity, body_of
 from proto.messages import KeyRecord
 
 
@@ -41,7 +41,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 def save_member(home: Path, member: Membership, identity: Identity, record: bytes) -> None:
     """The last step of joining: from here on the box belongs."""
     write_whole(home / "box.key", identity.secret_bytes())
-    serial = decode_signed(record[66:], KeyRecord).serial
+    serial = decode_signed(body_of(record), KeyRecord).serial
     save_memory(home, Memory(record=record, serial=serial))
     write_whole(home / "member.json", msgspec.json.encode(member))
 

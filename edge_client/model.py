@@ -1,8 +1,8 @@
 """What a box can train: a frozen set of functions over named float32 arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -28,9 +28,28 @@ class Prepared(Protocol):
 P = TypeVar("P", bound=Prepared)
 
 
+class Probe(NamedTuple):
+    """The loss at one point, and the gradient of those arrays whose gradient came for free."""
+
+    loss: float
+    own: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Probing(Generic[P]):
+    """What optimisers without gradients need of a model."""
+
+    exact: tuple[str, ...]
+    """Arrays whose gradient comes with a probe: those trained classically."""
+    probe: Callable[[Sequence[Arrays], P, Labels], list[Probe]]
+    """The loss at several points, measured together."""
+    overlap: Callable[[Arrays, Arrays, P], float]
+    """Mean fidelity over the rows of the states that two points prepare."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model(Generic[P]):
-    """The functions. They hold no state; the loss is the mean cross-entropy in nats."""
+    """The functions. The loss is the mean cross-entropy in nats."""
 
     init: Callable[[Generator], dict[str, Array]]
     """Fresh arrays."""
@@ -40,3 +59,5 @@ class Model(Generic[P]):
     """The loss on rows and their labels, and its gradient by each array."""
     predict: Callable[[Arrays, P], NDArray[np.float64]]
     """Class probabilities (rows, classes)."""
+    probing: Probing[P] | None = None
+    """None: this model is trained by its gradient alone."""

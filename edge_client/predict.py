@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from edge_client import newest
 from edge_client.circuit.classifier import classifier_model
 from edge_client.columns import load_features
-from edge_client.labour import EXACT, features_of
+from edge_client.labour import features_of
 from proto.circuit import classifier_layout
 from proto.codec import decode_signed
 from proto.messages import Task
 from quantization.pack import unpack
+from quantization.scheme import EXACT
 
 
 @dataclass(frozen=True, slots=True)

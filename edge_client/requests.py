@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from edge_client.config import Data
+from edge_client.config import Data, Quantum
 
 
 class Inspection(Struct, frozen=True, tag=True):
@@ -22,6 +22,9 @@ class Assignment(Struct, frozen=True, tag=True):
     model: bytes
     features: bytes
     data: Data
+    quantum: Quantum = Quantum()
+    home: str = ""
+    """The box's folder, where jobs in progress are kept; empty keeps nothing."""
 
 
 class Finding(Struct, frozen=True, tag=True):

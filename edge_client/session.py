@@ -7,7 +7,9 @@ clock in seconds that never runs backwards.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from edge_client.state import (
     Acked,
@@ -124,18 +126,20 @@ def _coordinator(state: State, event: CoordinatorSeen, now: float) -> Step:
 
 def _secured(state: State, event: Secured, now: float) -> Step:
     actions: list[Action] = []
+    fresh: tuple[Action, ...] = ()
     if event.era != state.era:
         if state.era is not None:
             actions.append(Say(f"the coordinator lost its memory: era {event.era.number} begins"))
+        fresh = (Remember(event.era, {}),)
         state = replace(state, era=event.era, turns={})
-        actions.append(Remember(event.era, {}))
     sent = tuple(replace(w, again=now + ACK_WAIT, tries=0) for w in state.outbox)
     state = replace(state, link=Link.SECURED, tries=0, again=now + EPOCH_LIFE, outbox=sent)
     actions += [Enlist(job, k.task, k.rows, k.reason) for job, k in state.jobs.items()]
     actions += [Send(w.id) for w in state.outbox]
     if state.offer is not None:
         actions.append(Answer(state.offer.turn, accepted=True, reason=""))
-    return state, tuple(actions)
+    # Remembered last: should the disk refuse, all else is said, and the era is learnt again.
+    return state, (*actions, *fresh)
 
 
 def _link_tick(state: State, _event: Tick, now: float) -> Step:
@@ -177,7 +181,8 @@ def _task(state: State, event: TaskSeen, _now: float) -> Step:
 def _inspected(state: State, event: Inspected, _now: float) -> Step:
     known = {**state.jobs, event.job: Known(event.task, event.rows, event.reason)}
     while len(known) > MAX_JOBS:
-        del known[next(iter(known))]
+        idle = (job for job, k in known.items() if k.rows == 0 and job != event.job)
+        del known[next(idle, next(iter(known)))]
     state = replace(state, jobs=known)
     enlist = Enlist(event.job, event.task, event.rows, event.reason)
     actions: tuple[Action, ...] = (enlist,) if state.link is Link.SECURED else ()
@@ -200,7 +205,7 @@ def _offer(state: State, event: OfferSeen, now: float) -> Step:
     known = state.jobs.get(offer.job)
     if known is None or known.task != offer.task:
         # Not looked through yet, as after a restart: the enlistment brings the offer again.
-        return state, ()
+        return state, (Say(f"an offer of {offer.job}, whose task is not known here yet"),)
     spooled = [w for w in state.outbox if w.turn == offer.turn]
     if spooled:
         return state, (Send(spooled[0].id),)

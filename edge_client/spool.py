@@ -1,4 +1,4 @@
-"""The outbox: each update is on disk until its receipt comes. Survives kill -9 and a power cut."""
+"""The outbox: each update is on disk until its ack comes. Survives kill -9 and a power cut."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Spool:
             raise StorageError(f"no update {id_.hex()} in the outbox") from None
 
     def drop(self, id_: bytes) -> None:
-        """Its receipt came. Should this be forgotten, it is sent again and found to be known."""
+        """Its ack came. Should this be forgotten, it is sent again and found to be known."""
         if self._kept.pop(id_, None) is None:
             return
         try:

@@ -1,8 +1,9 @@
 """What a box is, what may happen to it, and what its shell may be told to do: values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct
 
 from proto.messages import Era, Offer
 
@@ -25,18 +26,15 @@ Region = Link | Work
 # --- what may happen ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LinkUp:
+class LinkUp(Struct, frozen=True):
     """The broker accepted us."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkDown:
+class LinkDown(Struct, frozen=True):
     """The broker is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class CoordinatorSeen:
+class CoordinatorSeen(Struct, frozen=True):
     """The coordinator's signed state arrived."""
 
     session: int
@@ -44,15 +42,13 @@ class CoordinatorSeen:
     online: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Secured:
+class Secured(Struct, frozen=True):
     """A key exchange is done; the coordinator has proven that it holds the epoch's keys."""
 
     era: Era
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSeen:
+class TaskSeen(Struct, frozen=True):
     """A signed task arrived. `refusal` is what the local policy has against it, or empty."""
 
     job: str
@@ -60,8 +56,7 @@ class TaskSeen:
     refusal: str
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
+class Inspected(Struct, frozen=True):
     """The box's rows were checked against a task: how many it can train on, or why none."""
 
     job: str
@@ -70,44 +65,38 @@ class Inspected:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class OfferSeen:
+class OfferSeen(Struct, frozen=True):
     """An offer arrived. `objection` is what the local policy has against it, or empty."""
 
     offer: Offer
     objection: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """The offer's model and features are here and proven."""
 
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(Struct, frozen=True):
     """An update is in the outbox, safe on disk."""
 
     turn: int
     id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     turn: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Acked:
+class Acked(Struct, frozen=True):
     id: bytes
     code: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time passed."""
 
 
@@ -130,27 +119,23 @@ Event = (
 # --- what the shell is told to do -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class GiveBirth:
+class GiveBirth(Struct, frozen=True):
     """Publish a birth with a new ephemeral key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inspect:
+class Inspect(Struct, frozen=True):
     job: str
     task: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Enlist:
+class Enlist(Struct, frozen=True):
     job: str
     task: bytes
     rows: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Report on an offer: taken, or not and why."""
 
     turn: int
@@ -158,45 +143,38 @@ class Answer:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(Struct, frozen=True):
     offer: Offer
 
 
-@dataclass(frozen=True, slots=True)
-class Train:
+class Train(Struct, frozen=True):
     offer: Offer
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Seal the spooled update under the current epoch and publish it."""
 
     id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(Struct, frozen=True):
     """Take an update out of the outbox."""
 
     id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Remember:
+class Remember(Struct, frozen=True):
     """Write down, before anything else happens, what must never be taken back."""
 
     era: Era
     turns: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(Struct, frozen=True):
     """A line for the person who reads the log."""
 
     text: str
@@ -210,8 +188,7 @@ Action = (
 # --- the state ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An update in the outbox: when to send it again, and how often it was sent."""
 
     id: bytes
@@ -220,8 +197,7 @@ class Waiting:
     tries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A task this box has inspected."""
 
     task: bytes
@@ -229,15 +205,14 @@ class Known:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     link: Link = Link.OFFLINE
     work: Work = Work.IDLE
     coordinator: tuple[int, Era] | None = None
     era: Era | None = None
-    turns: Mapping[str, int] = field(default_factory=dict)
+    turns: Mapping[str, int] = {}
     """Highest turn taken of each job in this era; lower ones are refused."""
-    jobs: Mapping[str, Known] = field(default_factory=dict)
+    jobs: Mapping[str, Known] = {}
     offer: Offer | None = None
     due: float = 0.0
     outbox: tuple[Waiting, ...] = ()

@@ -4,7 +4,7 @@ import hashlib
 
 from proto.circuit import check_classifier
 from proto.errors import RemoteError, SealError
-from proto.identity import HEAD, open_signed
+from proto.identity import body_of, open_signed
 from proto.messages import Task
 
 MAX_UNPROVEN = 16
@@ -33,7 +33,7 @@ class Tasks:
         if any(t.job == job and t.serial > task.serial for t, _ in self._known.values()):
             raise RemoteError(f"an old task for {job}: serial {task.serial}")
         self._known = {k: v for k, v in self._known.items() if v[0].job != job}
-        body = payload[HEAD:]
+        body = body_of(payload)
         id_ = task_id(body)
         self._known[id_] = (task, body)
         return task, id_

@@ -3,14 +3,16 @@
 Pure: the same model, arrays, rows and settings give the same update.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.model import Labels, Model, P
-from edge_client.optimise import adam
+from edge_client.model import Labels, Model, P, Probe, Probing
+from edge_client.optimisers.chosen import method_of
+from edge_client.optimisers.method import Plan
 from proto.errors import LocalError
 from quantization.arrays import Array, Arrays
 
@@ -45,7 +47,8 @@ class Hyper:
     batch: int = 0
     """Rows a step; 0 is all of them."""
     seed: int = 0
-    """Draws the batches."""
+    """Draws the batches, and the ways an optimiser looks."""
+    optimiser: str = "adam"
 
     def __post_init__(self) -> None:
         if not 0 <= self.steps <= MAX_STEPS:
@@ -79,8 +82,58 @@ class LocalUpdate:
     validation_loss: float | None
     """Of the received model; None without validation rows. So is the accuracy."""
     validation_accuracy: float | None
+    evaluations: int
+    """Losses worked out while training, without a gradient."""
     gradients: int
-    """Gradients worked out, the unit of what training cost."""
+    """Gradients worked out while training."""
+
+
+@dataclass
+class _Work:
+    evaluations: int = 0
+    gradients: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Batch(Generic[P]):
+    """The loss on one step's rows, as optimisers see it; it counts what they ask."""
+
+    model: Model[P]
+    rows: P
+    labels: Labels
+    number: int
+    work: _Work = field(repr=False)
+
+    @property
+    def exact(self) -> tuple[str, ...]:
+        return self._probing.exact
+
+    def gradient(self, arrays: Arrays) -> tuple[float, dict[str, Array]]:
+        self.work.gradients += 1
+        loss, grad = self.model.loss_and_grad(arrays, self.rows, self.labels)
+        self._check(loss)
+        return loss, grad
+
+    def probe(self, points: Sequence[Arrays]) -> list[Probe]:
+        self.work.evaluations += len(points)
+        probes = self._probing.probe(points, self.rows, self.labels)
+        for probe in probes:
+            self._check(probe.loss)
+        return probes
+
+    def overlap(self, one: Arrays, other: Arrays) -> float:
+        return self._probing.overlap(one, other, self.rows)
+
+    @property
+    def _probing(self) -> Probing[P]:
+        if self.model.probing is None:
+            raise LocalError("this model is trained by its gradient: choose adam or lbfgs")
+        return self.model.probing
+
+    def _check(self, loss: float) -> None:
+        if not np.isfinite(loss):
+            text = f"the loss is {loss} at step {self.number}; lower the learning rate"
+            raise LocalError(text)
 
 
 def evaluate(model: Model[P], arrays: Arrays, z: Array, y: Labels) -> Evaluation:
@@ -91,7 +144,7 @@ def evaluate(model: Model[P], arrays: Arrays, z: Array, y: Labels) -> Evaluation
 def local_update(
     model: Model[P], arrays: Arrays, rows: Rows, hyper: Hyper, progress: Progress | None = None
 ) -> LocalUpdate:
-    """Train the received arrays with Adam on the box's rows.
+    """Train the received arrays on the box's rows.
 
     Raises LocalError when there are no rows, or the loss is no longer a number.
     """
@@ -99,16 +152,16 @@ def local_update(
         raise LocalError("there are no rows to train on")
     prepared = model.prepare(rows.z)
     first = _evaluate(model, arrays, prepared, rows.y)
-    optimiser = adam(hyper.learning_rate)
-    state, moved = optimiser.init(arrays), dict(arrays)
-    for number, batch in enumerate(_batches(hyper, len(rows.y)), 1):
-        part = prepared if batch is None else prepared.take(batch)
-        loss, grad = model.loss_and_grad(moved, part, rows.y if batch is None else rows.y[batch])
-        if not np.isfinite(loss):
-            raise LocalError(f"the loss is {loss} at step {number}; lower the learning rate")
-        state, moved = optimiser.step(state, moved, grad)
+    work, moved = _Work(), dict(arrays)
+    objectives = (
+        _Batch(model, *_part(prepared, rows.y, batch), number, work)
+        for number, batch in enumerate(_batches(hyper, len(rows.y)), 1)
+    )
+    method = method_of(hyper.optimiser, Plan(hyper.learning_rate, hyper.steps, hyper.seed))
+    for number, step in enumerate(method(arrays, objectives), 1):
+        moved = step.arrays
         if progress:
-            progress(number, loss)
+            progress(number, step.loss)
     received = None
     if len(rows.validation_y):
         received = evaluate(model, arrays, rows.validation_z, rows.validation_y)
@@ -119,8 +172,13 @@ def local_update(
         last_loss=_evaluate(model, moved, prepared, rows.y).loss,
         validation_loss=received.loss if received else None,
         validation_accuracy=received.accuracy if received else None,
-        gradients=hyper.steps,
+        evaluations=work.evaluations,
+        gradients=work.gradients,
     )
+
+
+def _part(prepared: P, labels: Labels, batch: NDArray[np.intp] | None) -> tuple[P, Labels]:
+    return (prepared, labels) if batch is None else (prepared.take(batch), labels[batch])
 
 
 def _evaluate(model: Model[P], arrays: Arrays, prepared: P, y: Labels) -> Evaluation:

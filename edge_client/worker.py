@@ -34,6 +34,7 @@ class Worker:
         self._linger = linger
         self._child: subprocess.Popen[bytes] | None = None
         self._waiting: list[Request] = []
+        self._retried: set[bytes] = set()
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
@@ -113,7 +114,11 @@ class Worker:
             self._child = None
             lost, self._waiting = self._waiting, []
         for request in lost:
-            self._deliver(_lost(request, code))
+            if isinstance(request, Inspection) and request.task not in self._retried:
+                self._retried.add(request.task)  # once: it may not have been its fault
+                self.submit(request)
+            else:
+                self._deliver(_lost(request, code))
 
     def _rest(self) -> None:
         if self._timer is not None:
@@ -168,6 +173,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent decides when we end
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing a library prints may get between the results
+    # What long jobs tell, and nothing of what libraries tell, goes to the agent's log.
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(told)
+    logger.setLevel(logging.INFO)
     from edge_client.labour import carry_out  # noqa: PLC0415 - heavy, for the child alone
 
     while data := read(requests):

@@ -6,6 +6,7 @@ renewed subscription, and a session taken over sends no will (mosquitto 2.0.11).
 """
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from firmware_sim.clock import Clock
@@ -61,6 +62,8 @@ class MemoryBroker:
     def __init__(self, clock: Clock, link: Link | None = None) -> None:
         self.clock = clock
         self.traffic = Traffic()
+        self.tap: Callable[[str, bytes], None] | None = None
+        """Told every topic and payload that is published: what a curious broker sees."""
         self._link = link or Link(seed=0)
         self._link.watch(self._cut)
         self._running = True
@@ -135,6 +138,8 @@ class MemoryBroker:
     def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> None:
         client_id, size = wire.port.client_id, len(payload)
         self.traffic.add(client_id, UP, topic, size)
+        if self.tap is not None:
+            self.tap(topic, payload)
         first, *copies = self._link.arrivals(client_id, UP, size, self.clock.now)
         route = partial(self._arrived, wire, topic, payload, retain=retain)
         self.clock.at(first, partial(route, first=True))

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from coordinator import admission
-from coordinator.keys import load_keys
+from coordinator.keys import make_keys
 from coordinator.service import Service, Start
 from coordinator.store import Store
 from coordinator.submit import submit
@@ -97,7 +97,7 @@ class Fleet:
         self.home, self.name = home, name
         self.clock = Clock()
         self.broker = MemoryBroker(self.clock, link)
-        self.keys = load_keys(home / "coordinator", name, START)
+        self.keys = make_keys(home / "coordinator", name, START)
         self.boxes: dict[str, Box] = {}
         self.service: Service | None = None
         self.store: Store | None = None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.folding import EXACT
 from coordinator.store import Store
 from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import Table, encode
@@ -17,6 +16,7 @@ from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.messages import Task
 from quantization.pack import unpack
+from quantization.scheme import EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,19 @@ class Verdict:
 
 
 def judge(store: Store, job: str, table: Table, split: Split) -> Verdict:
-    """Raises ConfigError for a job without models."""
+    """Raises ConfigError for a job without a trained model."""
     row, features = store.job(job), store.model(job, "features")
+    models = store.model_history(job)
     if row is None:
         raise ConfigError(f"no job {job!r}")
+    if len(models) < 2:  # noqa: PLR2004 - the first is there before any training
+        raise ConfigError(f"job {job!r} ended before any round of training did")
     task = decode_signed(row.task, Task)
     z = features_of(task, table.X, features.data if features else b"")
     y = encode(table.labels, task.data.classes)
     test = np.concatenate(split.test)
     model, layout = classifier_model(task.model), classifier_layout(task.model)
-    arrays = [unpack(m.data, layout, EXACT) for m in store.model_history(job)]
+    arrays = [unpack(m.data, layout, EXACT) for m in models]
     by_round = tuple(evaluate(model, a, z[test], y[test]).accuracy for a in arrays)
     served = [evaluate(model, arrays[-1], z[r], y[r]).accuracy for r in split.test if len(r)]
     train = np.concatenate(split.boxes)

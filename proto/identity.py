@@ -55,6 +55,11 @@ def fingerprint(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()[:16]
 
 
+def body_of(envelope: bytes) -> bytes:
+    """What an envelope carries; nothing is believed yet."""
+    return envelope[HEAD:]
+
+
 def verify(public: bytes, signature: bytes, data: bytes) -> None:
     """Raise SealError unless `public` signed `data` (Ed25519, RFC 8032)."""
     try:

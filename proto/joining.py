@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from proto.codec import decode_signed, encode
 from proto.errors import ConfigError, RemoteError, SealError
-from proto.identity import Identity, open_record, open_signed, sign, verify
+from proto.identity import Identity, body_of, open_record, open_signed, sign, verify
 from proto.messages import Admission, Id, JoinAnswer, JoinRequest, KeyRecord, PublicKey
 from proto.sealing import KemPair, seal_to
 
@@ -106,7 +106,7 @@ def open_answer(
     data: bytes, token: Token, request_bytes: bytes, kem: KemPair
 ) -> tuple[Admission | str, KeyRecord, bytes]:
     """Admission or reason, the coordinator's key record, and that record's bytes to keep."""
-    unproven = decode_signed(data[66:], JoinAnswer)
+    unproven = decode_signed(body_of(data), JoinAnswer)
     record = open_record(unproven.record, token.root, token.serial)
     message = open_signed(data, JoinAnswer, record.key)
     digest = hashlib.sha256(request_bytes).digest()
@@ -123,7 +123,7 @@ def open_answer(
 
 
 def _self_signed(data: bytes) -> JoinRequest:
-    message = decode_signed(data[66:], JoinRequest)
+    message = decode_signed(body_of(data), JoinRequest)
     return open_signed(data, JoinRequest, message.key)
 
 

@@ -27,6 +27,9 @@ Counter = Annotated[int, Meta(ge=0, le=2**40)]
 Small = Annotated[int, Meta(ge=0, le=2**31)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
+OptimiserName = Literal["adam", "lbfgs", "cobyla", "spsa", "qn-spsa"]
+BACKEND_PATTERN = r"^(numpy|aer|ibm|pennylane:[a-z0-9_.]+)\Z"
+
 MAX_INLINE = 2048
 """Largest encrypted model in bytes that rides in an offer; a larger one is pulled in chunks."""
 
@@ -123,7 +126,7 @@ class DataSpec(Message, frozen=True):
 
 
 class Training(Message, frozen=True):
-    """How a box trains and packs: Adam steps, rate, rows a step (0: all), bits and block size.
+    """How a box trains and packs: steps, rate, rows a step (0: all), bits and block size.
 
     In round r the rate is `learning_rate * decay ** (r - 1)`.
     """
@@ -134,6 +137,19 @@ class Training(Message, frozen=True):
     batch: Annotated[int, Meta(ge=0, le=2**20)]
     bits: Literal[8, 32]
     block: Annotated[int, Meta(ge=1, le=4096)]
+    optimiser: OptimiserName = "adam"
+
+
+class Execution(Message, frozen=True):
+    """Where a circuit's values come from; each box's owner consents to it, or not."""
+
+    backend: Annotated[str, Meta(max_length=64, pattern=BACKEND_PATTERN)] = "numpy"
+    shots: Annotated[int, Meta(ge=0, le=2**20)] = 0
+    """Measurements of each sample; 0 asks a simulator for exact values."""
+    noise: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*\Z")] = ""
+    """A fake device of Qiskit's ("FakeManilaV2"), or a calibration saved on the box; aer only."""
+    shot_budget: Counter = 0
+    """Shots a box may spend on this job in all; 0 sets no bound."""
 
 
 class Task(Message, frozen=True, tag=7):
@@ -145,6 +161,7 @@ class Task(Message, frozen=True, tag=7):
     model: Classifier
     data: DataSpec
     training: Training
+    execution: Execution = Execution()
 
 
 class Receipt(Message, frozen=True, tag=8):

@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, cast
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage, MQTTv5
@@ -38,7 +39,6 @@ _logger = logging.getLogger(__name__)
 
 _FLUSH_S = 2.0
 _READ = 32 * 1024
-_STALL_S = 60.0
 _LONG_S = 3600.0
 
 
@@ -46,21 +46,20 @@ class MqttPort:
     """A `Port` over a real broker. On each connection `Connected` comes before all deliveries.
 
     Either `open` it: it lives in a thread of its own, and `deliver` had better only enqueue. Or
-    `run` it: the calling thread serves the network, `deliver` and `turn` do the program's work, and
-    no thread wakes another. `turn` is called after arrivals and in time; it says how many seconds
-    later it wants to be called again.
+    `run` it: the calling thread serves the network, `deliver` and `work` are the program, and no
+    thread wakes another. `work` is called after arrivals and in time, with or without a broker; it
+    says how many seconds later it wants to be called again.
     """
 
     def __init__(
-        self, settings: MqttSettings, deliver: Deliver, turn: Callable[[], float] | None = None
+        self, settings: MqttSettings, deliver: Deliver, work: Callable[[], float] | None = None
     ) -> None:
         self._settings = settings
         self._deliver = deliver
-        self._take_turn = turn
+        self._work = work
         self._posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._outgoing = Outgoing()
         self._closing = threading.Event()
-        self._due = 0.0
         self._told = ""
         self._thread = threading.Thread(
             target=self._run, name=f"mqtt {settings.client_id}", daemon=True
@@ -68,7 +67,6 @@ class MqttPort:
 
     def open(self) -> Self:
         """Start connecting in the background; a broker that is away raises nothing."""
-        self._due = time.monotonic() + _STALL_S
         self._thread.start()
         return self
 
@@ -95,8 +93,8 @@ class MqttPort:
         self._outgoing.add_ack(delivery.token)
 
     def alive(self) -> bool:
-        """Whether the network thread lives and moves. If not, the process had better restart."""
-        return self._thread.is_alive() and time.monotonic() < self._due
+        """Whether the serving thread lives."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """See `Port.close`. What was published just before has up to two seconds to leave."""
@@ -115,20 +113,28 @@ class MqttPort:
         except Exception:
             _logger.exception("the receiver of messages failed; the message stays owed to us")
 
-    def _turn(self) -> float:
-        """Let the program work; seconds until it wants to again."""
+    def _let_work(self) -> float:
+        """Hand over what was posted, let the program work; seconds until it wants to again."""
         while not self._posted.empty():
             self._deliver(self._posted.get())
-        return self._take_turn() if self._take_turn else _LONG_S
+        return self._work() if self._work else _LONG_S
 
-    def _rest(self, seconds: float) -> None:
-        """Wait for the next attempt; the program goes on meanwhile."""
+    def _idle(self, over: Callable[[], bool], seconds: float) -> None:
+        """No broker to serve: the program goes on until something is over, or so many seconds."""
         end = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._outgoing.woken, selectors.EVENT_READ)
-            while not self._closing.is_set() and (left := end - time.monotonic()) > 0:
-                selector.select(max(0.0, min(left, self._turn())))
-                self._outgoing.calm()
+            while not over() and (left := end - time.monotonic()) > 0:
+                if selector.select(max(0.0, min(left, self._let_work()))):
+                    self._outgoing.calm()
+
+    def _connect(self, connection: "_Connection", patterns: dict[str, None]) -> socket.socket:
+        """Connect while the program goes on: names, TCP and TLS may take seconds."""
+        with ThreadPoolExecutor(1) as helper:
+            opening = helper.submit(connection.open, patterns)
+            opening.add_done_callback(lambda _: self._outgoing.wake(always=True))
+            self._idle(opening.done, _LONG_S)
+        return opening.result()
 
     def _run(self) -> None:
         self._outgoing.owner = threading.get_ident()
@@ -148,9 +154,8 @@ class MqttPort:
             self._outgoing.set_offline()
             lasted = time.monotonic() - began if connection.accepted else 0.0
             wait = backoff.after(lasted, taken_over=connection.taken_over)
-            self._due = time.monotonic() + wait + _STALL_S
             self._report(connection.reason, wait)
-            self._rest(wait)
+            self._idle(self._closing.is_set, wait)
         self._outgoing.close()
 
     def _report(self, reason: str, wait: float) -> None:
@@ -165,14 +170,14 @@ class MqttPort:
         beat_s = longest_s = self._settings.keepalive_s / 4
         with selectors.DefaultSelector() as selector, contextlib.closing(connection):
             selector.register(outgoing.woken, selectors.EVENT_READ)
-            selector.register(connection.open(subscribed), selectors.EVENT_READ)
-            while connection.turn(selector, longest_s) and time.monotonic() < leave_by:
-                self._due = time.monotonic() + self._settings.keepalive_s + _STALL_S
-                outgoing.calm()
-                wait_s = self._turn()
+            selector.register(self._connect(connection, subscribed), selectors.EVENT_READ)
+            while (
+                connection.serve(selector, longest_s, outgoing.calm) and time.monotonic() < leave_by
+            ):
+                wait_s = self._let_work()
                 if connection.accepted:
                     arrived, subscribed = outgoing.online, self._serve(connection, subscribed)
-                    wait_s = wait_s if arrived else self._turn()
+                    wait_s = wait_s if arrived else self._let_work()
                 longest_s = max(0.0, min(beat_s, wait_s))
                 if self._closing.is_set():
                     leave_by, longest_s = min(leave_by, time.monotonic() + _FLUSH_S), _FLUSH_S / 4
@@ -261,7 +266,9 @@ class _Connection:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return opened
 
-    def turn(self, selector: selectors.BaseSelector, longest_s: float) -> bool:
+    def serve(
+        self, selector: selectors.BaseSelector, longest_s: float, calm: Callable[[], None]
+    ) -> bool:
         """Wait for something to do and do it. Returns whether the connection still stands."""
         if (opened := self._client.socket()) is None:
             return False
@@ -272,6 +279,8 @@ class _Connection:
         if not self.accepted:
             longest_s = min(longest_s, self._settings.connect_timeout_s)
         for key, ready in selector.select(longest_s):
+            if key.fileobj is not opened:
+                calm()
             if key.fileobj is opened and ready & selectors.EVENT_WRITE:
                 self._client.loop_write()
             if key.fileobj is opened and ready & selectors.EVENT_READ:

@@ -82,11 +82,14 @@ class Outgoing:
             self._waker.send(b"\0")
 
     def calm(self) -> None:
-        """Take back what `wake` did; call it before taking what waits."""
-        if self._woken:
-            with contextlib.suppress(BlockingIOError):
-                self.woken.recv(4096)
-            self._woken = False
+        """Take back what `wake` did, when `woken` is readable and before taking what waits.
+
+        The flag falls after the byte is read. Who wakes in between sends none, and what he has
+        put down is seen all the same.
+        """
+        with contextlib.suppress(BlockingIOError):
+            self.woken.recv(4096)
+        self._woken = False
 
     def close(self) -> None:
         """Take nothing any more."""

@@ -8,8 +8,9 @@ the outbox's work.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 MAX_PAYLOAD = 128 * 1024 + 512
 """Largest publish in bytes: a 128 KiB chunk and its frame, what every common broker accepts."""
@@ -21,8 +22,7 @@ MAX_QUEUED = 1024
 """Publishes waiting in memory; one more is refused, and the outbox offers it again later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """One message from the broker. It stays owed to us until it is acked."""
 
     topic: str
@@ -31,20 +31,17 @@ class Delivery:
     token: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(Struct, frozen=True):
     """The broker has accepted us (again); subscriptions stand. It comes before any delivery."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(Struct, frozen=True):
     """The link is gone; the port keeps trying with jitter."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Will:
+class Will(Struct, frozen=True):
     """What the broker publishes, retained, when we vanish."""
 
     topic: str
@@ -53,7 +50,7 @@ class Will:
 
 Incoming = Connected | Disconnected | Delivery
 Deliver = Callable[[Incoming], None]
-"""Called from any thread with each incoming thing; must only enqueue it."""
+"""Called with each incoming thing by whoever serves the port, in one thread, in order."""
 
 
 class Port(Protocol):

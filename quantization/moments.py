@@ -191,7 +191,7 @@ def _mean_covariance(pooled: Pooled) -> tuple[Float64s, Float64s]:
 
 def _check_plausible(moments: Moments) -> None:
     """Bounds, and no variance below zero by more than rounding: nonsense would spoil the map."""
-    limit = moments.count * MAX_CELL
+    limit = moments.count * MAX_CELL * (1 + 1e-9)  # sums of honest rows round, too
     if not (np.abs(moments.sum) <= limit).all():
         raise BadArrays("a sum is NaN, infinite or too large")
     if not (np.abs(moments.product) <= limit * MAX_CELL).all():

@@ -21,3 +21,7 @@ class Scheme:
             raise ValueError(f"bits is {self.bits}; {' or '.join(map(str, WIDTHS))} is accepted")
         if not 1 <= self.block <= MAX_BLOCK:
             raise ValueError(f"block is {self.block}; 1 to {MAX_BLOCK} is accepted")
+
+
+EXACT = Scheme(bits=32)
+"""Models and feature maps travel as they are."""

@@ -6,7 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.folding import EXACT, Part, check, first_model, fold, layout_of, scheme_of
+from coordinator.folding import (
+    EXACT,
+    Part,
+    Server,
+    check,
+    first_model,
+    fold,
+    layout_of,
+    scheme_of,
+)
 from coordinator.taskfile import Data, Model, TaskFile, task_of
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Update
@@ -76,6 +85,36 @@ def test_the_next_model_is_the_old_one_moved_by_the_weighted_mean():
     expected = numbers_of(MODEL) + 0.75 * deltas[0] + 0.25 * deltas[1]
     assert numbers_of(result.data) == pytest.approx(expected, abs=1e-6)
     assert result.included == 2
+
+
+@pytest.mark.parametrize("name", folding.AGGREGATIONS)
+def test_the_order_of_arrival_changes_no_bit_of_any_aggregation(name):
+    parts = [trained(seed, 10 + seed) for seed in range(4)]
+    orders = itertools.permutations(parts)
+    results = [fold(TASK, TRAIN, MODEL, order, Server(name)) for order in orders]
+    assert len({(result.data, result.state) for result in results}) == 1
+
+
+def test_one_absurd_box_of_five_hardly_moves_the_median_or_the_trimmed_mean():
+    good = [trained(seed) for seed in range(4)]
+    arrays = unflatten(np.full(size(LAYOUT), 200.0, np.float32), LAYOUT)
+    bad = Part(10**6, pack(arrays, LAYOUT, scheme_of(TASK), np.random.default_rng(0)), metrics())
+    moved = {
+        name: np.abs(numbers_of(fold(TASK, TRAIN, MODEL, [*good, bad], Server(name)).data)).max()
+        for name in ("mean", "trimmed-mean", "median")
+    }
+    assert moved["mean"] > 100
+    assert max(moved["median"], moved["trimmed-mean"]) < 1
+
+
+def test_fedadam_goes_on_from_the_state_the_last_round_left():
+    parts = [trained(1), trained(2)]
+    first = fold(TASK, TRAIN, MODEL, parts, Server("fedadam"))
+    again = fold(TASK, TRAIN, first.data, parts, Server("fedadam"))
+    second = fold(TASK, TRAIN, first.data, parts, Server("fedadam", state=first.state))
+    steps = [numbers_of(r.data) - numbers_of(first.data) for r in (again, second)]
+    assert np.abs(steps[1]).sum() > 1.2 * np.abs(steps[0]).sum()
+    assert fold(TASK, TRAIN, MODEL, parts).state == b""
 
 
 def test_the_order_of_arrival_changes_no_bit():

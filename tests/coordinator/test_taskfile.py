@@ -49,6 +49,7 @@ def test_a_short_file_is_a_whole_task(tmp_path):
         (with_rounds('deadline = "soon"'), r"regex.*`rounds.deadline`"),
         (with_rounds("deadline = 90"), r"Expected `str`.*`rounds.deadline`"),
         (with_rounds('policy = "best"'), "rounds.policy is one of random, stalest"),
+        (with_rounds('aggregation = "sum"'), r"enum value 'sum'.*`rounds.aggregation`"),
         (with_rounds("target = 1.5"), r"<= 1.*`rounds.target`"),
         (GOOD + '[model]\nansatz = "magic"', r"enum value 'magic'.*`model.ansatz`"),
         (GOOD + "[training]\nbits = 4", r"enum value 4.*`training.bits`"),
@@ -142,6 +143,15 @@ FIVE = GOOD.replace('"white"', '"a", "b", "c", "d"')
 def test_what_makes_no_sense_together_is_told_with_a_way_out(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said):
         task_of(read(written(tmp_path, text)), "fleet", 1)
+
+
+@pytest.mark.parametrize("name", ["trimmed-mean", "median"])
+def test_what_outvotes_a_bad_box_needs_three(tmp_path, name):
+    file = read(written(tmp_path, with_rounds(f'aggregation = "{name}"')))
+    with pytest.raises(ConfigError, match="quorum is at least 3"):
+        rules_of(file)
+    enough = read(written(tmp_path, with_rounds(f'aggregation = "{name}"\nquorum = 3')))
+    assert rules_of(enough).aggregation == name
 
 
 @pytest.mark.parametrize(

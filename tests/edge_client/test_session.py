@@ -214,7 +214,7 @@ def test_a_new_era_voids_the_current_work_and_the_turns():
     life = training(turn=7)
     life.do(CoordinatorSeen(2, LATER, online=True))
     actions = life.do(Secured(LATER))
-    cancel, say, remember, *_ = actions
+    cancel, say, *_, remember = actions
     assert (cancel, remember) == (Cancel(7), Remember(LATER, {}))
     assert "lost its memory" in say.text
     assert (life.state.work, life.state.offer, life.state.turns) == (Work.IDLE, None, {})
@@ -357,7 +357,8 @@ def test_an_offer_this_box_cannot_take_is_declined_with_the_reason(seen, reason)
 def test_an_offer_before_its_rows_are_looked_through_waits_for_the_next_one(early):
     """As after a restart; declining would cost the box the round, enlisting brings the offer."""
     life = secured()
-    assert life.do(OfferSeen(early)) == []
+    (told,) = life.do(OfferSeen(early))
+    assert "not known here yet" in told.text
     life.do(Inspected(early.job, early.task, 40, ""))
     assert Fetch(early) in life.do(OfferSeen(early))
 

@@ -3,8 +3,10 @@
 import os
 import queue
 import signal
+import time
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -12,11 +14,12 @@ from msgspec.structs import replace
 from coordinator.folding import first_model
 from coordinator.taskfile import Data, Model, TaskFile, Train, task_of
 from edge_client import config
+from edge_client.journal import look
 from edge_client.labour import carry_out
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection
 from edge_client.worker import Worker
 from proto.codec import encode
-from proto.messages import TRAIN, BlobRef, Offer
+from proto.messages import TRAIN, BlobRef, Execution, Offer
 
 FOR_EVER = 100_000
 WAIT = 60.0
@@ -107,6 +110,29 @@ def test_what_goes_wrong_in_the_child_comes_back_as_words(bench, data):
     assert "No such file" in finding.detail
 
 
+def test_a_killed_child_leaves_its_jobs_and_the_next_one_repeats_none(bench, data, tmp_path):
+    shots = Execution(backend="numpy", shots=16)
+    task = replace(TASK, execution=shots, training=replace(TASK.training, steps=400))
+    asked = replace(assignment(data, steps=400), task=encode(task))
+    kept = replace(asked, home=str(tmp_path / "home"))
+    bench.submit(kept)
+    folder = tmp_path / "home" / "quantum"
+    deadline = time.monotonic() + WAIT
+    while not any(path.stat().st_size > 20_000 for path in folder.glob("*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(bench.child.pid, signal.SIGKILL)
+    assert "killed" in bench.next().reason
+    (path,) = folder.glob("*.journal")
+    before = look(path)
+    bench.submit(kept)
+    assert bench.next() == carry_out(asked)
+    # What the second child wrote follows what the first had finished.
+    assert look(path)[: len(before)] == before
+    results = [record for record in look(path) if msgspec.msgpack.decode(record)[0] == 2]
+    assert len(results) == 400 + 3
+
+
 def test_the_child_stays_warm_and_then_ends_by_itself(bench, data):
     bench.submit(Inspection(encode(TASK), data))
     child = bench.child
@@ -125,7 +151,7 @@ def test_a_child_killed_in_its_work_is_told_with_a_reason_and_the_next_one_works
     os.kill(bench.child.pid, signal.SIGKILL)
     why = "the training process was killed; perhaps this box ran out of memory"
     assert bench.next() == Broken(7, why)
-    assert bench.next() == Finding(encode(TASK), 0, why)
+    assert bench.next() == Finding(encode(TASK), 24)  # done again: it was not its fault
     bench.submit(assignment(data))
     assert isinstance(bench.next(), Done)
 

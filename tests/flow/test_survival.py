@@ -100,6 +100,22 @@ def test_a_round_ends_by_its_deadline_when_a_box_dies_in_it(fleet: RealFleet) ->
     check_history(fleet.store)
 
 
+def test_a_stopped_job_stays_stopped_when_the_coordinator_is_killed(guests: RealFleet) -> None:
+    guests.coordinate()
+    guests.add_boxes("a", "b", "c")
+    guests.begin(task("job", boxes=3, rounds=2, quorum=3), hold="a")
+    guests.store.change_job("job", asked="stop")
+    guests.until(lambda: guests.row().phase == "stopped")
+    guests.kill("coordinator")
+    guests.let_go("a")
+    guests.coordinate()
+    guests.until_said("a", "the coordinator has started anew")
+    assert guests.row().phase == "stopped"
+    guests.store.change_job("job", asked="resume")
+    guests.until_over()
+    check_history(guests.store)
+
+
 def test_the_coordinator_may_be_killed_in_every_phase(guests: RealFleet) -> None:
     crashing, rounds = "tests.flow.crashing_coordinator", 8
     guests.coordinate()
@@ -119,7 +135,10 @@ def test_the_coordinator_may_be_killed_in_every_phase(guests: RealFleet) -> None
         assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
         if words != ("finished",):
             phase = guests.row().phase
-            assert (phase == words[0]) == (len(words) == 1) or words[0] == "waiting"
+            if words[0] == "waiting":  # one commit may hold the wait and the round that follows
+                assert phase in ("publishing", "waiting", "collecting")
+            else:
+                assert (phase == words[0]) == (len(words) == 1)
 
     assert guests.row().phase == "finished"
     guests.coordinate()

@@ -137,7 +137,7 @@ CASES: dict[str, Message] = {
             validation=0.5,
         ),
         training=Training(
-            steps=100_000, learning_rate=10.0, decay=0.5, batch=2**20, bits=32, block=65536
+            steps=100_000, learning_rate=10.0, decay=0.5, batch=2**20, bits=32, block=4096
         ),
     ),
     "receipt": Receipt(

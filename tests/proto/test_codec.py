@@ -70,7 +70,7 @@ def values(node: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one
                 above, node.le, allow_nan=False, allow_infinity=False, exclude_min=node.ge != above
             )
         case inspect.StrType(pattern=str()):
-            return st.text("abcxyz0189-", min_size=1, max_size=32)
+            return st.from_regex(node.pattern).filter(lambda text: len(text) <= node.max_length)
         case inspect.StrType():
             return st.text(max_size=min(node.max_length, 20))
         case inspect.BytesType():

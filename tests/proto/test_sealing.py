@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from coordinator.keys import load_keys
+from coordinator.keys import make_keys
 from edge_client import secure
 from proto import exchange, joining, sealing
 from proto.codec import decode_sealed, encode
@@ -220,7 +220,7 @@ def test_no_secret_is_in_any_text_of_what_holds_it(tmp_path):
     token = joining.Token(
         "mqtt://user:password@h", "f", identity.public, "t-1", b"sixteen secret b"
     )
-    keys = load_keys(tmp_path, "f", 0.0)
+    keys = make_keys(tmp_path, "f", 0.0)
     assert keys.root is not None
     holders: list[tuple[object, list[bytes]]] = [
         (identity, [seed]),

@@ -1,0 +1,1 @@
+"""Where a circuit's values come from: simulators in this process, and real machines."""

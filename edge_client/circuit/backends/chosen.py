@@ -1,0 +1,78 @@
+"""From a task to the model that trains it: its circuit on the backend it names."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_client.circuit.backends.checkpoint import Checkpoint
+from edge_client.circuit.backends.jobs import Jobs
+from edge_client.circuit.backends.machine import Machine, check_installed
+from edge_client.circuit.backends.measured import measured_model
+from edge_client.circuit.backends.simulated import numpy_machine
+from edge_client.circuit.backends.unrolled import unroll
+from edge_client.circuit.classifier import PreparedRows, classifier_model
+from edge_client.config import Quantum
+from edge_client.model import Model
+from edge_client.optimisers.chosen import BY_GRADIENT
+from proto.circuit import Circuit, check_classifier
+from proto.codec import encode
+from proto.messages import Execution, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """A model to train, and the jobs it runs on a machine, if any."""
+
+    model: Model[PreparedRows]
+    jobs: Jobs | None
+    checkpoint: Checkpoint | None
+
+    @property
+    def shots(self) -> int:
+        return self.jobs.shots if self.jobs else 0
+
+    def close(self) -> None:
+        if self.checkpoint:
+            self.checkpoint.close()
+
+
+def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -> Workbench:
+    """What one round of a task needs on this box. `turn` is the hash of what the round starts from.
+
+    home: the box's folder; empty keeps nothing on disk. Raises ConfigError, RemoteError.
+    """
+    execution = task.execution
+    plain = execution.backend == "numpy" and not execution.shots
+    if plain and task.training.optimiser in BY_GRADIENT:
+        return Workbench(classifier_model(task.model), None, None)
+    check_classifier(task.model)
+    unrolled = unroll(task.model.circuit)
+    folder = Path(home) if home else None
+    machine = _machine(unrolled.circuit, execution, quantum, folder)
+    name = hashlib.sha256(encode(task)).hexdigest()[:16]
+    # What the box's own engine works out without drawing is had again sooner than it is written.
+    path = folder / "quantum" / f"{task.job}-{name}.journal" if folder and not plain else None
+    checkpoint = Checkpoint(path, turn, execution.shot_budget)
+    jobs = Jobs(machine, execution.shots, checkpoint, seed)
+    return Workbench(measured_model(task.model, unrolled, jobs), jobs, checkpoint)
+
+
+def _machine(
+    circuit: Circuit, execution: Execution, quantum: Quantum, home: Path | None
+) -> Machine:
+    family, _, device = execution.backend.partition(":")
+    if family == "numpy":
+        return numpy_machine(circuit)
+    check_installed(execution.backend)
+    # Each of these imports a large library, which other tasks shall not wait for.
+    if family == "aer":
+        from edge_client.circuit.backends.aer import aer_machine  # noqa: PLC0415
+
+        return aer_machine(circuit, execution.noise, home / "calibrations" if home else None)
+    if family == "ibm":
+        from edge_client.circuit.backends.ibm import ibm_machine  # noqa: PLC0415
+
+        return ibm_machine(circuit, quantum.device)
+    from edge_client.circuit.backends.penny import pennylane_machine  # noqa: PLC0415
+
+    return pennylane_machine(circuit, device)

@@ -1,0 +1,45 @@
+"""The main job, as a person starts it: real processes, a real broker."""
+
+import json
+import statistics
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from firmware_sim.demo import Settings, run
+from firmware_sim.plot import draw
+
+pytestmark = pytest.mark.processes
+
+
+def test_the_command_prints_one_object_with_figures_that_fit_together(tmp_path):
+    words = ["demo", "--json", "--clients", "3", "--rounds", "3", "--keep", str(tmp_path / "kept")]
+    done = subprocess.run(
+        [sys.executable, "-m", "firmware_sim", *words], capture_output=True, check=True, timeout=120
+    )
+    result = json.loads(done.stdout)
+    assert (result["clients"], result["rounds"], result["updates"]) == (3, 3, 9)
+    assert len(result["history"]) == 3
+    assert min(result["sizes"]) >= 20
+    assert sum(result["sizes"]) + result["test_rows"] == 569
+    assert result["bytes_per_update"] == pytest.approx(result["bytes_up"] / 9, abs=0.1)
+    assert result["bytes_per_update"] <= 400
+    later = result["history"][1:]  # the first round also carries the feature map
+    assert all((row["bytes_up"] + row["bytes_down"]) / 3 <= 900 for row in later)
+    assert 0.5 < result["worst_decile"] <= 1.0
+    assert result["broker"] in ("mosquitto", "iotcore")
+    assert 0 < result["cpu_s"] <= 120
+    draw(result, tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert picture.size[0] > 800
+
+
+def test_eight_boxes_learn_nearly_as_well_as_all_rows_in_one_place():
+    results = [run(Settings(clients=8, rounds=15, seed=seed)) for seed in range(5)]
+    accuracy = statistics.median(result["accuracy"] for result in results)
+    pooled = statistics.median(result["pooled_accuracy"] for result in results)
+    assert accuracy >= 0.92
+    assert accuracy >= pooled - 0.03
+    assert all(result["cpu_s"] <= 120 for result in results)

@@ -1,0 +1,67 @@
+"""What a task may choose beside the default: another aggregation, another backend."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from coordinator.folding import Figures
+from coordinator.taskfile import Model
+from edge_client.config import Policy
+from proto.messages import TRAIN
+from tests.flow.test_faults import NAMES, make, own_rows, task
+
+
+def figures(store) -> list[Figures]:
+    rounds = [r for r in store.rounds("job") if r.kind == TRAIN and r.outcome == "done"]
+    return [msgspec.json.decode(r.result, type=Figures) for r in rounds]
+
+
+def history(home: Path, aggregation: str, *, killed: bool = False) -> list[bytes]:
+    fleet = make(home)
+    fleet.submit(task(4, aggregation=aggregation))
+    if killed:
+        fleet.run(until=lambda: len(figures(fleet.open_store())) == 2)
+        fleet.kill_coordinator()
+        fleet.start_coordinator()
+    fleet.run(until=lambda: fleet.open_store().job("job").phase == "finished")
+    return [row.data for row in fleet.open_store().model_history("job")]
+
+
+def test_a_coordinator_that_died_goes_on_with_the_same_fedadam_to_the_bit(tmp_path):
+    undisturbed = history(tmp_path / "one", "fedadam")
+    assert history(tmp_path / "two", "fedadam", killed=True) == undisturbed
+    assert len(undisturbed) == 5
+
+
+def test_every_aggregation_gives_a_model_of_its_own(tmp_path):
+    names = ("mean", "fedadam", "trimmed-mean", "median")
+    last = {name: history(tmp_path / name, name)[-1] for name in names}
+    # Of three values, cutting one at each end leaves the median.
+    assert last["trimmed-mean"] == last["median"]
+    assert len(set(last.values())) == 3
+
+
+def test_boxes_train_together_on_aer_and_tell_what_it_took(tmp_path):
+    pytest.importorskip("qiskit_aer", reason="qiskit-aer is not installed")
+    fleet = make(tmp_path)
+    model = Model(reps=1, backend="aer", shots=32, shot_budget=100_000)
+    fleet.submit(replace(task(2), model=model))
+    store = fleet.open_store()
+    fleet.run(until=lambda: store.job("job").phase == "finished")
+    # A box: received and trained model on 24 rows, received on 6, 2 steps of 24 rows, 4 angles.
+    each = 32 * (24 + 24 + 6 + 2 * 24 * 9)
+    assert [f.shots for f in figures(store)] == [3 * each] * 2
+
+
+def test_a_box_whose_owner_allows_no_such_backend_stays_out_and_says_why(tmp_path):
+    fleet = make(tmp_path)
+    strict = replace(own_rows(tmp_path / "x.csv", 9), policy=Policy(backends=("aer",)))
+    fleet.add_box("strict", strict)
+    fleet.submit(task(1))
+    store = fleet.open_store()
+    fleet.run(until=lambda: store.job("job").phase == "finished")
+    assert {e.box for e in store.enlisted("job") if e.rows} == set(NAMES)
+    (out,) = (e for e in store.enlisted("job") if not e.rows)
+    assert (out.box, out.reason) == ("strict", "backend numpy; this box's policy allows aer")
