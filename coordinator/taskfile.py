@@ -10,12 +10,11 @@ from msgspec import Meta, Struct
 from coordinator.execution import check_execution
 from coordinator.jobstate import Rules
 from coordinator.selection.scorers import SCORERS
-from proto import ansatz
-from proto.circuit import MAX_QUBITS, Classifier, check_classifier
+from coordinator.taskmodel import Model, classifier_of
+from proto.circuit import check_classifier
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
 from proto.messages import (
-    BACKEND_PATTERN,
     ID_PATTERN,
     DataSpec,
     Execution,
@@ -49,16 +48,6 @@ class Data(Strict, frozen=True):
     components: Annotated[int, Meta(ge=0, le=12)] = 4
     min_rows: Annotated[int, Meta(ge=1)] = 20
     validation: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
-
-
-class Model(Strict, frozen=True):
-    kind: Literal["circuit"] = "circuit"
-    ansatz: Literal["real-amplitudes", "re-uploading", "paper"] = "real-amplitudes"
-    reps: Annotated[int, Meta(ge=1, le=16)] = 3
-    backend: Annotated[str, Meta(max_length=64, pattern=BACKEND_PATTERN)] = "numpy"
-    shots: Annotated[int, Meta(ge=0, le=2**20)] = 0
-    noise: str = ""
-    shot_budget: Annotated[int, Meta(ge=0, le=2**40)] = 0
 
 
 class Train(Strict, frozen=True):
@@ -124,7 +113,7 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
         fleet=fleet,
         job=file.job,
         serial=serial,
-        model=_classifier(file.model, features, len(data.classes)),
+        model=classifier_of(file.model, features, len(data.classes)),
         data=DataSpec(
             columns=data.columns,
             classes=data.classes,
@@ -187,20 +176,3 @@ def seconds(text: str) -> float:
     if match is None:
         raise ConfigError(f"{text!r} is no length of time: write 90s, 2m, 1.5h or 1d")
     return float(match[1]) * UNITS[match[2]]
-
-
-def _classifier(model: Model, features: int, classes: int) -> Classifier:
-    if features > MAX_QUBITS:
-        raise ConfigError(
-            f"{features} features need {features} qubits, at most {MAX_QUBITS} are simulated: "
-            "set data.components to fit principal components"
-        )
-    if model.ansatz == "real-amplitudes":
-        return ansatz.default_classifier(features, classes, model.reps)
-    if model.ansatz == "re-uploading":
-        gates = ansatz.re_uploading(features, model.reps)
-        circuit = ansatz.assemble(features, gates, ansatz.each_z(features))
-        return Classifier(circuit, "arctan", classes, "linear")
-    gates = (*ansatz.zz_feature_map(features), *ansatz.real_amplitudes(features, model.reps))
-    circuit = ansatz.assemble(features, gates, ansatz.parity(features))
-    return Classifier(circuit, "none", classes, "parity")

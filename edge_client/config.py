@@ -69,6 +69,11 @@ def home_of(flag: str | None) -> Path:
     return Path(flag or os.environ.get("QFLEET_BOX_HOME") or DEFAULT_HOME).expanduser()
 
 
+def engine() -> str:
+    """What simulates circuits: QFLEET_ENGINE (numpy, or numba with its extra), else numpy."""
+    return os.environ.get("QFLEET_ENGINE") or "numpy"
+
+
 def load(home: Path) -> EdgeConfig:
     """The box's settings. Raises ConfigError that names the key and what it would accept."""
     path = home / "edge.toml"

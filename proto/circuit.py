@@ -5,11 +5,13 @@ Decoding bounds each field; `check` says whether the whole makes sense.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from proto.errors import RemoteError
+from proto.lightcone import Step, seen
 
 MAX_QUBITS = 12
 """A statevector of 64 KiB: what a Pi Zero simulates in batches."""
@@ -22,10 +24,11 @@ MAX_CLASSES = 64
 MAX_SCALE = 1000.0
 """Largest factor on an angle, and largest constant angle in radians."""
 
-GateName = Literal["h", "x", "rx", "ry", "rz", "p", "cx", "cz"]
-ROTATIONS = ("rx", "ry", "rz", "p")
-PAIRS = ("cx", "cz")
-FIXED = ("h", "x")
+Fixed = Literal["h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx"]
+GateName = Literal[Fixed, "rx", "ry", "rz", "p", "cx", "cz", "swap", "rzz"]
+FIXED = ("h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx")
+ROTATIONS = ("rx", "ry", "rz", "p", "rzz")
+PAIRS = ("cx", "cz", "swap", "rzz")
 
 Wire = Annotated[int, Meta(ge=0, lt=MAX_QUBITS)]
 Index = Annotated[int, Meta(ge=0, lt=MAX_WEIGHTS)]
@@ -45,7 +48,10 @@ class Angle(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class Gate(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One gate. Control first, target second; rx, ry, rz and p turn by an angle."""
+    """One gate, named as in OpenQASM 3. Control first, target second.
+
+    rx, ry, rz, p and rzz turn by an angle; rzz(t) is exp(-i t/2 Z Z), as in Qiskit.
+    """
 
     name: GateName
     wires: Annotated[tuple[Wire, ...], Meta(min_length=1, max_length=2)]
@@ -105,11 +111,20 @@ def check(circuit: Circuit) -> None:
         if fault := _gate_fault(circuit, gate):
             wires = ", ".join(map(str, gate.wires))
             raise RemoteError(f"gate {number} ({gate.name} on {wires}): {fault}")
-    _check_reads("weight", circuit.weights, _read(circuit, "weight"))
-    _check_reads("feature", circuit.features, _read(circuit, "feature", "zz"))
+    _check_reads("weight", circuit.weights, _read(circuit.gates, "weight"))
+    _check_reads("feature", circuit.features, _read(circuit.gates, "feature", "zz"))
     for number, observable in enumerate(circuit.observables):
         if fault := _wires_fault(circuit, observable):
             raise RemoteError(f"observable {number}: {fault}")
+    if dead := unseen(circuit):
+        raise RemoteError(f"weight {min(dead)} is dead: no observable can see it")
+
+
+def unseen(circuit: Circuit) -> set[int]:
+    """Weights that change no expectation value whatever they are, as far as the gates prove it."""
+    live = seen([_step(gate) for gate in circuit.gates], circuit.observables)
+    gates = [gate for gate, alive in zip(circuit.gates, live, strict=True) if alive]
+    return set(range(circuit.weights)) - _read(gates, "weight")
 
 
 def check_classifier(classifier: Classifier) -> None:
@@ -125,6 +140,11 @@ def check_classifier(classifier: Classifier) -> None:
             raise RemoteError(f"a parity head tells 2 classes apart, not {classifier.classes}")
         if len(classifier.circuit.observables) != 1:
             raise RemoteError("a parity head reads exactly one observable")
+
+
+def _step(gate: Gate) -> Step:
+    known = gate.angle is not None and gate.angle.source == "constant"
+    return Step(gate.name, gate.wires, gate.angle.scale if gate.angle and known else None)
 
 
 def _check_sizes(circuit: Circuit) -> None:
@@ -181,8 +201,8 @@ def _angle_fault(circuit: Circuit, angle: Angle) -> str | None:
     return None
 
 
-def _read(circuit: Circuit, *sources: str) -> set[int]:
-    angles = [gate.angle for gate in circuit.gates if gate.angle and gate.angle.source in sources]
+def _read(gates: Iterable[Gate], *sources: str) -> set[int]:
+    angles = [gate.angle for gate in gates if gate.angle and gate.angle.source in sources]
     return {angle.index for angle in angles} | {a.other for a in angles if a.source == "zz"}
 
 

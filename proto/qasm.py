@@ -11,6 +11,9 @@ OPENQASM 3.0;
 include "stdgates.inc";
 // Inputs are angles in radians: features that are already scaled and squashed as the task says."""
 
+RZZ = "gate rzz(theta) a, b { cx a, b; rz(theta) b; cx a, b; }"
+"""The only gate of ours that stdgates.inc lacks."""
+
 
 def to_qasm3(circuit: Circuit, angles: Sequence[float]) -> str:
     """The program: weights as constants, features as `input float[64] x0`, all qubits measured.
@@ -29,6 +32,8 @@ def to_qasm3(circuit: Circuit, angles: Sequence[float]) -> str:
 
 def _lines(circuit: Circuit, angles: Sequence[float]) -> Iterator[str]:
     yield HEADER
+    if any(gate.name == "rzz" for gate in circuit.gates):
+        yield RZZ
     for feature in range(circuit.features):
         yield f"input float[64] x{feature};"
     yield f"qubit[{circuit.qubits}] q;"

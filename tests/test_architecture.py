@@ -40,7 +40,7 @@ IO_MODULES = {
 }
 PURE = (
     *(f"proto.{name}" for name in ("messages", "codec", "replay", "topics")),
-    *(f"proto.{name}" for name in ("circuit", "ansatz", "qasm", "blobs")),
+    *(f"proto.{name}" for name in ("circuit", "lightcone", "ansatz", "qcnn", "qasm", "blobs")),
     *(f"edge_client.{name}" for name in ("session", "state", "consent")),
     *(f"coordinator.{name}" for name in ("rounds", "jobstate", "aggregation")),
     "coordinator.selection.*",

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from edge_client.circuit.engine import Pass, States, step
-from edge_client.circuit.program import GENERATORS, Float64s, Turn
+from edge_client.circuit.engine import Pass
+from edge_client.circuit.program import Float64s
+from edge_client.circuit.steps import States
 
 
 def gradient(done: Pass, slopes: Float64s) -> Float64s:
@@ -11,13 +12,7 @@ def gradient(done: Pass, slopes: Float64s) -> Float64s:
 
     Slopes are the loss's derivatives by `done.values`, so that this is the loss's gradient.
     """
-    out = np.zeros(done.program.weights)
-    both = _ends(done, slopes)
-    for op in reversed(done.program.body):
-        if isinstance(op, Turn) and op.angle is not None and op.angle.source == "weight":
-            out[op.angle.index] += op.angle.scale * _slope(op, both)
-        both = step(op, both, done.weights, done.x, inverse=True)
-    return out
+    return done.engine.walk_back(done.program, _ends(done, slopes), done.weights, done.x)
 
 
 def _ends(done: Pass, slopes: Float64s) -> States:
@@ -33,10 +28,3 @@ def _ends(done: Pass, slopes: Float64s) -> States:
     if done.operator:
         return np.stack([done.final @ bra.conj().T, np.eye(len(bra))])
     return np.stack([done.final, bra])
-
-
-def _slope(op: Turn, both: States) -> float:
-    """2 Re <bra|G|ket>, where G = dU/d(angle) U^-1 acts on one wire."""
-    ket, bra = both.reshape(2, -1, 2, both.shape[-1] << op.wire)
-    overlaps = np.matmul(bra.conj(), ket.swapaxes(1, 2)).sum(axis=0)
-    return 2.0 * float((GENERATORS[op.name] * overlaps).sum().real)

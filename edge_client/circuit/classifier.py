@@ -7,10 +7,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_client import config
 from edge_client.circuit.adjoint import gradient
-from edge_client.circuit.engine import Encoded, States, encode, forward
+from edge_client.circuit.engine import Encoded, Engine, encode, engine_of, forward
 from edge_client.circuit.heads import Head, head_of
 from edge_client.circuit.program import Float64s, Program, compile_circuit
+from edge_client.circuit.steps import States
 from edge_client.model import Labels, Model
 from proto.circuit import Classifier, check_classifier, classifier_layout
 from proto.errors import LocalError
@@ -47,10 +49,24 @@ class PreparedRows:
         return PreparedRows(self.x[index], states)
 
 
-def classifier_model(classifier: Classifier) -> Model[PreparedRows]:
-    """The model of a classifier. Raises RemoteError for one that makes no sense."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Ready:
+    """A classifier ready to run."""
+
+    program: Program
+    head: Head
+    engine: Engine
+
+
+def classifier_model(classifier: Classifier, engine: Engine | None = None) -> Model[PreparedRows]:
+    """The model of a classifier, by this engine or the one the settings name.
+
+    Raises RemoteError for a classifier that makes no sense, ConfigError for settings that name no
+    engine.
+    """
     check_classifier(classifier)
     program, head = compile_circuit(classifier.circuit), head_of(classifier)
+    ready = Ready(program, head, engine or engine_of(config.engine()))
 
     def init(rng: Generator) -> dict[str, Array]:
         return draw(classifier_layout(classifier), SPREAD, rng)
@@ -62,13 +78,13 @@ def classifier_model(classifier: Classifier) -> Model[PreparedRows]:
         arrays: Arrays, rows: PreparedRows, labels: Labels
     ) -> tuple[float, dict[str, Array]]:
         targets = one_hot(labels, rows.rows, classifier.classes)
-        return _loss_and_grad(program, head, arrays, rows, targets)
+        return _loss_and_grad(ready, arrays, rows, targets)
 
     def predict(arrays: Arrays, rows: PreparedRows) -> NDArray[np.float64]:
         wide = widened(arrays)
         out = np.empty((rows.rows, classifier.classes))
-        for part, encoded in _parts(program, rows):
-            values = forward(program, wide["angles"], encoded).values
+        for part, encoded in _slices(program, rows):
+            values = forward(program, wide["angles"], encoded, ready.engine).values
             out[part] = np.exp(head.log_chances(wide, values)).T
         return out
 
@@ -103,12 +119,12 @@ def one_hot(labels: Labels, rows: int, classes: int) -> Float64s:
 
 
 def _loss_and_grad(
-    program: Program, head: Head, arrays: Arrays, rows: PreparedRows, targets: Float64s
+    ready: Ready, arrays: Arrays, rows: PreparedRows, targets: Float64s
 ) -> tuple[float, dict[str, Array]]:
-    wide, loss = widened(arrays), 0.0
+    wide, loss, head = widened(arrays), 0.0, ready.head
     total = {name: np.zeros_like(array) for name, array in wide.items()}
-    for part, encoded in _parts(program, rows):
-        done = forward(program, wide["angles"], encoded)
+    for part, encoded in _slices(ready.program, rows):
+        done = forward(ready.program, wide["angles"], encoded, ready.engine)
         log_chances = head.log_chances(wide, done.values)
         loss -= float((targets[:, part] * log_chances).sum())
         slopes, own = head.pull(wide, done.values, np.exp(log_chances), targets[:, part])
@@ -118,7 +134,7 @@ def _loss_and_grad(
     return loss / rows.rows, mean
 
 
-def _parts(program: Program, rows: PreparedRows) -> Iterator[tuple[slice, Encoded]]:
+def _slices(program: Program, rows: PreparedRows) -> Iterator[tuple[slice, Encoded]]:
     length = max(1, PART_BYTES // (AMPLITUDE_BYTES << program.qubits))
     for start in range(0, rows.rows, length):
         part = slice(start, start + length)

@@ -1,32 +1,38 @@
-"""A batched statevector engine in NumPy: a state is (2^n, rows), one column a sample.
+"""A batched statevector engine: a state is (2^n, rows), one column a sample.
 
-Where the body is the same for all samples and small, its matrix is worked out once and applied to
-all of them: the operator picture. Nothing but the test against `reference` knows which was used.
+Where the body is the same for all samples, its matrix may be worked out once and applied to all of
+them: the operator picture. Which is cheaper is estimated; nothing but the test against `reference`
+knows which was used. The body itself is run by NumPy, or by compiled loops.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_client.circuit.program import (
-    Elements,
-    Float64s,
-    Op,
-    Program,
-    Shuffle,
-    angle_value,
-    elements,
-)
-
-States = NDArray[Any]
-"""float64 while all gates so far are real, then complex128."""
-
-OPERATOR_SIZE = 64
-"""Largest 2^n for the operator picture; beyond it the matrix costs more than the samples."""
+from edge_client.circuit import steps
+from edge_client.circuit.program import Float64s, Program
+from edge_client.circuit.steps import States
+from proto.errors import ConfigError
 
 NO_WEIGHTS = np.empty(0)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Engine:
+    """How a program's body is run, forwards and backwards."""
+
+    name: str
+    run_body: Callable[[Program, States, Float64s, Float64s], States]
+    """Of program, states (2^n, columns), weights, x: the states after the body."""
+    walk_back: Callable[[Program, States, Float64s, Float64s], Float64s]
+    """Of program, ket and bra (2, 2^n, columns) behind the body, weights, x: slopes (weights,)."""
+    product: float
+    """Time of one multiplication in a matrix product, by that of one amplitude in one gate."""
+
+
+NUMPY = Engine("numpy", steps.run_body, steps.walk_back, 0.07)
+"""The factor was measured on x86-64 with OpenBLAS, one thread; likewise the compiled one's."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,6 +48,7 @@ class Pass:
     """A forward pass, kept for its gradient."""
 
     program: Program
+    engine: Engine
     weights: Float64s
     x: Float64s
     operator: bool
@@ -51,64 +58,50 @@ class Pass:
     """(observables, rows)"""
 
 
+def engine_of(name: str) -> Engine:
+    """The engine `numpy` or `numba`. Raises ConfigError for another, or without numba."""
+    if name == "numpy":
+        return NUMPY
+    if name != "numba":
+        raise ConfigError(f"there is no engine {name!r}: numpy or numba is accepted")
+    try:
+        from edge_client.circuit import compiled  # noqa: PLC0415 - an extra, heavy to import
+    except ImportError as error:
+        raise ConfigError(
+            f"the engine numba needs its extra: pip install 'qfleet[numba]' ({error})"
+        ) from None
+    return Engine("numba", compiled.run_body, compiled.walk_back, 0.3)
+
+
 def encode(program: Program, x: Float64s) -> Encoded:
     """Features (rows, features), float64 radians, through the prefix."""
     start = np.zeros((2**program.qubits, len(x)))
     start[0] = 1
-    return Encoded(x, run(program.prefix, start, NO_WEIGHTS, x))
+    return Encoded(x, steps.run(program.prefix, start, NO_WEIGHTS, x))
 
 
-def forward(program: Program, weights: Float64s, encoded: Encoded) -> Pass:
+def forward(program: Program, weights: Float64s, encoded: Encoded, engine: Engine = NUMPY) -> Pass:
     """Expectation values of each observable for each row, float64 weights (weights,)."""
     states = encoded.states
     if program.real and np.iscomplexobj(states):
         states = states.view(np.float64)
-    rows, size = len(encoded.x), len(states)
-    operator = not program.re_uploads and size <= min(OPERATOR_SIZE, states.shape[1])
+    operator = operator_pays(program, states.shape[1], engine)
     if operator:
-        final = run(program.body, np.eye(size), weights, encoded.x) @ states
+        final = engine.run_body(program, np.eye(len(states)), weights, encoded.x) @ states
     else:
-        final = run(program.body, states, weights, encoded.x)
+        final = engine.run_body(program, states, weights, encoded.x)
     chances = final.real**2 + final.imag**2 if np.iscomplexobj(final) else final * final
-    if chances.shape[1] != rows:
+    if chances.shape[1] != len(encoded.x):
         chances = chances[:, 0::2] + chances[:, 1::2]
-    return Pass(program, weights, encoded.x, operator, final, program.signs @ chances)
+    values = program.signs @ chances
+    return Pass(program, engine, weights, encoded.x, operator, final, values)
 
 
-def run(ops: tuple[Op, ...], states: States, weights: Float64s, x: Float64s) -> States:
-    """The states after these operations."""
-    for op in ops:
-        states = step(op, states, weights, x)
-    return states
+def operator_pays(program: Program, columns: int, engine: Engine) -> bool:
+    """Whether the body's matrix, then one product, costs less than the body on all columns.
 
-
-def step(
-    op: Op, states: States, weights: Float64s, x: Float64s, *, inverse: bool = False
-) -> States:
-    """One operation, or its inverse, on states (..., 2^n, columns)."""
-    if isinstance(op, Shuffle):
-        return _shuffle(op, states, inverse=inverse)
-    turn = 0.0 if op.angle is None else angle_value(op.angle, weights, x)
-    matrix = elements(op.name, -turn if inverse else turn)
-    if isinstance(turn, np.ndarray):
-        return _turn_each(op.wire, matrix, states)
-    paired = states.reshape(-1, 2, states.shape[-1] << op.wire)
-    turned: States = np.matmul(np.array(matrix).reshape(2, 2), paired)
-    return turned.reshape(states.shape)
-
-
-def _shuffle(op: Shuffle, states: States, *, inverse: bool) -> States:
-    if inverse:
-        return (states if op.plain else op.signs * states).take(op.inverse, axis=-2)
-    moved = states.take(op.order, axis=-2)
-    return moved if op.plain else op.signs * moved
-
-
-def _turn_each(wire: int, matrix: Elements, states: States) -> States:
-    """One matrix for each column."""
-    paired = states.reshape(-1, 2, 1 << wire, states.shape[-1])
-    low, high = paired[:, 0], paired[:, 1]
-    turned: States = np.empty(paired.shape, np.result_type(states, *matrix))
-    turned[:, 0] = matrix[0] * low + matrix[1] * high
-    turned[:, 1] = matrix[2] * low + matrix[3] * high
-    return turned.reshape(states.shape)
+    With s = 2^n rows and g gates: g s s and a product of s s columns, against g s columns.
+    """
+    size, gates = 2**program.qubits, len(program.body)
+    product = engine.product * size * columns
+    return not program.re_uploads and size * gates + product < gates * columns

@@ -20,6 +20,7 @@ Float64s = NDArray[np.float64]
 IDENTITY = np.eye(2, dtype=np.complex128)
 ZERO, ONE = np.diag([1.0 + 0j, 0]), np.diag([0j, 1.0])
 X = np.array([[0, 1], [1, 0]], np.complex128)
+Y = np.array([[0, -1j], [1j, 0]], np.complex128)
 Z = np.diag([1.0 + 0j, -1])
 H = (X + Z) / math.sqrt(2)
 
@@ -90,6 +91,12 @@ def _matrix(qubits: int, gate: Gate, turn: float) -> Matrix:
         control, target = gate.wires
         then = X if gate.name == "cx" else Z
         return _on_wires(qubits, {control: ZERO}) + _on_wires(qubits, {control: ONE, target: then})
+    if gate.name == "swap":
+        paulis = [_on_wires(qubits, dict.fromkeys(gate.wires, pauli)) for pauli in (X, Y, Z)]
+        return (_on_wires(qubits, {}) + sum(paulis)) / 2
+    if gate.name == "rzz":
+        both = _on_wires(qubits, dict.fromkeys(gate.wires, Z))
+        return math.cos(turn / 2) * _on_wires(qubits, {}) - 1j * math.sin(turn / 2) * both
     return _on_wires(qubits, {gate.wires[0]: _single(gate.name, turn)})
 
 
@@ -99,6 +106,13 @@ def _single(name: str, turn: float) -> Matrix:
     matrices = {
         "h": H,
         "x": X,
+        "y": Y,
+        "z": Z,
+        "s": np.diag([1, 1j]),
+        "sdg": np.diag([1, -1j]),
+        "t": np.diag([1, cmath.exp(0.25j * math.pi)]),
+        "tdg": np.diag([1, cmath.exp(-0.25j * math.pi)]),
+        "sx": ((1 + 1j) * IDENTITY + (1 - 1j) * X) / 2,
         "rx": cosine * IDENTITY - 1j * sine * X,
         "ry": np.array([[cosine, -sine], [sine, cosine]], np.complex128),
         "rz": np.diag([phase.conjugate(), phase]),

@@ -92,10 +92,57 @@ def test_a_task_no_box_could_train_is_refused_before_it_is_offered(tmp_path, tex
         task_of(file, "fleet", 1)
 
 
-@pytest.mark.parametrize("ansatz", ["real-amplitudes", "re-uploading", "paper"])
+ANSATZES = [
+    "real-amplitudes",
+    "re-uploading",
+    "paper",
+    "efficient-su2",
+    "strongly-entangling",
+    "hardware-efficient",
+]
+
+
+def with_model(*lines: str, data: str = GOOD) -> str:
+    return "\n".join((data, "[model]", *lines))
+
+
+@pytest.mark.parametrize("ansatz", ANSATZES)
 def test_every_ansatz_makes_a_model(tmp_path, ansatz):
-    file = read(written(tmp_path, f'{GOOD}\n[model]\nansatz = "{ansatz}"\nreps = 2\n'))
+    file = read(written(tmp_path, with_model(f'ansatz = "{ansatz}"', "reps = 2")))
     assert task_of(file, "fleet", 1).model.circuit.weights > 0
+
+
+@pytest.mark.parametrize("encoding", ["rx", "ry", "rz", "z", "zz"])
+@pytest.mark.parametrize("ansatz", ["real-amplitudes", "efficient-su2", "qcnn"])
+def test_an_ansatz_stands_behind_any_encoding(tmp_path, ansatz, encoding):
+    text = with_model(f'ansatz = "{ansatz}"', f'encoding = "{encoding}"')
+    circuit = task_of(read(written(tmp_path, text)), "fleet", 1).model.circuit
+    assert circuit.features == circuit.qubits == 4
+
+
+def test_no_weight_of_a_task_is_dead(tmp_path):
+    text = with_model('ansatz = "efficient-su2"')
+    assert task_of(read(written(tmp_path, text)), "fleet", 1).model.circuit.weights == 32 - 4
+
+
+THREE = GOOD.replace('"white"', '"white", "rose"')
+FIVE = GOOD.replace('"white"', '"a", "b", "c", "d"')
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (with_model('ansatz = "re-uploading"', 'encoding = "rx"'), "leave model.encoding out"),
+        (with_model('ansatz = "paper"', 'encoding = "ry"'), "means the ZZ feature map, not ry"),
+        (with_model('ansatz = "paper"', data=THREE), "2 classes apart, not 3"),
+        (with_model('ansatz = "qcnn"', "reps = 2"), "leave model.reps out"),
+        (with_model('ansatz = "qcnn"', data=FIVE), "at most 4 classes apart, not 5"),
+        (with_model('ansatz = "qcnn"', data=columns(6) + "components = 5"), "4 or 8 .* not 5"),
+    ],
+)
+def test_what_makes_no_sense_together_is_told_with_a_way_out(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
+        task_of(read(written(tmp_path, text)), "fleet", 1)
 
 
 @pytest.mark.parametrize("name", ["trimmed-mean", "median"])

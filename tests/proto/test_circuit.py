@@ -62,7 +62,7 @@ def test_a_classifier_survives_the_wire():
         (circuit(Gate("cx", (1, 1))), r"gate 0 \(cx on 1, 1\): names the same wire twice"),
         (circuit(Gate("cx", (1,))), r"needs 2 wire"),
         (circuit(Gate("h", (0, 1))), r"needs 1 wire"),
-        (circuit(Gate("swap", (0, 1))), r"no such gate"),
+        (circuit(Gate("toffoli", (0, 1))), r"no such gate"),
         (circuit(Gate("rx", (0,))), r"gate 0 \(rx on 0\): needs an angle"),
         (circuit(Gate("h", (0,), Angle("constant"))), r"takes no angle"),
         (circuit(turn("weight", 1), weights=1), r"weight 1 is out of range; there are 1"),

@@ -39,6 +39,10 @@ EVERY_GATE = assemble(
         Gate("cz", (0, 1)),
         Gate("ry", (0,), Angle("zz", 0, 1)),
         Gate("cx", (1, 0)),
+        *(Gate(name, (0,)) for name in ("y", "s", "sx", "t", "h", "z", "sdg", "sx", "tdg", "h")),
+        Gate("rzz", (0, 1), Angle("feature", 1, scale=1.5)),
+        Gate("swap", (0, 1)),
+        Gate("rx", (0,), Angle("constant", scale=0.3)),
     ),
     each_z(2),
 )
@@ -64,14 +68,34 @@ def flip(bits: int, wire: int) -> int:
 
 def one_wire(name: str, turn: float) -> list[list[complex]]:
     c, s, r = math.cos(turn / 2), math.sin(turn / 2), math.sqrt(0.5)
-    phase = complex(c, s)
+    phase, eighth = complex(c, s), complex(math.sqrt(0.5), math.sqrt(0.5))
     return {
+        "y": [[0, -1j], [1j, 0]],
+        "z": [[1, 0], [0, -1]],
+        "s": [[1, 0], [0, 1j]],
+        "sdg": [[1, 0], [0, -1j]],
+        "t": [[1, 0], [0, eighth]],
+        "tdg": [[1, 0], [0, eighth.conjugate()]],
+        "sx": [[0.5 + 0.5j, 0.5 - 0.5j], [0.5 - 0.5j, 0.5 + 0.5j]],
         "h": [[r, r], [r, -r]],
         "x": [[0, 1], [1, 0]],
         "rx": [[c, -1j * s], [-1j * s, c]],
         "ry": [[c, -s], [s, c]],
         "rz": [[phase.conjugate(), 0], [0, phase]],
         "p": [[1, 0], [0, phase**2]],
+    }[name]
+
+
+def two_wires(name: str, turn: float, bits: int, wires: list[int]) -> tuple[int, complex]:
+    """Where a basis state goes, and its factor."""
+    first, last = (bits >> wire & 1 for wire in wires)
+    both = flip(flip(bits, wires[0]), wires[1])
+    half = complex(math.cos(turn / 2), math.sin(turn / 2))
+    return {
+        "cx": (flip(bits, wires[1]) if first else bits, 1),
+        "cz": (bits, -1 if first and last else 1),
+        "swap": (both if first != last else bits, 1),
+        "rzz": (bits, half if first != last else half.conjugate()),
     }[name]
 
 
@@ -90,10 +114,8 @@ def play(text: str, inputs: dict[str, float]) -> list[float]:
         for bits, value in state.items():
             bit = bits >> wires[-1] & 1
             if len(wires) == 2:
-                on = bits >> wires[0] & 1
-                to = flip(bits, wires[1]) if node.name.name == "cx" and on else bits
-                sign = -1 if node.name.name == "cz" and on and bit else 1
-                new[to] = new.get(to, 0) + sign * value
+                to, factor = two_wires(node.name.name, turn, bits, wires)
+                new[to] = new.get(to, 0) + factor * value
                 continue
             matrix = one_wire(node.name.name, turn)
             for out in (0, 1):

@@ -18,13 +18,23 @@ from proto.circuit import Circuit
 GATES = {
     "h": "Hadamard",
     "x": "PauliX",
+    "y": "PauliY",
+    "z": "PauliZ",
+    "s": "S",
+    "sdg": "S",
+    "t": "T",
+    "tdg": "T",
+    "sx": "SX",
     "rx": "RX",
     "ry": "RY",
     "rz": "RZ",
     "p": "PhaseShift",
     "cx": "CNOT",
     "cz": "CZ",
+    "swap": "SWAP",
+    "rzz": "IsingZZ",
 }
+INVERSE = ("sdg", "tdg")
 
 
 def pennylane_machine(circuit: Circuit, device: str) -> Machine:
@@ -65,7 +75,8 @@ def _apply(qml: Any, circuit: Circuit, turns: Float64s) -> Any:
         if gate.angle is not None:
             fixed = gate.angle.source == "constant"
             turn = [gate.angle.scale if fixed else turns[:, gate.angle.index]]
-        getattr(qml, GATES[gate.name])(*turn, wires=list(gate.wires))
+        known = getattr(qml, GATES[gate.name])
+        (qml.adjoint(known) if gate.name in INVERSE else known)(*turn, wires=list(gate.wires))
     return [
         qml.expval(qml.prod(*map(qml.PauliZ, wires)) if len(wires) > 1 else qml.PauliZ(wires[0]))
         for wires in circuit.observables

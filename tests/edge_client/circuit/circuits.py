@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from proto.ansatz import assemble
-from proto.circuit import ROTATIONS, Angle, Circuit, Gate
+from proto.circuit import FIXED, PAIRS, ROTATIONS, Angle, Circuit, Gate
 
 MAX_WIRES = 4
 
@@ -18,9 +18,9 @@ def angles(draw: st.DrawFn, sources: tuple[str, ...]) -> Angle:
 
 @st.composite
 def gates(draw: st.DrawFn, qubits: int, sources: tuple[str, ...]) -> Gate:
-    names = ["h", "x", *ROTATIONS, *(["cx", "cx", "cz"] if qubits > 1 else [])]
-    name = draw(st.sampled_from(names))
-    wires = draw(st.permutations(range(qubits)))[: 2 if name in ("cx", "cz") else 1]
+    alone = [name for name in (*FIXED, *ROTATIONS) if name not in PAIRS]
+    name = draw(st.sampled_from([*alone, *PAIRS] if qubits > 1 else alone))
+    wires = draw(st.permutations(range(qubits)))[: 2 if name in PAIRS else 1]
     return Gate(name, tuple(wires), draw(angles(sources)) if name in ROTATIONS else None)
 
 

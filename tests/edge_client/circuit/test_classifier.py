@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from edge_client.circuit import classifier as module
 from edge_client.circuit import reference
 from edge_client.circuit.classifier import classifier_model
+from edge_client.circuit.engine import NUMPY
 from proto.ansatz import assemble, default_classifier, parity, real_amplitudes, zz_feature_map
 from proto.circuit import Circuit, Classifier, Gate, classifier_layout
-from proto.errors import LocalError, RemoteError
+from proto.errors import ConfigError, LocalError, RemoteError
 
 BINARY = default_classifier()
 THREE = default_classifier(3, classes=3, reps=2)
@@ -132,3 +133,10 @@ def test_rows_that_do_not_fit_are_refused():
 def test_a_classifier_that_makes_no_sense_is_refused_before_training():
     with pytest.raises(RemoteError, match="gate 0"):
         classifier_model(Classifier(Circuit(1, 0, 0, (Gate("h", (3,)),), ((0,),))))
+
+
+def test_the_settings_name_the_engine(monkeypatch):
+    monkeypatch.setenv("QFLEET_ENGINE", "abacus")
+    with pytest.raises(ConfigError, match="no engine 'abacus'"):
+        classifier_model(BINARY)
+    assert classifier_model(BINARY, NUMPY)
