@@ -129,12 +129,12 @@ def accounts(store: Store, keys: Keys, now: float) -> dict[str, str]:
 def bump_roster(store: Store) -> int:
     """The next roster version; every admission and revocation takes one."""
     version = roster_version(store) + 1
-    store.set_fact("roster", version.to_bytes(8, "big"))
+    store.set_count("roster", version)
     return version
 
 
 def roster_version(store: Store) -> int:
-    return int.from_bytes(store.fact("roster") or b"", "big")
+    return store.count("roster")
 
 
 def revoke(store: Store, box: str) -> int:

@@ -1,6 +1,5 @@
 """One job in a running coordinator: what its offers name, and what it accepts in return."""
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from coordinator.store import Row
 from proto import blobs
 from proto.codec import decode_signed
 from proto.errors import RemoteError
+from proto.identity import task_id
 from proto.messages import MAX_INLINE, MOMENTS, TRAIN, BlobRef, Offer, Pull, Task, Update
 
 PULLS = 20
@@ -102,6 +102,5 @@ class Job:
 def job_of(row: Row, enlisted: list[Row]) -> Job:
     """A job as the store has it."""
     state = msgspec.json.decode(row.state, type=JobState)
-    task_id = hashlib.sha256(row.task).digest()[:16]
     rows = {e.box: e.rows for e in enlisted}
-    return Job(state, decode_signed(row.task, Task), task_id, row.key, rows)
+    return Job(state, decode_signed(row.task, Task), task_id(row.task), row.key, rows)

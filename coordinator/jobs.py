@@ -221,7 +221,7 @@ class Jobs:
 
     def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state
-        self._store.set_fact("turn", state.turn.to_bytes(8, "big"))
+        self._store.set_count("turn", state.turn)
         job.open_round()
         self._store.open_round(
             {
@@ -352,7 +352,7 @@ class Jobs:
         )
 
     def _turn(self) -> int:
-        return int.from_bytes(self._store.fact("turn") or b"", "big")
+        return self._store.count("turn")
 
     def _of_turn(self, turn: int) -> Job | None:
         return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)

@@ -35,13 +35,13 @@ class Memory:
 
     @property
     def turn(self) -> int:
-        return int.from_bytes(self._store.fact("turn") or b"", "big")
+        return self._store.count("turn")
 
     def begin_session(self) -> None:
         """A number never used before, not even by a store that was restored from an older copy."""
-        last = int.from_bytes(self._store.fact("session") or b"", "big")
+        last = self._store.count("session")
         self.session = max(last + 1, int(self._now()), self.session + 1)
-        self._store.set_fact("session", self.session.to_bytes(8, "big"))
+        self._store.set_count("session", self.session)
 
     def behind(self, birth: Birth) -> bool:
         """Whether a box remembers what we do not. Raises RemoteError for a claim beyond belief."""
@@ -62,7 +62,7 @@ class Memory:
         turn = self.turn
         highest = max(turn, min(birth.turn, turn + MAX_TURN_JUMP))
         self._set_era(Era(number=birth.era.number + 1, nonce=os.urandom(8)))
-        self._store.set_fact("turn", highest.to_bytes(8, "big"))
+        self._store.set_count("turn", highest)
         return (
             f"{birth.box} has seen turn {birth.turn} of era {birth.era.number}, this store only "
             f"turn {turn}: it is an older copy. Era {self.era.number} begins; open rounds start "

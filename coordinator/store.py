@@ -124,6 +124,13 @@ class Store:
         change = upsert(meta).values(name=name, value=value)
         self._do(change.on_conflict_do_update(["name"], set_={"value": value}))
 
+    def count(self, name: str) -> int:
+        """A fact that only rises: a session, a turn, a version. 0 where there is none yet."""
+        return int.from_bytes(self.fact(name) or b"", "big")
+
+    def set_count(self, name: str, value: int) -> None:
+        self.set_fact(name, value.to_bytes(8, "big"))
+
     # --- who belongs ---
 
     def add_token(self, values: Mapping[str, object]) -> None:

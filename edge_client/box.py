@@ -22,12 +22,12 @@ from edge_client.refusals import Refusals
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
 from edge_client.secure import Secure
 from edge_client.spool import Spool
-from edge_client.tasks import Tasks, task_id
+from edge_client.tasks import Tasks
 from edge_client.turnlog import TurnLog
 from proto import RELEASE
 from proto.codec import decode_sealed, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
-from proto.identity import Identity, open_signed, sign
+from proto.identity import Identity, open_signed, sign, task_id
 from proto.messages import (
     EVALUATE,
     MOMENTS,

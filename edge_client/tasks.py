@@ -1,10 +1,8 @@
 """The signed tasks a box knows: the newest of each job."""
 
-import hashlib
-
 from proto.circuit import check_classifier
 from proto.errors import RemoteError, SealError
-from proto.identity import body_of, open_signed
+from proto.identity import body_of, open_signed, task_id
 from proto.messages import Task
 
 MAX_UNPROVEN = 16
@@ -49,7 +47,3 @@ class Tasks:
 
     def job(self, id_: bytes) -> str | None:
         return self._known[id_][0].job if id_ in self._known else None
-
-
-def task_id(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()[:16]

@@ -60,6 +60,11 @@ def body_of(envelope: bytes) -> bytes:
     return envelope[HEAD:]
 
 
+def task_id(body: bytes) -> bytes:
+    """How offers and enlistments name a task: the first half of its body's hash."""
+    return hashlib.sha256(body).digest()[:16]
+
+
 def verify(public: bytes, signature: bytes, data: bytes) -> None:
     """Raise SealError unless `public` signed `data` (Ed25519, RFC 8032)."""
     try:

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from coordinator.taskfile import Data, RoundsTable, TaskFile, task_of
 from edge_client import config
-from edge_client.tasks import MAX_UNPROVEN, Tasks, task_id
+from edge_client.tasks import MAX_UNPROVEN, Tasks
 from firmware_sim.fleet import Fleet
 from proto.errors import RemoteError, SealError
-from proto.identity import Identity, body_of, sign
+from proto.identity import Identity, body_of, sign, task_id
 from proto.messages import Task
 from proto.topics import Topics
 
