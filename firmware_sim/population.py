@@ -150,7 +150,7 @@ def _client(
         rows=low + int((high - low + 1) * uniform(own, _ROWS)),
         seed=own,
         fault=fault,
-        decoys=fault is None and uniform(own, _DECOY) < scenario.hidden.decoys,
+        decoys=uniform(own, _DECOY) < scenario.hidden.decoys,
         noisy=uniform(own, _NOISY) < scenario.work.noisy,
     )
 

@@ -71,7 +71,7 @@ class Work(Table, frozen=True):
 
 
 class Hidden(Table, frozen=True, rename="kebab"):
-    """Share of clients that get each hidden fault some time in the run, and of healthy tellers."""
+    """Share of clients that get each hidden fault, and of those who write what only sounds bad."""
 
     weak_supply: Share = 0.0
     dying_card: Share = 0.0
@@ -79,7 +79,7 @@ class Hidden(Table, frozen=True, rename="kebab"):
     blocked_fan: Share = 0.0
     metered_link: Share = 0.0
     decoys: Share = 0.3
-    """Share of healthy clients whose journals have decoy, negated and stale lines."""
+    """Share of clients, healthy or not, who write many decoy, negated and stale lines."""
     within: Time = "6h"
     """Faults begin evenly between so long before the start and so long after it."""
 
