@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Struct
 
 from firmware_sim.chance import normal, uniform
-from firmware_sim.link import UP, Direction
 from firmware_sim.traces import SLOT_S
 from proto.errors import ConfigError
 
@@ -23,6 +22,12 @@ LEAST_BPS = 50.0
 """Bytes per second below which no link falls while it is up at all."""
 DAY_S = 86400.0
 _SLOW, _FAST, _SCALE, _OUTAGE = 1, 2, 3, 4
+
+Direction = Literal["up", "down"]
+"""From a client to the broker, or from the broker to a client."""
+
+UP: Direction = "up"
+DOWN: Direction = "down"
 
 Hours = tuple[float, float]
 """From and until, in hours of the day; it may run over midnight."""
@@ -99,15 +104,15 @@ def rate(line: Line, direction: Direction, at: float) -> float:
     return max(LEAST_BPS, mbps * math.exp(power) * 125_000)
 
 
-def transfer_s(line: Line, direction: Direction, size: int, at: float) -> float:
-    """Seconds until `size` bytes that start at `at` are through, outages and delay included."""
+def sent_at(line: Line, direction: Direction, size: int, at: float) -> float:
+    """When the last of `size` bytes that start at `at` has left, outages included."""
     now, left = at, float(size)
     while True:
         now = up_again(line, now)
         slot_end = (now // SLOT_S + 1) * SLOT_S
         speed = rate(line, direction, now)
         if left <= speed * (slot_end - now):
-            return now + left / speed + line.kind.delay_s - at
+            return now + left / speed
         left -= speed * (slot_end - now)
         now = slot_end
 

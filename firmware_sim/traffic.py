@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from firmware_sim.link import Direction
+from firmware_sim.links import Direction
 
 
 class Traffic:
