@@ -51,8 +51,8 @@ class Job:
     def open_round(self) -> None:
         self._pulls.clear()
 
-    def offer(self, seconds: float) -> Offer:
-        """The offer of the present turn, with so many seconds left."""
+    def offer(self, seconds: float, counted: int = 0) -> Offer:
+        """The offer of the present turn, with so many seconds left, to a box counted last then."""
         state = self.state
         learning = state.kind != MOMENTS
         _, inline = self._sealed["model"] if learning else (None, b"")
@@ -69,6 +69,7 @@ class Job:
             steps=self.task.training.steps if state.kind == TRAIN else 0,
             seconds=max(1, int(seconds)),
             seed=state.rules.seed,
+            counted=counted,
         )
 
     def holds(self, address: bytes) -> bool:

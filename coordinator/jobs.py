@@ -38,6 +38,7 @@ from coordinator.jobstate import (
     Tick,
     UpdateStored,
 )
+from coordinator.kinds import first_shared
 from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
@@ -208,7 +209,7 @@ class Jobs:
             case Open(plan):
                 self._open(job, plan, now)
             case OfferTo(box, seconds):
-                self._post.to_box(box, job.offer(seconds), job.state.turn)
+                self._post.to_box(box, job.offer(seconds, self._counted(job, box)), job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -218,6 +219,11 @@ class Jobs:
                 self._store.drop_payloads(job.state.turn)
             case Say(text):
                 self._notices.say(now, text, job.state.job)
+
+    def _counted(self, job: Job, box: str) -> int:
+        """What a box with a residual must know: whether its last update is in the model."""
+        wants = job.task.training.feedback
+        return self._store.last_turns(job.state.job).get(box, 0) if wants else 0
 
     def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state
@@ -294,6 +300,8 @@ class Jobs:
         state, task = job.state, job.task
         if self._store.model(row.id, "model") is None:
             self._save_model(job, "model", folding.first_model(task, state.rules.seed))
+            if shared := first_shared(task, state.rules.seed):
+                self._save_model(job, "features", shared)
         self._refresh(job)
         self._post.publish(self._post.topics.job(row.id, "task"), sign(task, self._identity))
         self._dispatch(job, Restarted(), now)
