@@ -5,20 +5,22 @@ run. `examples/fleets/` has ten that are ready.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from coordinator.kinds import ModelTable
 from coordinator.selection.scorers import SCORERS
+from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import Data, RoundsTable, TaskFile, Time, Train, rules_of, seconds
 from coordinator.taskmodel import Model
+from firmware_sim import tomlfile
 from firmware_sim.behaviour import PRESETS, Behaviour, Share
 from firmware_sim.boards import profiles
 from firmware_sim.hidden import FAULTS
 from firmware_sim.links import kinds
 from firmware_sim.script import BrokerDown, Entry, KillCoordinator, moment_s
-from firmware_sim.tomlfile import read as read_toml
 from firmware_sim.tomlfile import refuse
 from proto.errors import ConfigError
 
@@ -61,13 +63,11 @@ class Work(Table, frozen=True):
     components: Annotated[int, Meta(ge=1, le=12)] = 4
     target: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.9
     """Test accuracy that "to target" means."""
-    model: Model = Model()
+    model: ModelTable = Model()
     training: Train = Train()
     rounds: RoundsTable = RoundsTable()
-    kind: Literal["circuit", "adapter"] = "circuit"
-    """What it costs a board: an adapter's training is costed, never run in here."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
-    """What training takes; left out, by the cost model of its kind."""
+    """What training takes; left out, by the cost model of its kind (calibrate.py)."""
 
 
 class Hidden(Table, frozen=True, rename="kebab"):
@@ -111,11 +111,18 @@ class Scenario(Table, frozen=True, kw_only=True):
 
 def read(path: Path) -> Scenario:
     """Raises ConfigError that names the key, its value and what is accepted."""
-    scenario = read_toml(path, Scenario)
+    scenario = tomlfile.read(path, Scenario, _with_kind)
     try:
         check(scenario)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    return scenario
+
+
+def parse(text: str) -> Scenario:
+    """A scenario from the text of its file. Raises ConfigError."""
+    scenario = tomlfile.decode(text.encode(), Scenario, _with_kind)
+    check(scenario)
     return scenario
 
 
@@ -153,11 +160,22 @@ def with_policy(scenario: Scenario, policy: str) -> Scenario:
 def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, ...]) -> TaskFile:
     """The task that this fleet's coordinator is handed."""
     work = scenario.work
-    components = min(work.components, len(columns))
-    data = Data(classes=classes, columns=columns, components=components)
+    if isinstance(work.model, AdapterModel):
+        data = Data(classes=classes, text=columns[-1], components=0)
+    else:
+        components = min(work.components, len(columns))
+        data = Data(classes=classes, columns=columns, components=components)
     return TaskFile(
         job="fleet", data=data, model=work.model, training=work.training, rounds=work.rounds
     )
+
+
+def _with_kind(tables: dict[str, Any]) -> dict[str, Any]:
+    """A model is a circuit unless it says otherwise."""
+    work = tables.get("work")
+    if isinstance(work, dict) and isinstance(work.get("model"), dict):
+        work["model"].setdefault("kind", "circuit")
+    return tables
 
 
 def _check_rules(work: Work) -> None:
