@@ -108,13 +108,16 @@ def sent_at(line: Line, direction: Direction, size: int, at: float) -> float:
     """When the last of `size` bytes that start at `at` has left, outages included."""
     now, left = at, float(size)
     while True:
-        now = up_again(line, now)
-        slot_end = (now // SLOT_S + 1) * SLOT_S
+        down = next_outage(line, now)
+        if down is not None and down[0] <= now:
+            now = down[1]
+            continue
+        ends = min(_slot_end(now), math.inf if down is None else down[0])
         speed = rate(line, direction, now)
-        if left <= speed * (slot_end - now):
+        if left <= speed * (ends - now):
             return now + left / speed
-        left -= speed * (slot_end - now)
-        now = slot_end
+        left -= speed * (ends - now)
+        now = ends
 
 
 def up_again(line: Line, at: float) -> float:
@@ -145,6 +148,10 @@ def within(hours: Hours, second_of_day: float) -> bool:
     """Whether a moment falls into these hours of the day."""
     hour, (first, last) = second_of_day % DAY_S / 3600, hours
     return first <= hour < last if first <= last else hour >= first or hour < last
+
+
+def _slot_end(at: float) -> float:
+    return (at // SLOT_S + 1) * SLOT_S
 
 
 def _outage(line: Line, at: float) -> tuple[float, float] | None:

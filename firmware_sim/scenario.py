@@ -130,7 +130,7 @@ def check(scenario: Scenario) -> None:
     """What types cannot say. Raises ConfigError."""
     names = [group.name for group in scenario.group]
     for at, group in enumerate(scenario.group):
-        _check_group(f"group[{at}]", group, names)
+        _check_group(f"group[{at}]", group, names[:at])
     if scenario.clients > MAX_CLIENTS:
         refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
     work = scenario.work
@@ -186,8 +186,8 @@ def _check_rules(work: Work) -> None:
         raise ConfigError(f"work.{error}") from None
 
 
-def _check_group(key: str, group: Group, names: list[str]) -> None:
-    if names.count(group.name) > 1:
+def _check_group(key: str, group: Group, taken: list[str]) -> None:
+    if group.name in taken:
         refuse(f"{key}.name", group.name, "a name that no other group has")
     for what, mix, known in (("board", group.board, profiles()), ("link", group.link, kinds())):
         for name in [mix] if isinstance(mix, str) else mix:

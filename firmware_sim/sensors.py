@@ -19,7 +19,7 @@ OFFSET = 0.15
 """Sigma of how far a client's sensors are off."""
 FLIPPED = 0.5
 """Share of wrong labels at a noisy client."""
-TEST_ROWS = 2000
+HELD_BACK = 2000
 _MIXING = np.random.default_rng(41).normal(size=(2, len(COLUMNS)))
 _TEST_SEED = 77
 
@@ -36,7 +36,7 @@ def rows(client: Client, skew: float, seed: int, drift: float = 0.0) -> Table:
     return Table(X, y, COLUMNS, CLASSES)
 
 
-def test_rows(seed: int, count: int = TEST_ROWS) -> Table:
+def held_back(seed: int, count: int = HELD_BACK) -> Table:
     """Rows that no client holds, both classes alike, from sensors that are not off."""
     rng = np.random.default_rng((seed, _TEST_SEED))
     y = (np.arange(count) % 2).astype(np.int64)
