@@ -42,9 +42,9 @@ class Link:
     def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
         """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
         arrivals = [self.arrival(client_id, direction, size, now)]
-        if client_id in self.wired:
-            return arrivals
         faults = self._faults(client_id)
+        if client_id in self.wired or not (faults.reorder or faults.duplicate):
+            return arrivals
         if self._random.random() < faults.reorder:
             arrivals[0] += self._random.uniform(0.0, 2 * faults.retransmit_s)
         while self._random.random() < faults.duplicate:
@@ -60,7 +60,7 @@ class Link:
             self._busy[way] = sent_at(line, direction, size, max(now, self._busy.get(way, now)))
             now = self._busy[way]
         arrival = now + faults.delay_s
-        while self._random.random() < faults.loss:
+        while faults.loss and self._random.random() < faults.loss:
             arrival += faults.retransmit_s
         self._last[way] = max(arrival, self._last.get(way, arrival))
         return self._last[way]

@@ -7,6 +7,8 @@ import pytest
 
 from coordinator.taskfile import rules_of, task_of
 from firmware_sim import sensors
+from firmware_sim.boards import profiles
+from firmware_sim.links import kinds
 from firmware_sim.population import (
     advance,
     finishes,
@@ -16,7 +18,7 @@ from firmware_sim.population import (
     readings,
 )
 from firmware_sim.scenario import parse, read, task_file, with_policy
-from firmware_sim.script import moment_s
+from firmware_sim.script import Entry, moment_s
 from proto.errors import ConfigError
 
 DESK = """
@@ -201,3 +203,37 @@ def test_ten_thousand_clients_are_cheap_to_draw_and_to_advance() -> None:
     assert time.process_time() - start < 5.0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
     assert len(boards) == 10_000
+
+
+FLEETS = sorted((Path(__file__).parents[2] / "examples" / "fleets").glob("*.toml"))
+
+
+def test_ten_fleets_are_ready_from_a_desk_to_ten_thousand_phones() -> None:
+    sizes = [read(path).clients for path in FLEETS]
+    assert len(FLEETS) == 10
+    assert (min(sizes), max(sizes)) == (4, 10_000)
+    assert len({read(path).name for path in FLEETS}) == 10
+
+
+@pytest.mark.parametrize("path", FLEETS, ids=lambda path: path.stem)
+def test_a_ready_fleet_can_be_drawn_and_its_task_offered(path: Path) -> None:
+    scenario = read(path)
+    assert scenario.about
+    assert len(populate(scenario, 0)) == scenario.clients
+    file = task_file(scenario, sensors.CLASSES, sensors.COLUMNS)
+    assert task_of(file, "sim", 1).training.steps >= 15
+    assert rules_of(file).rounds >= 15
+
+
+def test_ready_fleets_use_all_that_there_is() -> None:
+    scenarios = [read(path) for path in FLEETS]
+    groups = [group for scenario in scenarios for group in scenario.group]
+    used = {
+        name
+        for group in groups
+        for mix in (group.board, group.link)
+        for name in ([mix] if isinstance(mix, str) else mix)
+    }
+    assert used == set(profiles()) | set(kinds())
+    done = {type(entry) for scenario in scenarios for entry in scenario.script}
+    assert done == set(Entry.__args__)
