@@ -23,6 +23,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "xtick.color": INK,
@@ -39,6 +40,7 @@ Runs = dict[str, list[Result]]
 def learning(runs: Runs, what: str, label: str, scale: float) -> str:
     """Test accuracy over something spent: the median of seeds, and the middle half as a band."""
     figure, axes = _figure()
+    lowest = 1.0
     for colour, (policy, results) in zip(_colours(runs), runs.items(), strict=True):
         curves = [_curve(result, what) for result in results]
         grid = np.linspace(0.0, max(curve[0][-1] for curve in curves), POINTS)
@@ -47,9 +49,11 @@ def learning(runs: Runs, what: str, label: str, scale: float) -> str:
         if len(results) > 1:
             low, high = np.quantile(steps, [0.25, 0.75], axis=0)
             axes.fill_between(grid / scale, low, high, color=colour, alpha=0.15, lw=0)
+        lowest = min([lowest, *(accuracy for _, told in curves for accuracy in told[1:])])
     target = next(iter(runs.values()))[0].target
     axes.axhline(target, color=INK, lw=0.8, ls=":", label=f"target {target:g}")
-    axes.set(xlabel=label, ylabel="test accuracy", xlim=(0, None))
+    limits = (max(0.0, min(lowest, target) - 0.03), None)
+    axes.set(xlabel=label, ylabel="test accuracy", xlim=(0, None), ylim=limits)
     axes.legend(frameon=False, loc="lower right")
     return _svg(figure)
 
@@ -108,12 +112,11 @@ def rounds(result: Result) -> str:
 
 def _curve(result: Result, what: str) -> tuple[list[float], list[float]]:
     """(what was spent, accuracy), after each round that gave a model."""
-    spent, accuracies, best = [0.0], [0.0], 0.0
+    spent, accuracies = [0.0], [0.0]
     for at, row in enumerate(result.rounds):
         if row.accuracy is not None:
-            best = row.accuracy
             spent.append(float(getattr(total(result, at + 1), what)))
-            accuracies.append(best)
+            accuracies.append(row.accuracy)
     return spent, accuracies
 
 

@@ -196,10 +196,15 @@ def _section(title: str, about: str, content: str) -> str:
 
 def _table(head: Sequence[str], rows: Rows) -> str:
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    lines = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{top}</tr>{lines}</table></div>'
+
+
+def _cell(text: str) -> str:
+    """An interval stands small below its mean."""
+    told, _, interval = escape(text).partition(" (")
+    small = f"<small>{interval.rstrip(')')}</small>" if interval else ""
+    return f"<td>{told}{small}</td>"
 
 
 def _picture(svg: str) -> str:
