@@ -18,6 +18,7 @@ from coordinator.presence import Opened, Presence
 from coordinator.store import Store
 from proto.errors import QfleetError, RemoteError, StorageError
 from proto.identity import sign
+from proto.locks import REAL, Locks
 from proto.messages import (
     REFUSED,
     Ack,
@@ -51,6 +52,7 @@ class Start:
     now: Callable[[], float]
     on_accounts: Callable[[dict[str, str]], None] | None = None
     """Told the broker's accounts whenever they may have changed."""
+    locks: Locks = REAL
 
 
 class Service:
@@ -62,7 +64,7 @@ class Service:
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
         self._notices = Notices(self._store)
-        self._presence = Presence(self._store, start.fleet.name, self._identity)
+        self._presence = Presence(self._store, start.fleet.name, self._identity, start.locks)
         self._post = Post(self._presence, self.topics)
         self._jobs = self._new_jobs()
         self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}

@@ -12,22 +12,17 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_client import session, state
-from edge_client.allegiance import Allegiance
 from edge_client.config import EdgeConfig
 from edge_client.consent import objection_to_offer, objection_to_task
-from edge_client.fetching import Pantry
+from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
-from edge_client.newest import Newest, keep
+from edge_client.newest import Newest
 from edge_client.refusals import Refusals
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
-from edge_client.secure import Secure
-from edge_client.spool import Spool
-from edge_client.tasks import Tasks
-from edge_client.turnlog import TurnLog
 from proto import RELEASE
 from proto.codec import decode_sealed, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
-from proto.identity import Identity, open_signed, sign, task_id
+from proto.identity import Identity, open_signed, task_id
 from proto.messages import (
     EVALUATE,
     MOMENTS,
@@ -42,7 +37,6 @@ from proto.messages import (
     Revoked,
     Update,
 )
-from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
@@ -74,6 +68,8 @@ class Setting:
     now: Callable[[], float]
     clock: Callable[[], float]
     resources: Callable[[], Resources]
+    draw: Callable[[int], bytes] = os.urandom
+    """So many random bytes: the ids of updates."""
 
 
 class Expelled(QfleetError):
@@ -83,19 +79,17 @@ class Expelled(QfleetError):
 class Box:
     """One box process."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, kit: Kit | None = None) -> None:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        self._coordinator = Allegiance(self._home, self._member, setting.clock)
-        self._secure = Secure(setting.identity)
-        self._spool = Spool(self._home / "outbox")
-        self._pantry = Pantry(self._home / "blobs")
-        self._tasks = Tasks(self._member.fleet)
+        kit = kit or on_disk(self._home, self._member, setting.identity, setting.clock)
+        self._coordinator, self._secure = kit.allegiance, kit.secure
+        self._spool, self._turnlog = kit.spool, kit.turnlog
+        self._pantry, self._tasks, self._keep = kit.pantry, kit.tasks, kit.keep
         self._pull_again: float | None = None
         self._kept_at = -KEEP_EVERY
         self._refusals = Refusals(setting.now)
-        self._turnlog = TurnLog(self._home / "turns.journal")
         log = self._turnlog
         self.state = session.start(log.era, log.turns, self._spool.turns())
         self._port: Port | None = None
@@ -105,7 +99,7 @@ class Box:
     def will(self) -> Will:
         fleet, box = self._member.fleet, self._member.box
         gone = Gone(fleet=fleet, box=box, session=self._coordinator.session)
-        return Will(self.topics.state(box), sign(gone, self._setting.identity))
+        return Will(self.topics.state(box), self._secure.sign(gone))
 
     def attach(self, port: Port, labour: Labour) -> None:
         """Use this connection, made with our `will`, and this place to train."""
@@ -209,17 +203,19 @@ class Box:
         self._step(state.CoordinatorSeen(seen.session, seen.era, seen.online))
 
     def _key_offer(self, payload: bytes) -> None:
+        report, era = self._report(0, accepted=True, reason=""), self.state.era
         try:
-            notice = open_signed(payload, Revoked, self._coordinator.key)
+            accept = self._secure.accept(payload, self._coordinator.key, era, report)
         except SealError:
             raise
-        except RemoteError:
-            report = self._report(0, accepted=True, reason="")
-            era = self.state.era
-            accept = self._secure.accept(payload, self._coordinator.key, era, report)
-            if accept is not None:
-                self._publish(self.topics.from_box(self._member.box, "k"), accept)
+        except RemoteError:  # no offer of keys, then
+            self._dismissal(payload)
             return
+        if accept is not None:
+            self._publish(self.topics.from_box(self._member.box, "k"), accept)
+
+    def _dismissal(self, payload: bytes) -> None:
+        notice = open_signed(payload, Revoked, self._coordinator.key)
         if notice.box == self._member.box and notice.fleet == self._member.fleet:
             raise Expelled(f"this box was revoked (roster {notice.roster}); ask for a new token")
 
@@ -290,7 +286,7 @@ class Box:
                 logger.info("%s", text)
 
     def _give_birth(self) -> None:
-        kem = KemPair()
+        kem = self._secure.kem_pair()
         birth = Birth(
             fleet=self._member.fleet,
             box=self._member.box,
@@ -339,7 +335,7 @@ class Box:
         self._submit(
             Assignment(
                 box=self._member.box,
-                id=os.urandom(16),
+                id=self._setting.draw(16),
                 task=task,
                 offer=encode(offer),
                 model=model,
@@ -355,7 +351,7 @@ class Box:
         """For prediction. When rounds follow fast, not every model is worth a write."""
         now = self._setting.now()
         if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
-            keep(self._home, offer.job, newest)
+            self._keep(offer.job, newest)
             self._kept_at = now
 
     def _stop_work(self) -> None:

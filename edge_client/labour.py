@@ -5,6 +5,7 @@ Run in a child process by the agent and in the same process by the emulator; bot
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,17 +36,21 @@ from quantization.pack import pack, unpack
 from quantization.scheme import EXACT, Scheme
 
 
-def carry_out(request: Request) -> Result:
-    """One request to its result. Bad data gives a reason, never an exception."""
+def carry_out(request: Request, own: "OwnRows | None" = None) -> Result:
+    """One request to its result. Bad data gives a reason, never an exception.
+
+    `own` says where the box's rows come from, when not from the file its settings name.
+    """
+    own = own or own_rows
     if isinstance(request, Inspection):
         try:
-            return Finding(request.task, _fitting_rows(request))
+            return Finding(request.task, _fitting_rows(request, own))
         except (QfleetError, BadArrays) as error:
             return Finding(request.task, 0, *_told(error))
     offer = decode_sealed(request.offer)
     assert isinstance(offer, Offer)
     try:
-        return Done(offer.turn, encode(_update(request, offer)))
+        return Done(offer.turn, encode(_update(request, offer, own)))
     except (QfleetError, BadArrays) as error:
         return Broken(offer.turn, *_told(error))
 
@@ -61,10 +66,10 @@ def _told(error: Exception) -> tuple[str, str]:
     return str(error)[:200], str(error)
 
 
-def _fitting_rows(request: Inspection) -> int:
+def _fitting_rows(request: Inspection, own_rows: "OwnRows") -> int:
     task = decode_signed(request.task, Task)
     kinds.check_ready(task)
-    own = _own(task, request.data)
+    own = own_rows(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
@@ -92,7 +97,11 @@ class Own:
         return np.concatenate([self.train, self.validation])
 
 
-def _own(task: Task, data: Data) -> Own:
+OwnRows = Callable[[Task, Data], Own]
+
+
+def own_rows(task: Task, data: Data) -> Own:
+    """The rows of the file that the box's settings name. Raises QfleetError."""
     if not data.source:
         raise LocalError("no data is set: name it in edge.toml, [data] source")
     spec = task.data
@@ -106,9 +115,9 @@ def _own(task: Task, data: Data) -> Own:
     return Own(fitting, *dataset.split(len(y), data.seed, spec.validation, data.test))
 
 
-def _update(request: Assignment, offer: Offer) -> Update:
+def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
     task = decode_signed(request.task, Task)
-    own = _own(task, request.data)
+    own = own_rows(task, request.data)
     payload, metrics, rank = b"", None, 0
     if offer.kind == MOMENTS:
         payload = moments.moments_to_bytes(moments.measure(own.table.X[own.learnt]))
