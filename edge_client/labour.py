@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_client import dataset, kinds, texts
@@ -25,7 +26,7 @@ from edge_client.requests import (
     Request,
     Result,
 )
-from edge_client.train import Hyper, Rows, evaluate, local_update
+from edge_client.train import Hyper, LocalUpdate, Rows, evaluate, local_update
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import ConfigError, LocalError, QfleetError
 from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
@@ -109,6 +110,12 @@ def own_rows(task: Task, data: Data) -> Own:
         table = texts.load(data.source, data.target, spec.text, spec.columns)
     else:
         table = dataset.load(data.source, data.target)
+    return fitted(task, data, table)
+
+
+def fitted(task: Task, data: Data, table: dataset.Table) -> Own:
+    """A table's rows as the task wants them. Raises QfleetError where they do not fit."""
+    spec = task.data
     X = choose(table.X, table.columns, spec.columns)
     y = dataset.encode(table.labels, spec.classes)
     fitting = dataset.Table(X, y, spec.columns, spec.classes, table.texts)
@@ -167,24 +174,38 @@ def _train(
     task = decode_signed(request.task, Task)
     layout, training = model_layout(task.model, bench.rank), task.training
     arrays = bench.cut(unpack(request.model, model_layout(task.model), EXACT))
-    rate = training.learning_rate * training.decay ** (offer.round - 1)
     draws = _draws(request, offer)
-    hyper = Hyper(offer.steps, rate, training.batch, draws, training.optimiser)
+    hyper = Hyper(offer.steps, rate_of(task, offer), training.batch, draws, training.optimiser)
     trained = local_update(bench.model, arrays, rows, hyper)
-    # Each box rounds by its own draws: shared ones would leave a bias in the mean.
-    rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
+    rng = rounding(offer, request.box)
     scheme = Scheme(training.bits, training.block)
     payload = pack(delta(trained.arrays, arrays), layout, scheme, rng)
-    return payload, Metrics(
+    held = len(rows.validation_y)
+    return payload, metrics_of(trained, held, offer.steps, bench.shots)
+
+
+def rate_of(task: Task, offer: Offer) -> float:
+    """The learning rate of the offer's round."""
+    return task.training.learning_rate * task.training.decay ** (offer.round - 1)
+
+
+def rounding(offer: Offer, box: str) -> Generator:
+    """What a box rounds its update by. Shared draws would leave a bias in the mean."""
+    return np.random.default_rng([offer.seed, offer.turn, zlib.crc32(box.encode())])
+
+
+def metrics_of(trained: LocalUpdate, held: int, steps: int, shots: int) -> Metrics:
+    """What an update tells of its training; `held`: validation rows."""
+    return Metrics(
         first_loss=trained.first_loss,
         last_loss=trained.last_loss,
         validation_loss=trained.validation_loss or 0.0,
         validation_accuracy=trained.validation_accuracy or 0.0,
-        validation_rows=len(rows.validation_y),
-        steps=offer.steps,
+        validation_rows=held,
+        steps=steps,
         evaluations=trained.evaluations,
         gradients=trained.gradients,
-        shots=bench.shots,
+        shots=shots,
     )
 
 
