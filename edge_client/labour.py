@@ -26,7 +26,7 @@ from edge_client.requests import (
     Request,
     Result,
 )
-from edge_client.train import Hyper, LocalUpdate, Rows, evaluate, local_update
+from edge_client.train import Hyper, Rows, evaluate, local_update
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import ConfigError, LocalError, QfleetError
 from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
@@ -180,8 +180,17 @@ def _train(
     rng = rounding(offer, request.box)
     scheme = Scheme(training.bits, training.block)
     payload = pack(delta(trained.arrays, arrays), layout, scheme, rng)
-    held = len(rows.validation_y)
-    return payload, metrics_of(trained, held, offer.steps, bench.shots)
+    return payload, Metrics(
+        first_loss=trained.first_loss,
+        last_loss=trained.last_loss,
+        validation_loss=trained.validation_loss or 0.0,
+        validation_accuracy=trained.validation_accuracy or 0.0,
+        validation_rows=len(rows.validation_y),
+        steps=offer.steps,
+        evaluations=trained.evaluations,
+        gradients=trained.gradients,
+        shots=bench.shots,
+    )
 
 
 def rate_of(task: Task, offer: Offer) -> float:
@@ -192,21 +201,6 @@ def rate_of(task: Task, offer: Offer) -> float:
 def rounding(offer: Offer, box: str) -> Generator:
     """What a box rounds its update by. Shared draws would leave a bias in the mean."""
     return np.random.default_rng([offer.seed, offer.turn, zlib.crc32(box.encode())])
-
-
-def metrics_of(trained: LocalUpdate, held: int, steps: int, shots: int) -> Metrics:
-    """What an update tells of its training; `held`: validation rows."""
-    return Metrics(
-        first_loss=trained.first_loss,
-        last_loss=trained.last_loss,
-        validation_loss=trained.validation_loss or 0.0,
-        validation_accuracy=trained.validation_accuracy or 0.0,
-        validation_rows=held,
-        steps=steps,
-        evaluations=trained.evaluations,
-        gradients=trained.gradients,
-        shots=shots,
-    )
 
 
 def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:

@@ -113,14 +113,17 @@ class Fleet:
         """Start it, or start it again on what its store holds."""
         store = self.open_store()
         fleet = admission.Fleet(self.name, self.keys, "")
-        service = Service(Start(store, fleet, self.wall))
+        self.store = store
+        self._serve_by(Service(Start(store, fleet, self.wall)))
+        return store
+
+    def _serve_by(self, service: Service) -> None:
         actor = Actor(self.clock, partial(_serve, service))
         port = self.broker.connect(f"{self.name}-coordinator", actor.put, service.will)
         service.attach(port)
-        self.service, self.store = service, store
+        self.service = service
         self._actors["coordinator"] = actor
         actor.turn_after(0.0)
-        return store
 
     def open_store(self) -> Store:
         """A connection of one's own to the coordinator's store, as its commands have."""

@@ -46,6 +46,7 @@ class MemoryStore(Store):
         self._models: dict[tuple[str, str], list[SimpleNamespace]] = {}
         self._last: dict[str, dict[str, int]] = {}
         self._log: list[SimpleNamespace] = []
+        self._changes = 0
 
     def close(self) -> None:
         """What was written stays."""
@@ -55,7 +56,11 @@ class MemoryStore(Store):
         yield
 
     def changes(self) -> int:
-        return 0
+        return self._changes
+
+    def touch(self) -> None:
+        """Have the coordinator look for what others asked for."""
+        self._changes += 1
 
     def copy_to(self, path: Path) -> None:
         raise NotImplementedError(f"a fleet in memory cannot be copied to {path}")

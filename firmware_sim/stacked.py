@@ -8,6 +8,7 @@ trains alone, so that the result is the same to the bit; a test holds it to that
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from edge_client.circuit.engine import NUMPY, encode, operator_pays
 from edge_client.circuit.classifier import squashed
 from edge_client.circuit.program import GENERATORS, Float64s, Program, Turn, compile_circuit
 from edge_client.optimise import adam
-from edge_client.train import FLOOR, Evaluation, Hyper, LocalUpdate
-from proto.circuit import Classifier, classifier_layout
+from edge_client.train import FLOOR, Evaluation, Hyper
+from proto.circuit import Classifier
 from quantization.arrays import Array, Arrays
 
 MAX_ROWS = 4096
@@ -43,6 +44,18 @@ class _Rows:
     targets: Float64s
 
 
+class Trained(NamedTuple):
+    """A group's training: arrays (boxes, ...), and each box's figures in the group's order."""
+
+    arrays: dict[str, Array]
+    first: list[Evaluation]
+    """Of the received model on the training rows."""
+    last: list[Evaluation]
+    """Of the trained one on the same."""
+    received: list[Evaluation | None]
+    """Of the received model on the validation rows, if there are any."""
+
+
 class Stacked:
     """One classifier, trained for many boxes."""
 
@@ -63,8 +76,8 @@ class Stacked:
             and not np.iscomplexobj(encode(self._program, probe).states)
         )
 
-    def train(self, arrays: Arrays, group: Group, hyper: Hyper) -> list[LocalUpdate]:
-        """Each box's update from the same arrays, in the group's order; full batches, by Adam."""
+    def train(self, arrays: Arrays, group: Group, hyper: Hyper) -> Trained:
+        """From the same arrays, on each box's own rows; full batches, by Adam."""
         rows = self._prepared(group.z, group.y)
         boxes = len(group.y)
         start = {n: np.repeat(a[None], boxes, axis=0) for n, a in arrays.items()}
@@ -76,19 +89,7 @@ class Stacked:
         held: list[Evaluation | None] = [None] * boxes
         if group.validation_y.shape[1]:
             held[:] = self._evaluate(start, self._prepared(group.validation_z, group.validation_y))
-        return [
-            LocalUpdate(
-                arrays={name: array[box] for name, array in moved.items()},
-                rows=group.y.shape[1],
-                first_loss=first[box].loss,
-                last_loss=last[box].loss,
-                validation_loss=seen.loss if (seen := held[box]) else None,
-                validation_accuracy=seen.accuracy if seen else None,
-                evaluations=0,
-                gradients=hyper.steps,
-            )
-            for box in range(boxes)
-        ]
+        return Trained(moved, first, last, held)
 
     def _prepared(self, z: Array, y: NDArray[np.int64]) -> _Rows:
         boxes, rows, features = z.shape
@@ -191,10 +192,6 @@ def _matrices(op: Turn, angles: Float64s, *, inverse: bool) -> Float64s:
     halves = [0.5 * (sign * (angle.scale * value)) for value in values]
     cosines, sines = np.array([math.cos(h) for h in halves]), np.array([math.sin(h) for h in halves])
     return np.stack([cosines, -sines, sines, cosines], axis=1).reshape(-1, 2, 2)
-
-
-def layout_names(classifier: Classifier) -> tuple[str, ...]:
-    return tuple(name for name, _ in classifier_layout(classifier))
 
 
 def groups(counts: Sequence[tuple[int, int]]) -> list[list[int]]:
