@@ -185,6 +185,12 @@ class Jobs:
         for job in self._jobs.values():
             self._dispatch(job, Departed(box), now)
 
+    def count_late(self) -> None:
+        """Put what left after its round was closed, acks for one, to the round's account."""
+        open_turns = {job.state.turn for job in self._jobs.values()}
+        for turn in [turn for turn in self._post.down if turn and turn not in open_turns]:
+            self._store.count_bytes(turn, 0, self._post.down.pop(turn))
+
     def era_began(self, now: float) -> None:
         for job in self._jobs.values():
             self._dispatch(job, EraBegan(), now)
@@ -289,6 +295,7 @@ class Jobs:
         self._dispatch(job, Published(), now)
         job.dirty = True
         if job.state.phase is Phase.FINISHED:
+            self._store.count_bytes(state.turn, 0, self._post.settle(state.turn))
             # No box need look at it any more; an empty payload takes the retained task away.
             del self._jobs[state.job]
             self._post.publish(self._post.topics.job(state.job, "task"), b"")

@@ -8,6 +8,8 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
@@ -17,9 +19,11 @@ from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
 from edge_client.newest import Newest
+from edge_client.post import Post
 from edge_client.refusals import Refusals
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
 from proto import RELEASE
+from proto.bundling import unbundle
 from proto.codec import decode_sealed, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, task_id
@@ -40,6 +44,8 @@ from proto.messages import (
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
+YES_WAIT = 0.2
+"""Seconds a yes to an offer may wait for the update."""
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"
@@ -84,14 +90,15 @@ class Box:
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
         kit = kit or on_disk(self._home, self._member, setting.identity, setting.clock)
-        self._coordinator, self._secure = kit.allegiance, kit.secure
-        self._spool, self._turnlog = kit.spool, kit.turnlog
+        self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
         self._pantry, self._tasks, self._keep = kit.pantry, kit.tasks, kit.keep
+        topic = self.topics.from_box(self._member.box, "m")
+        self._post = Post(self._secure, partial(self._publish, topic), setting.now)
         self._pull_again: float | None = None
         self._kept_at = -KEEP_EVERY
         self._refusals = Refusals(setting.now)
-        log = self._turnlog
-        self.state = session.start(log.era, log.turns, self._spool.turns())
+        seen = self._spool.seen
+        self.state = session.start(seen.era, seen.turns, self._spool.waiting())
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -113,7 +120,6 @@ class Box:
             self._publish(self.will.topic, self.will.payload, retain=True)
             self._port.close()
         self._spool.close()
-        self._turnlog.close()
 
     # --- the loop's body ---
 
@@ -140,11 +146,13 @@ class Box:
             self._step(state.Tick())
         if self._pull_again is not None and self._setting.now() >= self._pull_again:
             self._pull()
+        self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        times = [t for t in (session.wake(self.state), self._pull_again) if t is not None]
-        return max(0.0, min(times) - self._setting.now()) if times else None
+        times = (session.wake(self.state), self._pull_again, self._post.due)
+        at = min((t for t in times if t is not None), default=inf)
+        return None if at == inf else max(0.0, at - self._setting.now())
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
@@ -223,6 +231,10 @@ class Box:
         message, era, first = self._secure.open(payload)
         if first:
             self._step(state.Secured(era))
+        for item in unbundle(message):
+            self._message(item)
+
+    def _message(self, message: Message) -> None:
         match message:
             case Ack(items=items):
                 for id_, code, text in items:
@@ -267,9 +279,11 @@ class Box:
                         Inspection(body, self._setting.config.data, self._setting.config.adapter)
                     )
             case state.Enlist(job, task, rows, reason):
-                self._send(Enlistment(job=job, task=task, rows=rows, reason=reason))
+                self._post.send(Enlistment(job=job, task=task, rows=rows, reason=reason))
             case state.Answer(turn, accepted, reason):
-                self._send(self._report(turn, accepted=accepted, reason=reason))
+                report = self._report(turn, accepted=accepted, reason=reason)
+                # Nobody waits for a yes: it may go with the update, when training takes no time.
+                self._post.send(report, YES_WAIT if accepted else 0.0)
             case state.Fetch(offer):
                 self._fetch(offer)
             case state.Train(offer):
@@ -281,7 +295,7 @@ class Box:
             case state.Forget(id_):
                 self._spool.drop(id_)
             case state.Remember(era, turns):
-                self._turnlog.remember(era, turns)
+                self._spool.remember(era, turns)
             case state.Say(text):
                 logger.info("%s", text)
 
@@ -315,7 +329,7 @@ class Box:
         pulls = self._pantry.pulls()
         self._pull_again = self._setting.now() + PULL_WAIT if pulls else None
         for pull in pulls:
-            self._send(pull)
+            self._post.send(pull)
 
     def _fetched(self) -> None:
         offer = self.state.offer
@@ -366,18 +380,10 @@ class Box:
 
     def _send_update(self, id_: bytes) -> None:
         try:
-            self._send(self._spool.get(id_))
+            self._post.send(self._spool.get(id_))
         except StorageError as error:
             logger.error("an update is lost: %s", error)  # noqa: TRY400 - its text says all
             self._step(state.Acked(id_, 2, str(error)))
-
-    def _send(self, message: Message) -> None:
-        """Seal and publish. Without keys nothing is sent: a new exchange sends it all again."""
-        try:
-            frame = self._secure.seal(message)
-        except SealError:
-            return
-        self._publish(self.topics.from_box(self._member.box, "m"), frame)
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand to the broker. What it will not take now is sent again in time."""

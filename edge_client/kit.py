@@ -12,7 +12,6 @@ from edge_client.newest import Newest, keep
 from edge_client.secure import Secure
 from edge_client.spool import Spool
 from edge_client.tasks import Tasks
-from edge_client.turnlog import TurnLog
 from proto.identity import Identity
 
 
@@ -25,7 +24,6 @@ class Kit:
     spool: Spool
     pantry: Pantry
     tasks: Tasks
-    turnlog: TurnLog
     keep: Callable[[str, Newest], None]
     """Of a job's name and its newest model: write it down for prediction."""
 
@@ -37,9 +35,8 @@ def on_disk(
     return Kit(
         allegiance=Allegiance(home, member, clock),
         secure=Secure(identity),
-        spool=Spool(home / "outbox"),
+        spool=Spool(home),
         pantry=Pantry(home / "blobs"),
         tasks=Tasks(member.fleet),
-        turnlog=TurnLog(home / "turns.journal"),
         keep=partial(keep, home),
     )

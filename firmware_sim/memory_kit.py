@@ -1,6 +1,5 @@
 """What an emulated box keeps, in memory: it outlives the box's process as a disk would."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -11,14 +10,13 @@ from edge_client.kit import Kit
 from edge_client.membership import Membership, Memory
 from edge_client.newest import Newest
 from edge_client.secure import Secure
-from edge_client.spool import MAX_KEPT, Spool
+from edge_client.spool import Entry, Held, Spool
 from edge_client.tasks import Tasks
-from edge_client.turnlog import TurnLog
 from proto import blobs
 from proto.errors import StorageError
 from proto.identity import Identity, open_state
 from proto.locks import Locks
-from proto.messages import BlobRef, Era, Update
+from proto.messages import BlobRef
 
 
 @dataclass(slots=True)
@@ -26,9 +24,7 @@ class Disk:
     """One box's disk."""
 
     memory: Memory
-    updates: dict[bytes, Update] = field(default_factory=dict)
-    era: Era | None = None
-    turns: Mapping[str, int] = field(default_factory=dict)
+    held: Held = field(default_factory=Held)
     full: bool = False
     """Nothing more can be written down."""
 
@@ -65,34 +61,15 @@ _proven = lru_cache(maxsize=256)(open_state)
 
 class MemorySpool(Spool):
     def __init__(self, disk: Disk) -> None:
-        self._disk, self._kept = disk, disk.updates
+        self._disk, self._held = disk, disk.held
 
-    def put(self, update: Update) -> None:
-        if self._disk.full or len(self._kept) >= MAX_KEPT:
+    def _write(self, entry: Entry, *, durable: bool) -> None:
+        if self._disk.full and durable:
             raise StorageError("the disk is full")
-        self._kept[update.id] = update
+        self._held.add(entry)
 
-    def drop(self, id_: bytes) -> None:
-        self._kept.pop(id_, None)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class MemoryTurnLog(TurnLog):
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-
-    @property
-    def era(self) -> Era | None:
-        return self._disk.era
-
-    @property
-    def turns(self) -> Mapping[str, int]:
-        return self._disk.turns
-
-    def remember(self, era: Era, turns: Mapping[str, int]) -> None:
-        self._disk.era, self._disk.turns = era, turns
+    def _tidy(self) -> None:
+        """Nothing grows here."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -157,7 +134,6 @@ def in_memory(
         spool=MemorySpool(disk),
         pantry=MemoryPantry(),
         tasks=SharedTasks(member.fleet),
-        turnlog=MemoryTurnLog(disk),
         keep=_keep_nothing,
     )
 
