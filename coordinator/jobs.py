@@ -255,7 +255,8 @@ class Jobs:
         model = self._store.model(state.job, "model")
         try:
             rows = self._store.updates(state.turn)
-            parts = (_part(row) for row in rows if row.box in state.updated)
+            counted = set(state.updated)
+            parts = (_part(row) for row in rows if row.box in counted)
             start = model.data if model else b""
             result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:

@@ -73,6 +73,11 @@ class JobState(Struct, frozen=True, kw_only=True):
         return tuple(m.box for m in self.members if m.answer in ("offered", "accepted"))
 
     @property
+    def waits(self) -> bool:
+        """Whether any box may still deliver."""
+        return any(m.answer in ("offered", "accepted") for m in self.members)
+
+    @property
     def updated(self) -> tuple[str, ...]:
         return tuple(m.box for m in self.members if m.answer == "updated")
 

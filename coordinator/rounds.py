@@ -116,16 +116,17 @@ def _departed(state: JobState, event: Departed, now: float) -> Step:
 
 
 def _mark(state: JobState, box: str, answer: str, before: tuple[str, ...]) -> JobState:
-    members = tuple(
-        replace(m, answer=answer) if m.box == box and m.answer in before else m
-        for m in state.members
-    )
-    return replace(state, members=members)
+    members = state.members
+    at = next((i for i, m in enumerate(members) if m.box == box and m.answer in before), None)
+    if at is None:
+        return state
+    marked = replace(members[at], answer=answer)
+    return replace(state, members=(*members[:at], marked, *members[at + 1 :]))
 
 
 def _settle(state: JobState, now: float) -> Step:
     """Close early once nobody is left to wait for."""
-    return (state, ()) if state.pending else _close(state, now)
+    return (state, ()) if state.waits else _close(state, now)
 
 
 def _close(state: JobState, now: float) -> Step:

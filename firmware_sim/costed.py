@@ -13,7 +13,7 @@ from proto.exchange import Agreed, Asked, Offered
 from proto.identity import ED25519, HEAD, Identity, body_of
 from proto.locks import Locks
 from proto.messages import Birth, Era, KeyAccept, KeyOffer
-from proto.sealing import HEADER, PLAIN, SIGNATURE, SIGNED, TAG, Epoch, KemPair, peek
+from proto.sealing import HEADER, PLAIN, SIGNATURE, SIGNED, TAG, Epoch, KemPair
 
 KEM_KEY = 1216
 SECRET = 32 + 1120 + TAG
@@ -37,6 +37,7 @@ class NoIdentity(Identity):
 
 
 _NO_PAIR = NoPair()
+_PLAIN, _SIGNED = bytes(TAG), bytes(TAG + SIGNATURE)
 
 
 def sign(message: Any, _identity: Identity) -> bytes:
@@ -49,14 +50,14 @@ def open_signed(data: bytes, kind: type[Any], _public: bytes) -> Any:
 
 def seal(body: bytes, epoch: bytes, _key: bytes, sequence: int, signer: Identity | None) -> bytes:
     header = HEADER.pack(1, SIGNED if signer else PLAIN, epoch, sequence)
-    return header + body + bytes(TAG + SIGNATURE if signer else TAG)
+    return header + body + (_SIGNED if signer else _PLAIN)
 
 
 def open_(frame: bytes, _key: bytes, _signer: bytes | None) -> bytes:
-    end = TAG + SIGNATURE if peek(frame).signed else TAG
-    if any(frame[-end:]):
+    seal_ = _SIGNED if frame[1] == SIGNED else _PLAIN
+    if not frame.endswith(seal_):
         raise SealError("the frame was altered or sealed under another key")
-    return frame[HEADER.size : -end]
+    return frame[HEADER.size : -len(seal_)]
 
 
 def ask(birth: Birth, kem: KemPair, identity: Identity) -> Asked:

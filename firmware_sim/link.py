@@ -48,7 +48,7 @@ class Link:
     def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
         """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
         arrivals = [self.arrival(client_id, direction, size, now)]
-        if client_id in self.wired:
+        if client_id in self.wired or not (self.reorder or self.duplicate):
             return arrivals
         if self._random.random() < self.reorder:
             arrivals[0] += self._random.uniform(0.0, 2 * self.retransmit_s)
@@ -61,7 +61,7 @@ class Link:
         if client_id in self.wired:
             return now
         arrival = now + self.hop_s(client_id, direction, size)
-        while self._random.random() < self.loss:
+        while self.loss and self._random.random() < self.loss:
             arrival += self.retransmit_s
         way = (client_id, direction)
         self._last[way] = max(arrival, self._last.get(way, arrival))

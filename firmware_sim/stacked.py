@@ -91,6 +91,11 @@ class Stacked:
             held[:] = self._evaluate(start, self._prepared(group.validation_z, group.validation_y))
         return Trained(moved, first, last, held)
 
+    def judge(self, arrays: Arrays, z: Array, y: NDArray[np.int64]) -> list[Evaluation]:
+        """The same arrays on each box's own rows, (boxes, rows, features) and (boxes, rows)."""
+        start = {n: np.repeat(a[None], len(y), axis=0) for n, a in arrays.items()}
+        return self._evaluate(start, self._prepared(z, y))
+
     def _prepared(self, z: Array, y: NDArray[np.int64]) -> _Rows:
         boxes, rows, features = z.shape
         x = squashed(self._classifier, z.reshape(-1, features))
@@ -194,9 +199,9 @@ def _matrices(op: Turn, angles: Float64s, *, inverse: bool) -> Float64s:
     return np.stack([cosines, -sines, sines, cosines], axis=1).reshape(-1, 2, 2)
 
 
-def groups(counts: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Positions of boxes with equal counts of training and validation rows, together."""
-    found: dict[tuple[int, int], list[int]] = {}
+def groups(counts: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Positions of boxes with equal counts of rows, together."""
+    found: dict[tuple[int, ...], list[int]] = {}
     for at, count in enumerate(counts):
         found.setdefault(count, []).append(at)
     return list(found.values())

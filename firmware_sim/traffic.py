@@ -1,6 +1,7 @@
 """Bytes counted on the emulated wire, for reports."""
 
 from collections import Counter
+from functools import lru_cache
 
 from firmware_sim.link import Direction
 
@@ -45,6 +46,7 @@ class Traffic:
         return table
 
 
+@lru_cache(maxsize=2**17)
 def topic_class(topic: str) -> str:
     """`up`, `dev/state`, `dev/in`, `bc`, `blob`, `coord`, `join`, or `other`."""
     match topic.split("/"):

@@ -5,21 +5,23 @@ due, all that were handed in by then are done together, and each is delivered at
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from edge_client.config import Data
 from edge_client.dataset import Table
 from edge_client.kinds import features_of
 from edge_client.labour import Own, carry_out, fitted, rate_of, rounding
 from edge_client.requests import Assignment, Done, Request, Result
-from edge_client.train import Hyper
+from edge_client.train import Evaluation, Hyper
 from firmware_sim.stacked import MAX_ROWS, Group, Stacked, Trained, groups
 from proto.circuit import Classifier
 from proto.codec import decode_sealed, decode_signed, encode
-from proto.messages import TRAIN, Metrics, Offer, Task, Update
+from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Update
 from proto.models import model_layout
 from quantization.arrays import Array, BadArrays, flatten
 from quantization.pack import pack_all, unpack
@@ -54,7 +56,7 @@ class Workshop:
     def begin(self, request: Request) -> None:
         """Something that `result` will be asked for later."""
         if isinstance(request, Assignment) and self._together:
-            key = _Key(request.task, _common(request.offer), request.model, request.features)
+            key = _Key(request.task, _common(_offer(request)), request.model, request.features)
             self._keys[request.id] = key
             self._waiting.setdefault(key, {})[request.id] = request
 
@@ -88,68 +90,63 @@ class Workshop:
         return self._own[key]
 
     def _work(self, requests: list[Assignment]) -> dict[bytes, Result]:
-        first = requests[0]
-        task = self._task(first.task)
-        offer = decode_sealed(first.offer)
-        assert isinstance(offer, Offer)
-        stack = self._stack(first.task, task) if offer.kind == TRAIN else None
-        if stack is None or len(requests) == 1:
-            return {r.id: self._alone(r) for r in requests}
-        owns = [self._rows(task, r.data) for r in requests]
+        """All of one cohort: together where that can be, each alone where it cannot."""
+        task, offer = self._task(requests[0].task), _offer(requests[0])
         results: dict[bytes, Result] = {}
-        for at in groups([(len(own.train), len(own.validation)) for own in owns]):
-            part, held = [requests[i] for i in at], [owns[i] for i in at]
-            results |= self._train(stack, task, part, held)
-        return results
+        stack = self._stack(requests[0].task, task) if offer.kind != MOMENTS else None
+        if stack is not None and len(requests) > 1:
+            owns = [self._rows(task, r.data) for r in requests]
+            sizes = [(len(own.train), len(own.validation), len(own.test)) for own in owns]
+            do = self._train if offer.kind == TRAIN else self._judge
+            for at in groups(sizes):
+                part = _Part(task, offer, [requests[i] for i in at], [owns[i] for i in at])
+                with np.errstate(all="ignore"):
+                    results |= do(stack, part)
+        return {r.id: results.get(r.id) or self._alone(r) for r in requests}
 
-    def _train(
-        self, stack: Stacked, task: Task, requests: list[Assignment], owns: list[Own]
-    ) -> dict[bytes, Result]:
-        offer = decode_sealed(requests[0].offer)
-        assert isinstance(offer, Offer)
-        rows, batch = len(owns[0].train), task.training.batch
+    def _train(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
+        """Nothing for those whose update could not be packed: alone, each tells what is wrong."""
+        task, offer, owns = part.task, part.offer, part.owns
+        rows, held, batch = len(owns[0].train), len(owns[0].validation), task.training.batch
         if not 0 < rows <= MAX_ROWS or 0 < batch < rows or offer.steps == 0:
-            return {r.id: self._alone(r) for r in requests}
+            return {}
         layout = model_layout(task.model)
-        arrays = unpack(requests[0].model, layout, EXACT)
+        arrays = unpack(part.requests[0].model, layout, EXACT)
         hyper = Hyper(offer.steps, rate_of(task, offer), optimiser=task.training.optimiser)
-        with np.errstate(all="ignore"):
-            trained = stack.train(arrays, self._group(task, requests, owns), hyper)
-            parts = [trained.arrays[name].reshape(len(owns), -1) for name, _ in layout]
-            moved = np.concatenate(parts, axis=1) - flatten(arrays, layout)
+        z = self._features(part)
+        group = Group(*_of(z, owns, "train"), *_of(z, owns, "validation"))
+        trained = stack.train(arrays, group, hyper)
+        new = [trained.arrays[name].reshape(len(owns), -1) for name, _ in layout]
+        moved = np.concatenate(new, axis=1) - flatten(arrays, layout)
         if not np.isfinite(moved).all():
-            return {r.id: self._alone(r) for r in requests}  # each tells what is wrong with it
-        rngs = [rounding(offer, r.box) for r in requests]
+            return {}
         try:
             scheme = Scheme(task.training.bits, task.training.block)
-            payloads = pack_all(moved, scheme, rngs)
+            payloads = pack_all(moved, scheme, [rounding(offer, r.box) for r in part.requests])
         except BadArrays:
-            return {r.id: self._alone(r) for r in requests}
-        held = len(owns[0].validation)
-        return {
-            request.id: Done(offer.turn, encode(_update(request.id, offer, rows, payload, figures)))
-            for request, payload, figures in zip(
-                requests, payloads, _metrics(trained, held, offer.steps), strict=True
-            )
-        }
+            return {}
+        return part.done(payloads, _told_training(trained, held, offer.steps))
 
-    def _group(self, task: Task, requests: list[Assignment], owns: list[Own]) -> Group:
-        z = [self._features(task, r, own) for r, own in zip(requests, owns, strict=True)]
-        pairs = list(zip(z, owns, strict=True))
-        return Group(
-            z=np.stack([part[own.train] for part, own in pairs]),
-            y=np.stack([own.y[own.train] for own in owns]),
-            validation_z=np.stack([part[own.validation] for part, own in pairs]),
-            validation_y=np.stack([own.y[own.validation] for own in owns]),
-        )
+    def _judge(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
+        arrays = unpack(part.requests[0].model, model_layout(part.task.model), EXACT)
+        z, owns = self._features(part), part.owns
+        which = "test" if len(owns[0].test) else "validation"
+        if len(owns[0].train) > MAX_ROWS or not len(getattr(owns[0], which)):
+            return {}
+        seen = stack.judge(arrays, *_of(z, owns, "train"))
+        held = stack.judge(arrays, *_of(z, owns, which))
+        return part.done([b""] * len(owns), _told_judging(seen, held))
 
-    def _features(self, task: Task, request: Assignment, own: Own) -> Array:
-        """A box's rows through the fleet's feature map, which stays the same for a whole job."""
-        known = self._z.get(request.box)
-        if known is None or known[0] != (task.job, request.features):
-            z = features_of(task, own.table.X, request.features)
-            known = self._z[request.box] = ((task.job, request.features), z)
-        return known[1]
+    def _features(self, part: "_Part") -> list[Array]:
+        """Boxes' rows through the fleet's feature map, which stays the same for a whole job."""
+        found = []
+        for request, own in zip(part.requests, part.owns, strict=True):
+            key, known = (part.task.job, request.features), self._z.get(request.box)
+            if known is None or known[0] != key:
+                z = features_of(part.task, own.table.X, request.features)
+                known = self._z[request.box] = (key, z)
+            found.append(known[1])
+        return found
 
     def _task(self, body: bytes) -> Task:
         if body not in self._tasks:
@@ -160,33 +157,65 @@ class Workshop:
         """How this task's boxes are trained together; None where each trains alone."""
         if body not in self._stacks:
             plain = task.execution.backend == "numpy" and not task.execution.shots
-            sort = isinstance(task.model, Classifier) and task.training.optimiser == "adam"
-            stack = Stacked(task.model) if plain and sort else None  # type: ignore[arg-type]
+            model, stack = task.model, None
+            if plain and isinstance(model, Classifier) and task.training.optimiser == "adam":
+                stack = Stacked(model)
             self._stacks[body] = stack if stack and stack.fits else None
         return self._stacks[body]
 
 
-def _common(offer: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Assignments of one cohort whose boxes hold equally many rows."""
+
+    task: Task
+    offer: Offer
+    requests: list[Assignment]
+    owns: list[Own]
+
+    def done(self, payloads: list[bytes], figures: list[Metrics]) -> dict[bytes, Result]:
+        """The encoded updates, by the assignments' ids."""
+        assert self.offer.model is not None
+        digest, rows = self.offer.model.digest, len(self.owns[0].train)
+        triples = zip(self.requests, payloads, figures, strict=True)
+        return {
+            request.id: Done(
+                self.offer.turn,
+                encode(
+                    Update(
+                        id=request.id,
+                        turn=self.offer.turn,
+                        model=digest,
+                        rows=rows,
+                        payload=payload,
+                        metrics=metrics,
+                    )
+                ),
+            )
+            for request, payload, metrics in triples
+        }
+
+
+def _offer(request: Assignment) -> Offer:
+    offer = decode_sealed(request.offer)
+    assert isinstance(offer, Offer)
+    return offer
+
+
+def _common(offer: Offer) -> bytes:
     """An offer without what differs from box to box and changes no result."""
-    message = decode_sealed(offer)
-    assert isinstance(message, Offer)
-    return encode(replace(message, seconds=1, inline=b""))
+    return encode(replace(offer, seconds=1, inline=b""))
 
 
-def _update(id_: bytes, offer: Offer, rows: int, payload: bytes, metrics: Metrics) -> Update:
-    assert offer.model is not None
-    return Update(
-        id=id_,
-        turn=offer.turn,
-        model=offer.model.digest,
-        rows=rows,
-        payload=payload,
-        metrics=metrics,
-    )
+def _of(z: list[Array], owns: list[Own], part: str) -> tuple[Array, NDArray[np.int64]]:
+    """Features and labels of all boxes' training, validation or test rows."""
+    index = [getattr(own, part) for own in owns]
+    features = np.stack([rows[at] for rows, at in zip(z, index, strict=True)])
+    return features, np.stack([own.y[at] for own, at in zip(owns, index, strict=True)])
 
 
-def _metrics(trained: Trained, held: int, steps: int) -> list[Metrics]:
-    """As `labour.metrics_of` tells them, box by box."""
+def _told_training(trained: Trained, held: int, steps: int) -> list[Metrics]:
+    """As `edge_client.labour` tells it, box by box."""
     return [
         Metrics(
             first_loss=first.loss,
@@ -198,4 +227,18 @@ def _metrics(trained: Trained, held: int, steps: int) -> list[Metrics]:
             gradients=steps,
         )
         for first, last, seen in zip(trained.first, trained.last, trained.received, strict=True)
+    ]
+
+
+def _told_judging(seen: list[Evaluation], held: list[Evaluation]) -> list[Metrics]:
+    return [
+        Metrics(
+            first_loss=own.loss,
+            last_loss=own.loss,
+            validation_loss=other.loss,
+            validation_accuracy=other.accuracy,
+            validation_rows=other.rows,
+            steps=0,
+        )
+        for own, other in zip(seen, held, strict=True)
     ]

@@ -14,6 +14,10 @@ from quantization.scheme import Scheme
 from quantization.uniform import LEVELS, MAX_SCALE, blocks, dequantise, quantise_all
 
 
+_MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
+_LOWEST = np.int8(-LEVELS - 1).tobytes()
+
+
 def packed_size(layout: Layout, scheme: Scheme) -> int:
     """Exact length in bytes of what `pack` makes."""
     if scheme.bits == 32:  # noqa: PLR2004 - the width's own name
@@ -60,10 +64,12 @@ def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
 
 def _unpack_blocks(data: bytes, length: int, block: int) -> Array:
     count = blocks(length, block)
+    end = 1 + 4 * count
     scales = np.frombuffer(data, "<f4", count=count, offset=1).astype(np.float32)
-    codes = np.frombuffer(data, np.int8, offset=1 + 4 * count)
-    if not (np.isfinite(scales) & ~np.signbit(scales) & (scales <= MAX_SCALE)).all():
+    codes = np.frombuffer(data, np.int8, offset=end)
+    # Read as whole numbers, floats from 0 up keep their order; all others are larger.
+    if count and scales.view(np.uint32).max() > _MAX_SCALE_BITS:
         raise BadArrays("a scale is NaN, negative or too large")
-    if (codes < -LEVELS).any():
+    if _LOWEST in data[end:]:
         raise BadArrays("a code is -128; -127 to 127 is used")
     return dequantise(scales, codes, block)
