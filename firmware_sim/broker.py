@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from firmware_sim.clock import Clock
-from firmware_sim.link import DOWN, UP, Direction, Link
+from firmware_sim.link import Link
+from firmware_sim.links import DOWN, UP, Direction
 from firmware_sim.memory_port import MemoryPort, Wire
 from firmware_sim.topic_tree import TopicTree
 from firmware_sim.traffic import Traffic

@@ -3,7 +3,7 @@
 from collections import Counter
 from functools import lru_cache
 
-from firmware_sim.link import Direction
+from firmware_sim.links import Direction
 
 
 class Traffic:
