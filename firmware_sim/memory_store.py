@@ -180,6 +180,10 @@ class MemoryStore(Store):
     def rounds(self, job: str) -> list[Any]:
         return [row for _, row in sorted(self._rounds.items()) if row.job == job]
 
+    def round_of(self, turn: int) -> Any:
+        """The round of a turn, or None."""
+        return self._rounds.get(turn)
+
     def metrics(self, turn: int) -> list[Any]:
         sent = self._turns.get(turn, {})
         return [sent[box] for box in sorted(sent)]

@@ -13,11 +13,18 @@ class Traffic:
         self._messages: Counter[tuple[str, Direction, str]] = Counter()
         self._bytes: Counter[tuple[str, Direction, str]] = Counter()
 
+        self.moved: Counter[str] = Counter()
+        """Payload bytes of each client, both ways."""
+        self.count = 0
+        """Messages in all."""
+
     def add(self, client_id: str, direction: Direction, topic: str, size: int) -> None:
         """Count one message of `size` payload bytes."""
         key = (client_id, direction, topic_class(topic))
         self._messages[key] += 1
         self._bytes[key] += size
+        self.moved[client_id] += size
+        self.count += 1
 
     def messages(
         self,

@@ -6,21 +6,27 @@ sealed, or only as large as if they were. The same seed gives the same run, to t
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
+from signal import SIGKILL
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from coordinator import admission
+from coordinator.jobstate import Phase
 from coordinator.keys import RECORD_LIFE, Keys
 from coordinator.service import Service, Start
 from coordinator.submit import submit
 from coordinator.taskfile import TaskFile
 from edge_client.box import Box, Setting
 from edge_client.config import Data, EdgeConfig
+from edge_client.dataset import Table
 from edge_client.membership import Membership, Memory
 from edge_client.requests import Request, Result
+from edge_client.worker import lost
 from firmware_sim.broker import MemoryBroker
 from firmware_sim.clock import Clock
 from firmware_sim.costed import COSTED, NoIdentity
@@ -30,27 +36,76 @@ from firmware_sim.memory_kit import Disk, in_memory
 from firmware_sim.memory_store import MemoryStore
 from firmware_sim.trace import Trace
 from firmware_sim.watched import Watch, WatchedBox, WatchedService
-from firmware_sim.workshop import RowsOf, Workshop
+from firmware_sim.workshop import Workshop
 from proto.identity import Identity, sign
 from proto.locks import REAL
 from proto.messages import Era, KeyRecord, Resources
 
-SecondsOf = Callable[[str, Request], float]
-"""How long a box's work takes on its board, in seconds of virtual time; inf for never."""
+class Work(NamedTuple):
+    """How a piece of work goes on its board."""
+
+    seconds: float
+    """Of virtual time; inf when it never ends."""
+    killed: bool = False
+    """The system ends the training process then, for want of memory."""
+
+
+class World(Protocol):
+    """What surrounds the boxes, each known by its name."""
+
+    def rows(self, box: str) -> Table:
+        """The box's own rows, as they are now."""
+
+    def version(self, box: str) -> int:
+        """Another number once the rows are others."""
+
+    def resources(self, box: str) -> Resources: ...
+
+    def begins(self, box: str, request: Request) -> Work: ...
+
+    def ends(self, box: str, request: Request) -> None:
+        """The work is done, was given up, or died."""
+
+    def sends(self, box: str, result: Result) -> Result:
+        """What the box makes of a result before it leaves; an honest one leaves it alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A world where all work takes the same time and nothing happens."""
+
+    rows_of: Callable[[str], Table]
+    seconds: float = 1.0
+
+    def rows(self, box: str) -> Table:
+        return self.rows_of(box)
+
+    def version(self, _box: str) -> int:
+        return 0
+
+    def resources(self, _box: str) -> Resources:
+        return Resources()
+
+    def begins(self, _box: str, _request: Request) -> Work:
+        return Work(self.seconds)
+
+    def ends(self, _box: str, _request: Request) -> None:
+        """Nobody minds."""
+
+    def sends(self, _box: str, result: Result) -> Result:
+        return result
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a virtual fleet is made of. `sealed`: really, or only what it costs in bytes."""
 
-    rows_of: RowsOf
+    world: World
     seed: int = 0
     sealed: bool = False
     together: bool = True
     """Train a cohort's circuits in one go; the result is the same."""
     link: Link | None = None
-    seconds_of: SecondsOf = field(default=lambda _box, _request: 1.0)
-    resources_of: Callable[[str], Resources] = field(default=lambda _box: Resources())
     traced: bool = False
     trace: Path | None = None
 
@@ -59,27 +114,35 @@ class Labour:
     """One box's place to train."""
 
     def __init__(self, fleet: "VirtualFleet", box: str, deliver: Callable[[Result], None]) -> None:
-        self._fleet, self._box, self._deliver = fleet, box, deliver
+        self._world, self._workshop, self._clock = fleet.plan.world, fleet.workshop, fleet.clock
+        self._box, self._deliver = box, deliver
         self._current: dict[int, Request] = {}
         self._count = 0
 
     def submit(self, request: Request) -> None:
-        seconds = self._fleet.plan.seconds_of(self._box, request)
-        self._fleet.workshop.begin(request)
+        work = self._world.begins(self._box, request)
+        if not work.killed:
+            self._workshop.begin(request)
         self._count += 1
         self._current[self._count] = request
-        if seconds != float("inf"):
-            self._fleet.clock.after(seconds, partial(self._finish, self._count))
+        if work.seconds != inf:
+            self._clock.after(work.seconds, partial(self._finish, self._count, killed=work.killed))
 
     def cancel(self) -> None:
         for request in self._current.values():
-            self._fleet.workshop.drop(request)
+            self._workshop.drop(request)
+            self._world.ends(self._box, request)
         self._current.clear()
 
-    def _finish(self, number: int) -> None:
-        request = self._current.pop(number, None)
-        if request is not None:
-            self._deliver(self._fleet.workshop.result(request))
+    def _finish(self, number: int, *, killed: bool) -> None:
+        if (request := self._current.pop(number, None)) is None:
+            return
+        if killed:
+            result = lost(request, -SIGKILL)
+        else:
+            result = self._world.sends(self._box, self._workshop.result(request))
+        self._world.ends(self._box, request)
+        self._deliver(result)
 
 
 class VirtualFleet(Fleet):
@@ -95,7 +158,7 @@ class VirtualFleet(Fleet):
         self.service: Service | None = None
         self.store: MemoryStore = self._make_store()  # type: ignore[assignment]
         self.expelled: set[str] = set()
-        self.workshop = Workshop(plan.rows_of, together=plan.together)
+        self.workshop = Workshop(plan.world, together=plan.together)
         self.trace = Trace(self.clock, plan.trace) if plan.traced or plan.trace else None
         self.watch: Watch | None = self.trace
         if self.trace:
@@ -105,6 +168,7 @@ class VirtualFleet(Fleet):
         self._disks: dict[str, Disk] = {}
         self._identities: dict[str, Identity] = {}
         self._drawn: dict[str, int] = {}
+        self._labours: dict[str, Labour] = {}
 
     # --- the coordinator ---
 
@@ -123,6 +187,18 @@ class VirtualFleet(Fleet):
         submit(self.store, file, self.name, self.wall())
         self.store.change_job(file.job, key=self._bytes("job", file.job, 32))
         self.store.touch()
+
+    def finished(self, job: str) -> bool:
+        """Whether the job's rounds are over, one way or the other."""
+        row = self.store.job(job)
+        return row is not None and row.value.phase in (Phase.FINISHED, Phase.STOPPED)
+
+    def run_job(self, job: str, limit: float) -> None:
+        """Let time pass until the job is over, or up to `limit` seconds of it."""
+        clock, row = self.clock, self.store.job(job)
+        over = (Phase.FINISHED, Phase.STOPPED)
+        while row.value.phase not in over and clock.now <= limit and clock.step():
+            pass
 
     # --- boxes ---
 
@@ -151,16 +227,22 @@ class VirtualFleet(Fleet):
             config=config or EdgeConfig(data=Data(source=name)),
             now=lambda: self.clock.now,
             clock=lambda: self.wall() + clock_off,
-            resources=partial(self.plan.resources_of, name),
+            resources=partial(self.plan.world.resources, name),
             draw=partial(self._draw, name),
         )
         kit = in_memory(disk, setting.member, identity, self.keys.identity.public, self.locks)
         box = WatchedBox(setting, kit, self.watch) if self.watch else Box(setting, kit)
         actor = Actor(self.clock, partial(self._live, name, box))
         port = self.broker.connect(f"{self.name}-{name}-box", actor.put, box.will)
-        box.attach(port, Labour(self, name, actor.put))
+        self._labours[name] = Labour(self, name, actor.put)
+        box.attach(port, self._labours[name])
         self.boxes[name], self._actors[name] = box, actor
         return box
+
+    def kill_box(self, name: str) -> None:
+        """As kill -9; its training dies with it."""
+        super().kill_box(name)
+        self._labours.pop(name).cancel()
 
     def disk(self, name: str) -> Disk:
         return self._disks[name]

@@ -4,6 +4,7 @@ The watcher is told before a table takes an event and after its actions were car
 raise, which is how a process dies there.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from coordinator.job import Job
@@ -20,6 +21,21 @@ class Watch(Protocol):
 
     def box(self, box: str, event: BoxEvent, *, after: bool) -> None: ...
     def round(self, job: str, event: RoundEvent, *, after: bool) -> None: ...
+
+
+class Watches:
+    """Several, in turn."""
+
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self._watches = tuple(watches)
+
+    def box(self, box: str, event: BoxEvent, *, after: bool) -> None:
+        for watch in self._watches:
+            watch.box(box, event, after=after)
+
+    def round(self, job: str, event: RoundEvent, *, after: bool) -> None:
+        for watch in self._watches:
+            watch.round(job, event, after=after)
 
 
 class WatchedBox(Box):

@@ -4,9 +4,8 @@ A result depends on its request alone, so it may be worked out late: when the fi
 due, all that were handed in by then are done together, and each is delivered at its own time.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from msgspec.structs import replace
@@ -27,8 +26,11 @@ from quantization.arrays import Array, BadArrays, flatten
 from quantization.pack import pack_all, unpack
 from quantization.scheme import EXACT, Scheme
 
-RowsOf = Callable[[str], Table]
-"""A box's rows, by its name."""
+class Source(Protocol):
+    """Where boxes' rows are."""
+
+    def rows(self, box: str) -> Table: ...
+    def version(self, box: str) -> int: ...
 
 
 class _Key(NamedTuple):
@@ -43,9 +45,9 @@ class _Key(NamedTuple):
 class Workshop:
     """The rows of all boxes, and the work in hand."""
 
-    def __init__(self, rows_of: RowsOf, *, together: bool = True) -> None:
-        self._rows_of, self._together = rows_of, together
-        self._own: dict[tuple[str, str], Own] = {}
+    def __init__(self, source: Source, *, together: bool = True) -> None:
+        self._source, self._together = source, together
+        self._own: dict[tuple[str, str], tuple[int, Own]] = {}
         self._tasks: dict[bytes, Task] = {}
         self._stacks: dict[bytes, Stacked | None] = {}
         self._waiting: dict[_Key, dict[bytes, Assignment]] = {}
@@ -84,10 +86,13 @@ class Workshop:
 
     def _rows(self, task: Task, data: Data) -> Own:
         """A virtual box's settings name the box itself as its source."""
-        key = (task.job, data.source)
-        if key not in self._own:
-            self._own[key] = fitted(task, data, self._rows_of(data.source))
-        return self._own[key]
+        box = data.source
+        known, version = self._own.get((task.job, box)), self._source.version(box)
+        if known is None or known[0] != version:
+            known = version, fitted(task, data, self._source.rows(box))
+            self._own[task.job, box] = known
+            self._z.pop(box, None)
+        return known[1]
 
     def _work(self, requests: list[Assignment]) -> dict[bytes, Result]:
         """All of one cohort: together where that can be, each alone where it cannot."""
