@@ -185,6 +185,12 @@ class Jobs:
         for job in self._jobs.values():
             self._dispatch(job, Departed(box), now)
 
+    def count_late(self) -> None:
+        """Put what left after its round was closed, acks for one, to the round's account."""
+        open_turns = {job.state.turn for job in self._jobs.values()}
+        for turn in [turn for turn in self._post.down if turn and turn not in open_turns]:
+            self._store.count_bytes(turn, 0, self._post.down.pop(turn))
+
     def era_began(self, now: float) -> None:
         for job in self._jobs.values():
             self._dispatch(job, EraBegan(), now)
@@ -249,7 +255,8 @@ class Jobs:
         model = self._store.model(state.job, "model")
         try:
             rows = self._store.updates(state.turn)
-            parts = (_part(row) for row in rows if row.box in state.updated)
+            counted = set(state.updated)
+            parts = (_part(row) for row in rows if row.box in counted)
             start = model.data if model else b""
             result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:
@@ -289,6 +296,7 @@ class Jobs:
         self._dispatch(job, Published(), now)
         job.dirty = True
         if job.state.phase is Phase.FINISHED:
+            self._store.count_bytes(state.turn, 0, self._post.settle(state.turn))
             # No box need look at it any more; an empty payload takes the retained task away.
             del self._jobs[state.job]
             self._post.publish(self._post.topics.job(state.job, "task"), b"")

@@ -8,26 +8,25 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
 from edge_client import session, state
-from edge_client.allegiance import Allegiance
 from edge_client.config import EdgeConfig
 from edge_client.consent import objection_to_offer, objection_to_task
-from edge_client.fetching import Pantry
+from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
-from edge_client.newest import Newest, keep
+from edge_client.newest import Newest
+from edge_client.post import Post
 from edge_client.refusals import Refusals
 from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
-from edge_client.secure import Secure
-from edge_client.spool import Spool
-from edge_client.tasks import Tasks
-from edge_client.turnlog import TurnLog
 from proto import RELEASE
+from proto.bundling import unbundle
 from proto.codec import decode_sealed, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
-from proto.identity import Identity, open_signed, sign, task_id
+from proto.identity import Identity, open_signed, task_id
 from proto.messages import (
     EVALUATE,
     MOMENTS,
@@ -42,10 +41,11 @@ from proto.messages import (
     Revoked,
     Update,
 )
-from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
+YES_WAIT = 0.2
+"""Seconds a yes to an offer may wait for the update."""
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"
@@ -74,6 +74,8 @@ class Setting:
     now: Callable[[], float]
     clock: Callable[[], float]
     resources: Callable[[], Resources]
+    draw: Callable[[int], bytes] = os.urandom
+    """So many random bytes: the ids of updates."""
 
 
 class Expelled(QfleetError):
@@ -83,21 +85,20 @@ class Expelled(QfleetError):
 class Box:
     """One box process."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, kit: Kit | None = None) -> None:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        self._coordinator = Allegiance(self._home, self._member, setting.clock)
-        self._secure = Secure(setting.identity)
-        self._spool = Spool(self._home / "outbox")
-        self._pantry = Pantry(self._home / "blobs")
-        self._tasks = Tasks(self._member.fleet)
+        kit = kit or on_disk(self._home, self._member, setting.identity, setting.clock)
+        self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
+        self._pantry, self._tasks, self._keep = kit.pantry, kit.tasks, kit.keep
+        topic = self.topics.from_box(self._member.box, "m")
+        self._post = Post(self._secure, partial(self._publish, topic), setting.now)
         self._pull_again: float | None = None
         self._kept_at = -KEEP_EVERY
         self._refusals = Refusals(setting.now)
-        self._turnlog = TurnLog(self._home / "turns.journal")
-        log = self._turnlog
-        self.state = session.start(log.era, log.turns, self._spool.turns())
+        seen = self._spool.seen
+        self.state = session.start(seen.era, seen.turns, self._spool.waiting())
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -105,7 +106,7 @@ class Box:
     def will(self) -> Will:
         fleet, box = self._member.fleet, self._member.box
         gone = Gone(fleet=fleet, box=box, session=self._coordinator.session)
-        return Will(self.topics.state(box), sign(gone, self._setting.identity))
+        return Will(self.topics.state(box), self._secure.sign(gone))
 
     def attach(self, port: Port, labour: Labour) -> None:
         """Use this connection, made with our `will`, and this place to train."""
@@ -119,7 +120,6 @@ class Box:
             self._publish(self.will.topic, self.will.payload, retain=True)
             self._port.close()
         self._spool.close()
-        self._turnlog.close()
 
     # --- the loop's body ---
 
@@ -146,11 +146,13 @@ class Box:
             self._step(state.Tick())
         if self._pull_again is not None and self._setting.now() >= self._pull_again:
             self._pull()
+        self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        times = [t for t in (session.wake(self.state), self._pull_again) if t is not None]
-        return max(0.0, min(times) - self._setting.now()) if times else None
+        times = (session.wake(self.state), self._pull_again, self._post.due)
+        at = min((t for t in times if t is not None), default=inf)
+        return None if at == inf else max(0.0, at - self._setting.now())
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
@@ -209,17 +211,19 @@ class Box:
         self._step(state.CoordinatorSeen(seen.session, seen.era, seen.online))
 
     def _key_offer(self, payload: bytes) -> None:
+        report, era = self._report(0, accepted=True, reason=""), self.state.era
         try:
-            notice = open_signed(payload, Revoked, self._coordinator.key)
+            accept = self._secure.accept(payload, self._coordinator.key, era, report)
         except SealError:
             raise
-        except RemoteError:
-            report = self._report(0, accepted=True, reason="")
-            era = self.state.era
-            accept = self._secure.accept(payload, self._coordinator.key, era, report)
-            if accept is not None:
-                self._publish(self.topics.from_box(self._member.box, "k"), accept)
+        except RemoteError:  # no offer of keys, then
+            self._dismissal(payload)
             return
+        if accept is not None:
+            self._publish(self.topics.from_box(self._member.box, "k"), accept)
+
+    def _dismissal(self, payload: bytes) -> None:
+        notice = open_signed(payload, Revoked, self._coordinator.key)
         if notice.box == self._member.box and notice.fleet == self._member.fleet:
             raise Expelled(f"this box was revoked (roster {notice.roster}); ask for a new token")
 
@@ -227,6 +231,10 @@ class Box:
         message, era, first = self._secure.open(payload)
         if first:
             self._step(state.Secured(era))
+        for item in unbundle(message):
+            self._message(item)
+
+    def _message(self, message: Message) -> None:
         match message:
             case Ack(items=items):
                 for id_, code, text in items:
@@ -271,9 +279,11 @@ class Box:
                         Inspection(body, self._setting.config.data, self._setting.config.adapter)
                     )
             case state.Enlist(job, task, rows, reason):
-                self._send(Enlistment(job=job, task=task, rows=rows, reason=reason))
+                self._post.send(Enlistment(job=job, task=task, rows=rows, reason=reason))
             case state.Answer(turn, accepted, reason):
-                self._send(self._report(turn, accepted=accepted, reason=reason))
+                report = self._report(turn, accepted=accepted, reason=reason)
+                # Nobody waits for a yes: it may go with the update, when training takes no time.
+                self._post.send(report, YES_WAIT if accepted else 0.0)
             case state.Fetch(offer):
                 self._fetch(offer)
             case state.Train(offer):
@@ -285,12 +295,12 @@ class Box:
             case state.Forget(id_):
                 self._spool.drop(id_)
             case state.Remember(era, turns):
-                self._turnlog.remember(era, turns)
+                self._spool.remember(era, turns)
             case state.Say(text):
                 logger.info("%s", text)
 
     def _give_birth(self) -> None:
-        kem = KemPair()
+        kem = self._secure.kem_pair()
         birth = Birth(
             fleet=self._member.fleet,
             box=self._member.box,
@@ -319,7 +329,7 @@ class Box:
         pulls = self._pantry.pulls()
         self._pull_again = self._setting.now() + PULL_WAIT if pulls else None
         for pull in pulls:
-            self._send(pull)
+            self._post.send(pull)
 
     def _fetched(self) -> None:
         offer = self.state.offer
@@ -339,7 +349,7 @@ class Box:
         self._submit(
             Assignment(
                 box=self._member.box,
-                id=os.urandom(16),
+                id=self._setting.draw(16),
                 task=task,
                 offer=encode(offer),
                 model=model,
@@ -355,7 +365,7 @@ class Box:
         """For prediction. When rounds follow fast, not every model is worth a write."""
         now = self._setting.now()
         if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
-            keep(self._home, offer.job, newest)
+            self._keep(offer.job, newest)
             self._kept_at = now
 
     def _stop_work(self) -> None:
@@ -370,18 +380,10 @@ class Box:
 
     def _send_update(self, id_: bytes) -> None:
         try:
-            self._send(self._spool.get(id_))
+            self._post.send(self._spool.get(id_))
         except StorageError as error:
             logger.error("an update is lost: %s", error)  # noqa: TRY400 - its text says all
             self._step(state.Acked(id_, 2, str(error)))
-
-    def _send(self, message: Message) -> None:
-        """Seal and publish. Without keys nothing is sent: a new exchange sends it all again."""
-        try:
-            frame = self._secure.seal(message)
-        except SealError:
-            return
-        self._publish(self.topics.from_box(self._member.box, "m"), frame)
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand to the broker. What it will not take now is sent again in time."""

@@ -5,9 +5,11 @@ Run in a child process by the agent and in the same process by the emulator; bot
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_client import dataset, kinds, texts
@@ -35,17 +37,21 @@ from quantization.pack import pack, unpack
 from quantization.scheme import EXACT, Scheme
 
 
-def carry_out(request: Request) -> Result:
-    """One request to its result. Bad data gives a reason, never an exception."""
+def carry_out(request: Request, own: "OwnRows | None" = None) -> Result:
+    """One request to its result. Bad data gives a reason, never an exception.
+
+    `own` says where the box's rows come from, when not from the file its settings name.
+    """
+    own = own or own_rows
     if isinstance(request, Inspection):
         try:
-            return Finding(request.task, _fitting_rows(request))
+            return Finding(request.task, _fitting_rows(request, own))
         except (QfleetError, BadArrays) as error:
             return Finding(request.task, 0, *_told(error))
     offer = decode_sealed(request.offer)
     assert isinstance(offer, Offer)
     try:
-        return Done(offer.turn, encode(_update(request, offer)))
+        return Done(offer.turn, encode(_update(request, offer, own)))
     except (QfleetError, BadArrays) as error:
         return Broken(offer.turn, *_told(error))
 
@@ -61,10 +67,10 @@ def _told(error: Exception) -> tuple[str, str]:
     return str(error)[:200], str(error)
 
 
-def _fitting_rows(request: Inspection) -> int:
+def _fitting_rows(request: Inspection, own_rows: "OwnRows") -> int:
     task = decode_signed(request.task, Task)
     kinds.check_ready(task)
-    own = _own(task, request.data)
+    own = own_rows(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
@@ -92,7 +98,11 @@ class Own:
         return np.concatenate([self.train, self.validation])
 
 
-def _own(task: Task, data: Data) -> Own:
+OwnRows = Callable[[Task, Data], Own]
+
+
+def own_rows(task: Task, data: Data) -> Own:
+    """The rows of the file that the box's settings name. Raises QfleetError."""
     if not data.source:
         raise LocalError("no data is set: name it in edge.toml, [data] source")
     spec = task.data
@@ -100,15 +110,21 @@ def _own(task: Task, data: Data) -> Own:
         table = texts.load(data.source, data.target, spec.text, spec.columns)
     else:
         table = dataset.load(data.source, data.target)
+    return fitted(task, data, table)
+
+
+def fitted(task: Task, data: Data, table: dataset.Table) -> Own:
+    """A table's rows as the task wants them. Raises QfleetError where they do not fit."""
+    spec = task.data
     X = choose(table.X, table.columns, spec.columns)
     y = dataset.encode(table.labels, spec.classes)
     fitting = dataset.Table(X, y, spec.columns, spec.classes, table.texts)
     return Own(fitting, *dataset.split(len(y), data.seed, spec.validation, data.test))
 
 
-def _update(request: Assignment, offer: Offer) -> Update:
+def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
     task = decode_signed(request.task, Task)
-    own = _own(task, request.data)
+    own = own_rows(task, request.data)
     payload, metrics, rank = b"", None, 0
     if offer.kind == MOMENTS:
         payload = moments.moments_to_bytes(moments.measure(own.table.X[own.learnt]))
@@ -158,12 +174,10 @@ def _train(
     task = decode_signed(request.task, Task)
     layout, training = model_layout(task.model, bench.rank), task.training
     arrays = bench.cut(unpack(request.model, model_layout(task.model), EXACT))
-    rate = training.learning_rate * training.decay ** (offer.round - 1)
     draws = _draws(request, offer)
-    hyper = Hyper(offer.steps, rate, training.batch, draws, training.optimiser)
+    hyper = Hyper(offer.steps, rate_of(task, offer), training.batch, draws, training.optimiser)
     trained = local_update(bench.model, arrays, rows, hyper)
-    # Each box rounds by its own draws: shared ones would leave a bias in the mean.
-    rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
+    rng = rounding(offer, request.box)
     scheme = Scheme(training.bits, training.block)
     payload = pack(delta(trained.arrays, arrays), layout, scheme, rng)
     return payload, Metrics(
@@ -177,6 +191,16 @@ def _train(
         gradients=trained.gradients,
         shots=bench.shots,
     )
+
+
+def rate_of(task: Task, offer: Offer) -> float:
+    """The learning rate of the offer's round."""
+    return task.training.learning_rate * task.training.decay ** (offer.round - 1)
+
+
+def rounding(offer: Offer, box: str) -> Generator:
+    """What a box rounds its update by. Shared draws would leave a bias in the mean."""
+    return np.random.default_rng([offer.seed, offer.turn, zlib.crc32(box.encode())])
 
 
 def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:

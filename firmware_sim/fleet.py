@@ -61,11 +61,14 @@ class Actor:
         self._clock, self._take = clock, take
         self._inbox: list[Incoming | Result] = []
         self._alive = True
+        self._called = False
         self._turn_at = -1.0
 
     def put(self, thing: Incoming | Result) -> None:
         self._inbox.append(thing)
-        self.turn_after(0.0)
+        if not self._called:  # else a turn at this very moment is on its way
+            self._called = True
+            self.turn_after(0.0)
 
     def turn_after(self, seconds: float) -> None:
         self._clock.after(seconds, self._turn)
@@ -76,9 +79,11 @@ class Actor:
     def _turn(self) -> None:
         if not self._alive:
             return
+        self._called = False
         batch, self._inbox = self._inbox[:MAX_BATCH], self._inbox[MAX_BATCH:]
         wait = self._take(batch)
         if self._inbox:
+            self._called = True
             self.turn_after(0.0)
         elif wait is not None:
             self._wake_at(self._clock.now + max(wait, 0.001))
@@ -113,14 +118,17 @@ class Fleet:
         """Start it, or start it again on what its store holds."""
         store = self.open_store()
         fleet = admission.Fleet(self.name, self.keys, "")
-        service = Service(Start(store, fleet, self.wall))
+        self.store = store
+        self._serve_by(Service(Start(store, fleet, self.wall)))
+        return store
+
+    def _serve_by(self, service: Service) -> None:
         actor = Actor(self.clock, partial(_serve, service))
         port = self.broker.connect(f"{self.name}-coordinator", actor.put, service.will)
         service.attach(port)
-        self.service, self.store = service, store
+        self.service = service
         self._actors["coordinator"] = actor
         actor.turn_after(0.0)
-        return store
 
     def open_store(self) -> Store:
         """A connection of one's own to the coordinator's store, as its commands have."""

@@ -342,6 +342,20 @@ class Ack(Message, frozen=True, tag=25):
     items: Annotated[tuple[tuple[Short, int, Text], ...], Meta(max_length=64)]
 
 
+Letter = Report | Enlistment | Update | Pull | Offer | Ack
+
+
+class Bundle(Message, frozen=True, tag=26):
+    """Several messages in one frame, as if each had come in one of its own, in this order."""
+
+    items: Annotated[tuple[Letter, ...], Meta(min_length=2, max_length=8)]
+
+    def __post_init__(self) -> None:
+        # A frame is the replay mark of the one update in it.
+        if sum(isinstance(item, Update) for item in self.items) > 1:
+            raise ValueError("a bundle holds at most one update")
+
+
 Signed = (
     KeyRecord
     | CoordinatorState
@@ -356,6 +370,6 @@ Signed = (
     | Admission
     | Revoked
 )
-Sealed = Report | Enlistment | Update | Pull | Offer | Ack
+Sealed = Letter | Bundle
 MOMENTS, TRAIN, EVALUATE = 0, 1, 2
 KIND_NAMES = ("moments", "train", "evaluate")

@@ -4,12 +4,18 @@ Format, little-endian: one tag byte (the scheme's bits), then at 32 bits the num
 8 bits the blocks' scales as float32 and the codes as int8.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.random import Generator
 
 from quantization.arrays import Array, Arrays, BadArrays, Layout, flatten, size, unflatten
 from quantization.scheme import Scheme
-from quantization.uniform import LEVELS, MAX_SCALE, blocks, dequantise, quantise
+from quantization.uniform import LEVELS, MAX_SCALE, blocks, dequantise, quantise_all
+
+
+_MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
+_LOWEST = np.int8(-LEVELS - 1).tobytes()
 
 
 def packed_size(layout: Layout, scheme: Scheme) -> int:
@@ -21,12 +27,19 @@ def packed_size(layout: Layout, scheme: Scheme) -> int:
 
 def pack(arrays: Arrays, layout: Layout, scheme: Scheme, rng: Generator) -> bytes:
     """Arrays as bytes; the rng rounds, at 32 bits nothing is rounded. Raises BadArrays."""
-    vector = flatten(arrays, layout)
+    return pack_all(flatten(arrays, layout)[None], scheme, [rng])[0]
+
+
+def pack_all(vectors: Array, scheme: Scheme, rngs: Sequence[Generator]) -> list[bytes]:
+    """Many vectors (v, n) that `flatten` made, each rounded by an rng of its own."""
     tag = bytes([scheme.bits])
     if scheme.bits == 32:  # noqa: PLR2004
-        return tag + vector.astype("<f4").tobytes()
-    scales, codes = quantise(vector, scheme.block, rng)
-    return tag + scales.astype("<f4").tobytes() + codes.tobytes()
+        return [tag + row.tobytes() for row in vectors.astype("<f4")]
+    shape = (blocks(vectors.shape[1], scheme.block), scheme.block)
+    draws = np.stack([rng.random(shape) for rng in rngs])
+    scales, codes = quantise_all(vectors, scheme.block, draws)
+    wide = scales.astype("<f4")
+    return [tag + s.tobytes() + c.tobytes() for s, c in zip(wide, codes, strict=True)]
 
 
 def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
@@ -51,10 +64,12 @@ def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
 
 def _unpack_blocks(data: bytes, length: int, block: int) -> Array:
     count = blocks(length, block)
+    end = 1 + 4 * count
     scales = np.frombuffer(data, "<f4", count=count, offset=1).astype(np.float32)
-    codes = np.frombuffer(data, np.int8, offset=1 + 4 * count)
-    if not (np.isfinite(scales) & ~np.signbit(scales) & (scales <= MAX_SCALE)).all():
+    codes = np.frombuffer(data, np.int8, offset=end)
+    # Read as whole numbers, floats from 0 up keep their order; all others are larger.
+    if count and scales.view(np.uint32).max() > _MAX_SCALE_BITS:
         raise BadArrays("a scale is NaN, negative or too large")
-    if (codes < -LEVELS).any():
+    if _LOWEST in data[end:]:
         raise BadArrays("a code is -128; -127 to 127 is used")
     return dequantise(scales, codes, block)
