@@ -79,9 +79,9 @@ class Accounts:
 
     def _close(self, row: Any) -> None:
         now, moved = self._fleet.clock.now, self._fleet.broker.traffic.moved
-        used, deaths = 0.0, 0
+        used, deaths, sent = 0.0, 0, 0.0
         for name, machine in self._machines.items():
-            machine.radio(moved[self._id(name)])
+            sent += machine.radio(moved[self._id(name)])
             board = machine.to(now)
             used, deaths = used + board.used_j, deaths + board.deaths
         plan = msgspec.json.decode(row.plan, type=Plan)
@@ -91,8 +91,10 @@ class Accounts:
             self._spent[box] -= self._began[box]
             self._began[box] = self._machines[box].board.used_j
         lost = [box for box in plan.cohort if box not in counted]
+        worked = sum(self._spent.values()) + sent
         self._rows[row.turn] = {
-            "energy_j": used - self._used,
+            "energy_j": worked,
+            "idle_j": max(0.0, used - self._used - worked),
             "wasted_j": sum(j for box, j in self._spent.items() if box not in counted),
             "wasted_bytes": sum(moved[self._id(b)] - self._moved[self._id(b)] for b in lost),
             "battery_deaths": deaths - self._deaths,
@@ -172,7 +174,9 @@ class Accounts:
 
         def judge(data: bytes, table: Table) -> Evaluation:
             z = features_of(task, table.X, packed)
-            return evaluate(model, unpack(data, layout, EXACT), z, encode(table.labels, table.classes))
+            return evaluate(
+                model, unpack(data, layout, EXACT), z, encode(table.labels, table.classes)
+            )
 
         history = [row for row in store.model_history(self.job) if row.turn]
         seen = {row.turn: (judge(row.data, held.test), row.digest.hex()) for row in history}
@@ -188,5 +192,3 @@ class Accounts:
         lines = [row.text for row in self._fleet.store.said(self.job, 0)]
         declined = [line.split(": ", 1)[1] for line in lines if " declined " in line]
         return dict(sorted(Counter(declined).items()))
-
-

@@ -84,7 +84,7 @@ class Board(Struct, frozen=True, gc=False):
     off: bool = False
     """The battery ran empty, or there is no supply."""
     deaths: int = 0
-    """How often that has happened."""
+    """How often its battery ran empty."""
 
     @property
     def battery(self) -> int | None:
@@ -271,5 +271,5 @@ def _after(board: Board, load: Load, phase: _Phase, dt: float) -> Board:
         board.worked_s + phase.work * dt,
         board.written_mib + (0.0 if board.off else load.write_mib_s * load.wear * dt),
         ends == "empty" or (board.off and ends != "boots"),
-        board.deaths + (ends == "empty"),
+        board.deaths + (ends == "empty" and profile.battery_wh > 0),
     )

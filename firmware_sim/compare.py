@@ -51,6 +51,7 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
     seconds: Interval
     bytes: Interval
     energy_j: Interval
+    """By training boards and radios."""
     rounds: Interval
     battery_deaths: Interval
     jain: Interval

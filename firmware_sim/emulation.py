@@ -21,6 +21,7 @@ from firmware_sim.accounts import Accounts
 from firmware_sim.behaviour import changes, is_there, queue_s
 from firmware_sim.boards import ram_free_mib
 from firmware_sim.chance import uniform
+from firmware_sim.costs import Costs, shipped
 from firmware_sim.director import Director
 from firmware_sim.hidden import Fault, survives_s
 from firmware_sim.holdings import Holdings, holdings
@@ -49,12 +50,14 @@ Tell = Callable[[int, int], None]
 
 
 class Settings(NamedTuple):
-    """How a run is watched; nothing here changes its result."""
+    """How a run is watched, and what work costs; all but the latter leaves its result as it is."""
 
     trace: Path | None = None
     traced: bool = True
     together: bool = True
     tell: Tell | None = None
+    costs: Costs | None = None
+    """What work costs a board, of this machine's calibration; the shipped figures when None."""
 
 
 def emulate(scenario: Scenario, seed: int, settings: Settings = Settings()) -> Outcome:
@@ -69,6 +72,7 @@ class Emulation:
 
     def __init__(self, scenario: Scenario, seed: int, settings: Settings = Settings()) -> None:
         self.scenario, self.seed, self._settings = scenario, seed, settings
+        self._costs = settings.costs or shipped()
         self.clients = populate(scenario, seed)
         self.holdings: Holdings = holdings(scenario, self.clients, seed)
         self.machines = {client.name: Machine(client) for client in self.clients}
@@ -133,17 +137,18 @@ class Emulation:
             rows = len(self.holdings.tables[machine.client.number - 1].y)
         self._foresee(box)
         if not isinstance(request, Assignment):
-            return Work(machine.slow * effort.work_s(task, request, rows))
+            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
         self.accounts.begins(box)
         bad = ailing(machine.client, now)
         free = ram_free_mib(machine.to(now), bad.ram_mib)
-        needs = self.scenario.work.memory_mib or effort.memory_mib(task, rows)
+        needs = self.scenario.work.memory_mib or effort.memory_mib(self._costs, task, rows)
         if needs > free:
             machine.busy = True
             return Work(KILLED_S, killed=True)
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
-        ends = machine.begin(now, effort.work_s(task, request, rows))
+        times = self.scenario.work.effort
+        ends = machine.begin(now, effort.work_s(self._costs, task, request, rows, times))
         self._foresee(box)
         draw = uniform(machine.client.seed, _CRASH, int(now))
         if (lives := survives_s(bad.crash_per_h, draw)) < ends - now:
@@ -198,7 +203,10 @@ class Emulation:
     def _foresee(self, name: str) -> None:
         """Put on the clock when this board will have no power, as things are now."""
         epoch = self._epoch[name] = self._epoch.get(name, 0) + 1
-        if name not in self._dark and (when := self.machines[name].goes_off(self._clock.now)) != inf:
+        if (
+            name not in self._dark
+            and (when := self.machines[name].goes_off(self._clock.now)) != inf
+        ):
             self._clock.at(when + 0.001, partial(self._off, name, epoch))
 
     def _off(self, name: str, epoch: int) -> None:

@@ -53,11 +53,12 @@ class Machine:
         self.to(at)
         self.busy = False
 
-    def radio(self, moved: int) -> None:
-        """Account for bytes sent and received since the start: `moved` in all."""
-        if moved > self._moved:
-            joules = transfer_j(self.board.profile, moved - self._moved)
+    def radio(self, moved: int) -> float:
+        """Account for bytes sent and received since the start, `moved` in all; the joules taken."""
+        joules = transfer_j(self.board.profile, max(0, moved - self._moved))
+        if joules:
             self._moved, self.board = moved, spend(self.board, joules)
+        return joules
 
     def ail(self, fault: Fault, at: float) -> None:
         """A hidden fault begins."""

@@ -22,9 +22,11 @@ class RoundOutcome(Struct, frozen=True, kw_only=True):
     bytes_up: int
     bytes_down: int
     energy_j: float
-    """By all boards, idling included, from the last round's end to this one's."""
+    """By boards while they train, and by radios, from the last round's end to this one's."""
+    idle_j: float
+    """By all boards for all else in that time."""
     wasted_j: float
-    """Of it, on training whose update did not count."""
+    """Of `energy_j`, on training whose update did not count."""
     wasted_bytes: int
     battery_deaths: int = 0
     queue_s: float = 0.0
@@ -70,6 +72,7 @@ class Total(Struct, frozen=True, kw_only=True):
     seconds: float
     bytes: int
     energy_j: float
+    idle_j: float
     wasted_j: float
     wasted_bytes: int
     battery_deaths: int
@@ -93,6 +96,7 @@ def total(result: Result, rounds: int | None = None) -> Total:
         seconds=result.ended_s if whole else part[-1].closed_s,
         bytes=sum(r.bytes_up + r.bytes_down for r in part),
         energy_j=sum(r.energy_j for r in part),
+        idle_j=sum(r.idle_j for r in part),
         wasted_j=sum(r.wasted_j for r in part),
         wasted_bytes=sum(r.wasted_bytes for r in part),
         battery_deaths=sum(r.battery_deaths for r in part),

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from coordinator.taskfile import seconds
 from firmware_sim.behaviour import PRESETS, Behaviour, Life, ambient_c, supply
-from firmware_sim.boards import Board, Load, new_board, ram_free_mib, seconds_for, step
+from firmware_sim.boards import Board, Load, new_board, profiles, ram_free_mib, seconds_for, step
 from firmware_sim.chance import seed_of, uniform
 from firmware_sim.hidden import FAULTS, Effects, Fault, effects
 from firmware_sim.links import Line, kind
@@ -132,8 +132,10 @@ def _client(
     own = seed_of(seed, "client", number)
     behaviour = group.behaviour
     lived = behaviour if isinstance(behaviour, Behaviour) else PRESETS[behaviour]
-    zone = lived.zones_h * 3600 * uniform(own, _ZONE)
     board, link = parts
+    if not profiles()[board].battery_wh and lived.charging in ("nightly", "now-and-then"):
+        lived = structs.replace(lived, charging="mains")
+    zone = lived.zones_h * 3600 * uniform(own, _ZONE)
     fault = _fault(scenario.hidden, own)
     kind_ = kind(link)
     traces = family(kind_.traces)

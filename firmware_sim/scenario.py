@@ -66,8 +66,10 @@ class Work(Table, frozen=True):
     model: ModelTable = Model()
     training: Train = Train()
     rounds: RoundsTable = RoundsTable()
+    effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
+    """Training costs boards so many times what it would: a light model stands for a heavy one."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
-    """What training takes; left out, by the cost model of its kind (calibrate.py)."""
+    """What training takes; left out, by what its kind costs (costs.toml)."""
 
 
 class Hidden(Table, frozen=True, rename="kebab"):
