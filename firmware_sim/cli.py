@@ -57,5 +57,62 @@ def demo(
     typer.echo(f"The picture: {picture.resolve()}")
 
 
+@app.command()
+def compare(
+    scenario: Annotated[Path, typer.Argument(help="A fleet's file, as in examples/fleets.")],
+    policies: Annotated[
+        str, typer.Option(help="Policies by name, with commas; the first is the one to beat.")
+    ] = "stalest,random",
+    seeds: Annotated[int, typer.Option(help="How many fleets are drawn, the same for all.")] = 5,
+    first: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write every run (JSON) here.")] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Let policies meet the same fleets, and tell what each spent until the target, and who won.
+
+    Every policy runs on every seed, so what differs is the policy alone. Time, bytes and energy are
+    geometric means with 95 % intervals; a ratio whose interval lies below 1 is a win. Ten seeds
+    tell more than five.
+    """
+    from firmware_sim import contest
+
+    asked = contest.Asked(scenario, tuple(policies.split(",")), range(first, first + seeds), costs)
+    results = contest.run(asked, shown=not json)
+    contest.tell(asked, results, contest.Wanted(report, save, json))
+
+
+@app.command()
+def calibrate(
+    core: Annotated[
+        float, typer.Option(help="Raspberry Pi 4 cores that one core here is worth; 1 on a Pi 4.")
+    ] = 4.0,
+    out: Annotated[Path | None, typer.Option(help="Write the costs (TOML) here.")] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure what circuits and adapters cost on this machine, for --costs of run and compare.
+
+    Some seconds of CPU time. An adapter is measured where its extra and base model are installed;
+    elsewhere its shipped figures stay.
+    """
+    from firmware_sim import calibrate as measuring
+    from proto.files import write_whole
+
+    found = measuring.measure(core, lambda what: None if json else typer.echo(f"measuring {what}"))
+    if out is not None:
+        write_whole(out, measuring.text(found).encode())
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(found))
+    elif out is None:
+        typer.echo(measuring.text(found))
+    else:
+        typer.echo(f"The costs: {out.resolve()}")
+
+
 def main() -> NoReturn:
     run_command("fleet", app)

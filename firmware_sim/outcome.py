@@ -78,6 +78,7 @@ class Total(Struct, frozen=True, kw_only=True):
     battery_deaths: int
     queue_s: float
     rounds: int
+    """Of training."""
 
 
 def reached(result: Result) -> int | None:
@@ -101,7 +102,7 @@ def total(result: Result, rounds: int | None = None) -> Total:
         wasted_bytes=sum(r.wasted_bytes for r in part),
         battery_deaths=sum(r.battery_deaths for r in part),
         queue_s=sum(r.queue_s for r in part),
-        rounds=len(part),
+        rounds=sum(r.kind == "train" for r in part),
     )
 
 

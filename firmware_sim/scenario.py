@@ -49,7 +49,7 @@ class Group(Table, frozen=True):
     link: Mix = "wifi"
     behaviour: str | Behaviour = "mains"
     rows: tuple[Annotated[int, Meta(ge=20)], Annotated[int, Meta(ge=20)]] = (40, 120)
-    """Rows each client holds, evenly between these (generated data only)."""
+    """Rows each client holds, in a few sizes evenly between these (generated data only)."""
 
 
 class Work(Table, frozen=True):

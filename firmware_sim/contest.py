@@ -1,0 +1,99 @@
+"""The command `fleet compare`: runs every policy on every seed and tells the outcome."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from firmware_sim import costs
+from firmware_sim.compare import Comparison, compare, sweep
+from firmware_sim.emulation import Settings, emulate
+from firmware_sim.outcome import Result
+from firmware_sim.report import ratio_rows, table_rows, write_report
+from firmware_sim.scenario import Scenario, read
+from proto.errors import ConfigError
+from proto.files import write_whole
+
+
+class Asked(NamedTuple):
+    """What is to be run."""
+
+    scenario: Path
+    policies: tuple[str, ...]
+    seeds: Sequence[int]
+    costs: Path | None = None
+
+
+class Wanted(NamedTuple):
+    """What is to become of it."""
+
+    report: Path | None
+    save: Path | None
+    json: bool
+
+
+def run(asked: Asked, *, shown: bool) -> list[Result]:
+    """All runs, with a progress bar where it is shown. Raises ConfigError."""
+    if not asked.seeds:
+        raise ConfigError("seeds is 0; accepted: a whole number from 1")
+    scenario, settings = read(asked.scenario), Settings(costs=costs.load(asked.costs))
+    logging.getLogger("edge_client").setLevel(logging.CRITICAL)  # emulated troubles are results
+    with Progress(console=Console(stderr=True), disable=not shown) as bar:
+        whole = bar.add_task(scenario.name, total=len(asked.policies) * len(asked.seeds))
+        started = 0
+
+        def tell(policy: str, seed: int) -> None:
+            nonlocal started
+            bar.update(whole, completed=started, description=f"{policy}, seed {seed}")
+            started += 1
+
+        def engine(one: Scenario, seed: int) -> Result:
+            return emulate(one, seed, settings)
+
+        results = sweep(scenario, asked.policies, asked.seeds, engine, tell)
+        bar.update(whole, completed=started, description=scenario.name)
+    return results
+
+
+def tell(asked: Asked, results: Sequence[Result], wanted: Wanted) -> None:
+    """Print the table, or JSON; write what is to be kept. Raises StorageError."""
+    found = compare(results)
+    if wanted.save is not None:
+        write_whole(wanted.save, msgspec.json.encode(results))
+    if wanted.report is not None:
+        write_report(wanted.report, read(asked.scenario), results)
+    if wanted.json:
+        Console().print_json(msgspec.json.encode(found).decode())
+        return
+    show(found)
+    if wanted.report is not None:
+        Console().print(f"The report: {wanted.report.resolve()}")
+
+
+def show(comparison: Comparison) -> None:
+    """The comparison as tables for people."""
+    console = Console()
+    seeds = len(comparison.seeds)
+    title = f"{comparison.scenario}: until accuracy {comparison.target:g}, means over {seeds} seeds"
+    for caption, (head, rows) in (
+        (title, table_rows(comparison)),
+        ("Paired by seed; below 1 is better", ratio_rows(comparison)),
+    ):
+        table = Table(title=caption, title_justify="left", show_lines=True)
+        for column in head:
+            table.add_column(column, justify="left" if column == head[0] else "right")
+        for row in rows:
+            table.add_row(*(cell.replace(" (", "\n(") for cell in row))
+        if rows:
+            console.print(table)
+    missed = [row.policy for row in comparison.rows if row.hits < row.seeds]
+    if missed:
+        console.print(
+            f"{', '.join(missed)} missed the target in some runs: those count with all they spent, "
+            "which is less than they would have needed."
+        )
