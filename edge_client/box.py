@@ -317,7 +317,7 @@ class Box:
         self._pantry.stop()
         missing = self._pantry.missing(offer)
         if not missing:
-            self._fetched()
+            self._step(state.Fetched(offer.turn))
             return
         assert self._port is not None
         self._pantry.begin(missing, offer.key)
