@@ -95,6 +95,10 @@ class Jobs:
                 self._store.change_job(row.id, asked="")
                 self._dispatch(self._jobs[row.id], event, now)
 
+    def known(self, job: str) -> JobState | None:
+        """The job's state, while it is not finished."""
+        return self._jobs[job].state if job in self._jobs else None
+
     def announce(self) -> None:
         """Publish every job's task (again)."""
         for name, job in self._jobs.items():
@@ -144,12 +148,13 @@ class Jobs:
         job = self._jobs.get(message.job)
         if job is None or job.task_id != message.task:
             return
-        self._store.enlist(message.job, box, message.rows, message.reason)
-        job.rows[box] = message.rows
-        job.dirty = True
-        if not message.rows:
-            text = f"{box} takes no part: {message.reason}"
-            self._notices.say(now, text, message.job)
+        if job.rows.get(box) != message.rows:
+            self._store.enlist(message.job, box, message.rows, message.reason)
+            job.rows[box] = message.rows
+            job.dirty = True
+            if not message.rows:
+                text = f"{box} takes no part: {message.reason}"
+                self._notices.say(now, text, message.job)
         # A box that has just come back heeds no offer before it has looked through its rows.
         self._dispatch(job, BoxReady(box), now)
 
