@@ -45,6 +45,10 @@ class Bench(Protocol):
     def shots(self) -> int:
         """Measurements made so far."""
 
+    @property
+    def probe(self) -> int:
+        """Training rows on which losses are told, 0 for all: where a forward pass costs much."""
+
     def cut(self, arrays: Arrays) -> Arrays:
         """The received arrays, cut to this box's rank."""
 
@@ -87,6 +91,7 @@ class CircuitBench:
     features: bytes
     bench: Workbench
     rank: int = 0
+    probe: int = 0
 
     @property
     def model(self) -> Model[Any]:
