@@ -66,12 +66,12 @@ def _told(error: Exception) -> tuple[str, str]:
 
 def _fitting_rows(request: Inspection) -> int:
     task = decode_signed(request.task, Task)
-    kinds.check_ready(task)
     own = _own(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
         raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
+    kinds.check_ready(task, request.adapter)
     return len(own.train)
 
 
@@ -147,7 +147,7 @@ def _start(request: Assignment, offer: Offer) -> kinds.Start:
     which = f"{request.box}/{offer.turn}/{offer.kind}/{offer.round}/{offer.steps}".encode()
     start = (which, request.model, request.features)
     turn = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in start)).digest()[:16]
-    return kinds.Start(turn, _draws(request, offer))
+    return kinds.Start(turn, _draws(request, offer), offer.steps, offer.seconds)
 
 
 def _draws(request: Assignment, offer: Offer) -> int:
