@@ -112,7 +112,7 @@ def _own(task: Task, data: Data) -> Own:
 def _update(request: Assignment, offer: Offer) -> Update:
     task = decode_signed(request.task, Task)
     own = _own(task, request.data)
-    payload, metrics, rank = b"", None, 0
+    payload, metrics = b"", None
     if offer.kind == MOMENTS:
         payload = moments.moments_to_bytes(moments.measure(own.table.X[own.learnt]))
     else:
@@ -124,7 +124,6 @@ def _update(request: Assignment, offer: Offer) -> Update:
                 metrics = _judge(bench, arrays, z, own)
             else:
                 payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
-            rank = bench.rank
         finally:
             bench.close()
     return Update(
@@ -134,7 +133,6 @@ def _update(request: Assignment, offer: Offer) -> Update:
         rows=len(own.train),
         payload=payload,
         metrics=metrics,
-        rank=rank,
     )
 
 
@@ -185,6 +183,7 @@ def _train(
         evaluations=trained.evaluations,
         gradients=trained.gradients,
         shots=bench.shots,
+        rank=bench.rank,
     )
 
 
