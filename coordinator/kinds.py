@@ -5,6 +5,7 @@ import numpy as np
 from coordinator.taskadapter import AdapterModel, adapter_of
 from coordinator.taskmodel import Model as CircuitModel
 from coordinator.taskmodel import classifier_of
+from proto.adapter import Adapter
 from proto.errors import ConfigError
 from proto.messages import DataSpec, Execution, Task
 from proto.models import Model, check_model, classes_of, kind_of, model_layout, shared_layout
@@ -49,6 +50,18 @@ def check_fits(task: Task) -> None:
     check_model(task.model)
     if classes_of(task.model) != len(task.data.classes):
         raise ConfigError(f"a model of {classes_of(task.model)} classes for another number of them")
+
+
+def warnings_of(task: Task) -> list[str]:
+    """What may be meant, but is worth a second thought."""
+    model = task.model
+    if not isinstance(model, Adapter) or model.share == "b" or model.combine == "stacked":
+        return []
+    told = (
+        'with model.share "ab" the mean of A and the mean of B are not the mean of their products;'
+        ' share "b" is exact, combine "stacked" nearly so'
+    )
+    return [told]
 
 
 def first_arrays(task: Task, seed: int) -> dict[str, Array]:

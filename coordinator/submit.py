@@ -3,6 +3,7 @@
 import os
 
 from coordinator.jobstate import JobState, new_job
+from coordinator.kinds import warnings_of
 from coordinator.store import Store
 from coordinator.taskfile import TaskFile, rules_of, task_of
 from proto.codec import encode
@@ -19,4 +20,6 @@ def submit(store: Store, file: TaskFile, fleet: str, now: float) -> JobState:
         state = new_job(file.job, rules_of(file), moments=task.data.components > 0)
         job = {"id": file.job, "created": now, "task": encode(task), "key": os.urandom(32)}
         store.add_job(job, state)
+        for warning in warnings_of(task):
+            store.say(now, file.job, f"warning: {warning}")
     return state
