@@ -51,8 +51,8 @@ class Job:
     def open_round(self) -> None:
         self._pulls.clear()
 
-    def offer(self, seconds: float) -> Offer:
-        """The offer of the present turn, with so many seconds left."""
+    def offer(self, seconds: float, steps: int = 0) -> Offer:
+        """The offer of the present turn, with so many seconds left; 0 steps are the task's own."""
         state = self.state
         learning = state.kind != MOMENTS
         _, inline = self._sealed["model"] if learning else (None, b"")
@@ -66,7 +66,7 @@ class Job:
             model=self.model if learning else None,
             features=self._ref("features") if learning else None,
             inline=inline if len(inline) <= MAX_INLINE else b"",
-            steps=self.task.training.steps if state.kind == TRAIN else 0,
+            steps=(steps or self.task.training.steps) if state.kind == TRAIN else 0,
             seconds=max(1, int(seconds)),
             seed=state.rules.seed,
         )

@@ -42,8 +42,9 @@ from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
-from coordinator.selection.candidates import Candidate
+from coordinator.selection.candidates import Candidate, Standing, standings
 from coordinator.selection.plan import Plan
+from coordinator.selection.scorers import STANDING
 from coordinator.store import Row, Store
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
@@ -207,8 +208,8 @@ class Jobs:
         match action:
             case Open(plan):
                 self._open(job, plan, now)
-            case OfferTo(box, seconds):
-                self._post.to_box(box, job.offer(seconds), job.state.turn)
+            case OfferTo(box, seconds, steps):
+                self._post.to_box(box, job.offer(seconds, steps), job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -257,8 +258,9 @@ class Jobs:
         figures = msgspec.json.encode(result.figures)
         self._close(job, now, outcome="done", included=result.included, result=figures)
         self._store.drop_payloads(state.turn)
-        loss, accuracy = result.figures.validation_loss, result.figures.validation_accuracy
-        self._dispatch(job, Folded(loss, accuracy), now)
+        f = result.figures
+        folded = Folded(f.validation_loss, f.validation_accuracy, f.teacher_loss, f.distance)
+        self._dispatch(job, folded, now)
         self._notices.say(now, _told(state, result), state.job)
 
     def _close(self, job: Job, now: float, **values: object) -> None:
@@ -344,12 +346,21 @@ class Jobs:
 
     def _candidates(self, job: Job, now: float) -> tuple[Candidate, ...]:
         last = self._store.last_turns(job.state.job)
-        here = self._presence.reachable(now)
+        here, stand = self._presence.reachable(now), self._standings(job)
         return tuple(
-            Candidate(box, rows, last.get(box, 0), here[box])
+            Candidate(box, rows, last.get(box, 0), here[box], stand.get(box))
             for box, rows in sorted(job.rows.items())
             if rows > 0 and box in here
         )
+
+    def _standings(self, job: Job) -> dict[str, Standing]:
+        """How each box did last, where the job's rules ask."""
+        rules = job.state.rules
+        if rules.scorer not in STANDING and rules.regulation.rule == "fixed":
+            return {}
+        latest = self._store.last_metrics(job.state.job)
+        metrics = {row.box: m for row in latest if (m := _metrics(row)) is not None}
+        return standings(metrics, job.rows)
 
     def _turn(self) -> int:
         return self._store.count("turn")
@@ -365,8 +376,11 @@ def _row(job: Job, kind: str, data: bytes) -> dict[str, object]:
 
 
 def _part(row: Row) -> folding.Part:
-    metrics = msgspec.msgpack.decode(row.metrics, type=Metrics | None)
-    return folding.Part(row.rows, row.payload, metrics)
+    return folding.Part(row.rows, row.payload, _metrics(row))
+
+
+def _metrics(row: Row) -> Metrics | None:
+    return msgspec.msgpack.decode(row.metrics, type=Metrics | None)
 
 
 def _told(state: JobState, result: folding.Result) -> str:

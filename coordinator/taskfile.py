@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from coordinator.execution import check_execution
 from coordinator.jobstate import Rules
+from coordinator.selection.regulators import RULES, Regulation
 from coordinator.selection.scorers import SCORERS
 from coordinator.taskmodel import Model, classifier_of
 from proto.circuit import check_classifier
@@ -61,6 +62,17 @@ class Train(Strict, frozen=True):
     block: Annotated[int, Meta(ge=1, le=4096)] = 64
 
 
+class Steps(Strict, frozen=True):
+    """What may change a box's steps from round to round."""
+
+    rule: str = "fixed"
+    lower: bool = False
+    least: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    most: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    jump: Annotated[int, Meta(ge=1, le=100_000)] = 30
+    first_round: Annotated[int, Meta(ge=2, le=100_000)] = 3
+
+
 class RoundsTable(Strict, frozen=True):
     count: Annotated[int, Meta(ge=1, le=100_000)] = 15
     cohort: Annotated[int, Meta(ge=0, le=100_000)] = 0
@@ -72,6 +84,8 @@ class RoundsTable(Strict, frozen=True):
     patience: Annotated[int, Meta(ge=0)] = 0
     min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
     target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    gap: Annotated[float, Meta(ge=0.0)] = 0.0
+    plateau: Annotated[float, Meta(ge=0.0)] = 0.0
     aggregation: Literal["mean", "fedadam", "trimmed-mean", "median"] = "mean"
     server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
 
@@ -83,6 +97,7 @@ class TaskFile(Strict, frozen=True):
     data: Data
     model: Model = Model()
     training: Train = Train()
+    steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
 
 
@@ -98,6 +113,8 @@ def read(path: Path) -> TaskFile:
         raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
     if file.rounds.policy not in SCORERS:
         raise ConfigError(f"{path}: rounds.policy is one of {', '.join(sorted(SCORERS))}")
+    if file.steps.rule not in RULES:
+        raise ConfigError(f"{path}: steps.rule is one of {', '.join(RULES)}")
     return file
 
 
@@ -154,6 +171,11 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError("rounds.deadline is from 1s to 30d")
+    least, own, most = file.steps.least, file.training.steps, file.steps.most
+    if file.steps.rule != "fixed" and not least <= own <= most:
+        raise ConfigError(
+            f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
+        )
     return Rules(
         rounds=table.count,
         cohort=table.cohort,
@@ -167,6 +189,10 @@ def rules_of(file: TaskFile) -> Rules:
         target=table.target,
         aggregation=table.aggregation,
         server_rate=table.server_rate,
+        steps=file.training.steps,
+        regulation=Regulation(**msgspec.structs.asdict(file.steps)),
+        gap=table.gap,
+        plateau=table.plateau,
     )
 
 

@@ -261,9 +261,13 @@ class Metrics(Message, frozen=True):
     evaluations: Counter = 0
     gradients: Counter = 0
     shots: Counter = 0
+    teacher_loss: float | None = None
+    """Of the teacher, on the same validation rows; None without a teacher."""
 
     def __post_init__(self) -> None:
-        figures = (self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy)
+        figures = [self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy]
+        if self.teacher_loss is not None:
+            figures.append(self.teacher_loss)
         if not all(math.isfinite(figure) for figure in figures):
             raise ValueError("a metric is not a finite number")
 
