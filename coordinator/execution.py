@@ -1,8 +1,8 @@
 """Which backends, shots and optimisers go together: what no box could carry out is not offered."""
 
-from proto.circuit import classifier_layout
 from proto.errors import ConfigError
 from proto.messages import Execution, Task
+from proto.models import kind_of, model_layout
 from quantization.arrays import size
 
 
@@ -29,11 +29,15 @@ def _backend_fault(execution: Execution) -> str:
 
 def _optimiser_fault(task: Task) -> str:
     name, training = task.training.optimiser, task.training
+    if kind_of(task.model) == "adapter" and name not in ("adam", "adamw"):
+        return f"training.optimiser {name} trains circuits: adamw or adam for an adapter"
+    if training.warmup > training.steps or (training.warmup and name != "adamw"):
+        return "training.warmup is for training.optimiser adamw, and at most training.steps"
     if name in ("lbfgs", "cobyla") and training.batch:
         return f"training.optimiser {name} needs the same rows at each step: training.batch = 0"
     if name == "lbfgs" and task.execution.shots:
         return "training.optimiser lbfgs needs exact values: model.shots = 0, or take spsa"
-    needed = size(classifier_layout(task.model)) + 2
+    needed = size(model_layout(task.model)) + 2
     if name == "cobyla" and training.steps < needed:
         return f"training.optimiser cobyla needs training.steps of at least {needed} for this model"
     return ""

@@ -7,6 +7,7 @@ import numpy as np
 
 from coordinator.folding import layout_of
 from coordinator.store import Store
+from proto.circuit import Classifier
 from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.files import write_whole
@@ -34,7 +35,7 @@ def export(store: Store, job: str, folder: Path, formats: tuple[str, ...]) -> li
     if "npz" in formats:
         extra = _features(store, job, task)
         written.append(_write(folder / f"{job}.npz", _npz({**arrays, **extra})))
-    if "qasm" in formats:
+    if "qasm" in formats and isinstance(task.model, Classifier):
         program = to_qasm3(task.model.circuit, [float(a) for a in arrays["angles"]])
         written.append(_write(folder / f"{job}.qasm", program.encode()))
     return written

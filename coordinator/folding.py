@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 
 from coordinator import aggregation, robust, server_adam
 from coordinator.jobstate import Rules
-from proto.circuit import classifier_layout
+from coordinator.kinds import first_arrays
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
+from proto.models import model_layout
 from quantization import moments
-from quantization.arrays import BadArrays, Layout, draw, size, unflatten
+from quantization.arrays import BadArrays, Layout, size, unflatten
 from quantization.pack import pack, unpack_vector
 from quantization.scheme import EXACT, Scheme
-
-SPREAD = 0.3
-"""The first model's numbers are uniform in ±SPREAD."""
 
 
 class Part(NamedTuple):
@@ -94,13 +92,13 @@ def scheme_of(task: Task) -> Scheme:
 
 
 def layout_of(task: Task) -> Layout:
-    return classifier_layout(task.model)
+    return model_layout(task.model)
 
 
 def first_model(task: Task, seed: int) -> bytes:
-    """The packed model every box starts from: small random numbers."""
-    layout, rng = layout_of(task), np.random.default_rng(seed)
-    return pack(draw(layout, SPREAD, rng), layout, EXACT, rng)
+    """The packed model every box starts from."""
+    arrays = first_arrays(task, seed)
+    return pack(arrays, layout_of(task), EXACT, np.random.default_rng(0))
 
 
 def check(task: Task, kind: int, update: Update) -> None:

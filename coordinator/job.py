@@ -51,8 +51,11 @@ class Job:
     def open_round(self) -> None:
         self._pulls.clear()
 
-    def offer(self, seconds: float, steps: int = 0) -> Offer:
-        """The offer of the present turn, with so many seconds left; 0 steps are the task's own."""
+    def offer(self, seconds: float, steps: int = 0, counted: int = 0) -> Offer:
+        """The offer of the present turn to one box, with so many seconds left.
+
+        0 steps are the task's own; `counted` is the last turn that counted this box's update.
+        """
         state = self.state
         learning = state.kind != MOMENTS
         _, inline = self._sealed["model"] if learning else (None, b"")
@@ -69,6 +72,7 @@ class Job:
             steps=(steps or self.task.training.steps) if state.kind == TRAIN else 0,
             seconds=max(1, int(seconds)),
             seed=state.rules.seed,
+            counted=counted,
         )
 
     def holds(self, address: bytes) -> bool:

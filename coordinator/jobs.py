@@ -38,13 +38,13 @@ from coordinator.jobstate import (
     Tick,
     UpdateStored,
 )
+from coordinator.kinds import first_shared
+from coordinator.lineup import candidates, metrics_of
 from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
-from coordinator.selection.candidates import Candidate, Standing, standings
 from coordinator.selection.plan import Plan
-from coordinator.selection.scorers import STANDING
 from coordinator.store import Row, Store
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
@@ -106,7 +106,8 @@ class Jobs:
             self._dispatch(job, Tick(), now)
             if self._due(job, now):
                 job.dirty, job.considered = False, now
-                self._dispatch(job, Consider(self._candidates(job, now), self._turn() + 1), now)
+                boxes = candidates(self._store, job, self._presence.reachable(now))
+                self._dispatch(job, Consider(boxes, self._turn() + 1), now)
 
     def run_later(self, now: float) -> bool:
         """Do one piece of work that waited for the last unit; whether there was one."""
@@ -209,7 +210,8 @@ class Jobs:
             case Open(plan):
                 self._open(job, plan, now)
             case OfferTo(box, seconds, steps):
-                self._post.to_box(box, job.offer(seconds, steps), job.state.turn)
+                offer = job.offer(seconds, steps, self._counted(job, box))
+                self._post.to_box(box, offer, job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -219,6 +221,11 @@ class Jobs:
                 self._store.drop_payloads(job.state.turn)
             case Say(text):
                 self._notices.say(now, text, job.state.job)
+
+    def _counted(self, job: Job, box: str) -> int:
+        """What a box with a residual must know: whether its last update is in the model."""
+        wants = job.task.training.feedback
+        return self._store.last_turns(job.state.job).get(box, 0) if wants else 0
 
     def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state
@@ -296,6 +303,8 @@ class Jobs:
         state, task = job.state, job.task
         if self._store.model(row.id, "model") is None:
             self._save_model(job, "model", folding.first_model(task, state.rules.seed))
+            if shared := first_shared(task, state.rules.seed):
+                self._save_model(job, "features", shared)
         self._refresh(job)
         self._post.publish(self._post.topics.job(row.id, "task"), sign(task, self._identity))
         self._dispatch(job, Restarted(), now)
@@ -344,24 +353,6 @@ class Jobs:
             return False
         return job.dirty or state.not_before > job.considered
 
-    def _candidates(self, job: Job, now: float) -> tuple[Candidate, ...]:
-        last = self._store.last_turns(job.state.job)
-        here, stand = self._presence.reachable(now), self._standings(job)
-        return tuple(
-            Candidate(box, rows, last.get(box, 0), here[box], stand.get(box))
-            for box, rows in sorted(job.rows.items())
-            if rows > 0 and box in here
-        )
-
-    def _standings(self, job: Job) -> dict[str, Standing]:
-        """How each box did last, where the job's rules ask."""
-        rules = job.state.rules
-        if rules.scorer not in STANDING and rules.regulation.rule == "fixed":
-            return {}
-        latest = self._store.last_metrics(job.state.job)
-        metrics = {row.box: m for row in latest if (m := _metrics(row)) is not None}
-        return standings(metrics, job.rows)
-
     def _turn(self) -> int:
         return self._store.count("turn")
 
@@ -376,11 +367,7 @@ def _row(job: Job, kind: str, data: bytes) -> dict[str, object]:
 
 
 def _part(row: Row) -> folding.Part:
-    return folding.Part(row.rows, row.payload, _metrics(row))
-
-
-def _metrics(row: Row) -> Metrics | None:
-    return msgspec.msgpack.decode(row.metrics, type=Metrics | None)
+    return folding.Part(row.rows, row.payload, metrics_of(row))
 
 
 def _told(state: JobState, result: folding.Result) -> str:

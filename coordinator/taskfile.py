@@ -9,16 +9,15 @@ from msgspec import Meta, Struct
 
 from coordinator.execution import check_execution
 from coordinator.jobstate import Rules
+from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
 from coordinator.selection.regulators import RULES, Regulation
 from coordinator.selection.scorers import SCORERS
-from coordinator.taskmodel import Model, classifier_of
-from proto.circuit import check_classifier
+from coordinator.taskmodel import Model
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
 from proto.messages import (
     ID_PATTERN,
     DataSpec,
-    Execution,
     OptimiserName,
     Task,
     Training,
@@ -45,8 +44,11 @@ class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Data(Strict, frozen=True):
     classes: Annotated[tuple[str, ...], Meta(min_length=2)]
-    columns: tuple[str, ...]
-    components: Annotated[int, Meta(ge=0, le=12)] = 4
+    columns: tuple[str, ...] = ()
+    text: Annotated[str, Meta(max_length=100)] = ""
+    """The column that holds a row's text."""
+    components: Annotated[int, Meta(ge=0, le=12)] | None = None
+    """Left out: 4 of columns that are fed to a circuit, none where a text is read."""
     min_rows: Annotated[int, Meta(ge=1)] = 20
     validation: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
 
@@ -58,8 +60,13 @@ class Train(Strict, frozen=True):
     decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Factor on the rate from round to round; left out, the rate ends at a quarter."""
     batch: Annotated[int, Meta(ge=0)] = 0
-    bits: Literal[8, 32] = 8
+    bits: Literal[2, 4, 8, 32] = 8
     block: Annotated[int, Meta(ge=1, le=4096)] = 64
+    keep: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    feedback: bool | None = None
+    """Left out: on where something is left behind, at keep below 1 or at 2 bits."""
+    warmup: Annotated[int, Meta(ge=0)] = 0
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
 
 class Steps(Strict, frozen=True):
@@ -95,7 +102,7 @@ class TaskFile(Strict, frozen=True):
 
     job: Name
     data: Data
-    model: Model = Model()
+    model: ModelTable = Model()
     training: Train = Train()
     steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
@@ -106,7 +113,10 @@ def read(path: Path) -> TaskFile:
     try:
         if path.stat().st_size > MAX_FILE:
             raise ConfigError(f"{path} is larger than {MAX_FILE} bytes; it is no task file")
-        file = msgspec.toml.decode(path.read_bytes(), type=TaskFile)
+        tables = msgspec.toml.decode(path.read_bytes())
+        if isinstance(model := tables.get("model"), dict):
+            model.setdefault("kind", "circuit")
+        file = msgspec.convert(tables, type=TaskFile)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -120,47 +130,58 @@ def read(path: Path) -> TaskFile:
 
 def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
     """What the boxes are told. Raises ConfigError."""
-    data = file.data
-    features = data.components or len(data.columns)
-    if data.components > len(data.columns):
-        raise ConfigError(f"data.components is at most the number of columns, {len(data.columns)}")
-    if data.components and len(data.columns) > MAX_COLUMNS:
-        raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
+    data, training = _data_of(file.data), file.training
+    leaves_behind = training.keep < 1 or training.bits == 2  # noqa: PLR2004
     task = Task(
         fleet=fleet,
         job=file.job,
         serial=serial,
-        model=classifier_of(file.model, features, len(data.classes)),
-        data=DataSpec(
-            columns=data.columns,
-            classes=data.classes,
-            components=data.components,
-            min_rows=data.min_rows,
-            validation=data.validation,
-        ),
+        model=model_of(file.model, data),
+        data=data,
         training=Training(
-            steps=file.training.steps,
-            learning_rate=file.training.learning_rate,
-            decay=file.training.decay or 0.25 ** (1 / max(1, file.rounds.count - 1)),
-            batch=file.training.batch,
-            bits=file.training.bits,
-            block=file.training.block,
-            optimiser=file.training.optimiser,
+            steps=training.steps,
+            learning_rate=training.learning_rate,
+            decay=training.decay or 0.25 ** (1 / max(1, file.rounds.count - 1)),
+            batch=training.batch,
+            bits=training.bits,
+            block=training.block,
+            optimiser=training.optimiser,
+            keep=training.keep,
+            feedback=leaves_behind if training.feedback is None else training.feedback,
+            warmup=training.warmup,
+            weight_decay=training.weight_decay,
         ),
-        execution=Execution(
-            backend=file.model.backend,
-            shots=file.model.shots,
-            noise=file.model.noise,
-            shot_budget=file.model.shot_budget,
-        ),
+        execution=execution_of(file.model),
     )
     try:
         validate(task)
-        check_classifier(task.model)
+        check_fits(task)
         check_execution(task)
     except QfleetError as error:
         raise ConfigError(f"this task cannot be offered: {error}") from None
     return task
+
+
+def _data_of(data: Data) -> DataSpec:
+    components = data.components
+    if components is None:
+        components = 0 if data.text else 4
+    if not data.columns and not data.text:
+        raise ConfigError("data.columns names no column, and data.text none either")
+    if not all(data.classes) or len(set(data.classes)) != len(data.classes):
+        raise ConfigError("data.classes holds an empty name, or one name twice")
+    if components > len(data.columns):
+        raise ConfigError(f"data.components is at most the number of columns, {len(data.columns)}")
+    if components and len(data.columns) > MAX_COLUMNS:
+        raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
+    return DataSpec(
+        columns=data.columns,
+        classes=data.classes,
+        components=components,
+        min_rows=data.min_rows,
+        validation=data.validation,
+        text=data.text,
+    )
 
 
 def rules_of(file: TaskFile) -> Rules:

@@ -267,7 +267,9 @@ class Box:
                 self._give_birth()
             case state.Inspect(_, task):
                 if body := self._tasks.body(task):
-                    self._submit(Inspection(body, self._setting.config.data))
+                    self._submit(
+                        Inspection(body, self._setting.config.data, self._setting.config.adapter)
+                    )
             case state.Enlist(job, task, rows, reason):
                 self._send(Enlistment(job=job, task=task, rows=rows, reason=reason))
             case state.Answer(turn, accepted, reason):
@@ -345,6 +347,7 @@ class Box:
                 data=self._setting.config.data,
                 quantum=self._setting.config.quantum,
                 home=str(self._home),
+                adapter=self._setting.config.adapter,
             )
         )
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client import dataset
-from edge_client.circuit.backends.chosen import Workbench, workbench
-from edge_client.circuit.backends.machine import NotHere, check_installed
+from edge_client import dataset, kinds, texts
+from edge_client.circuit.backends.machine import NotHere
 from edge_client.columns import choose
 from edge_client.config import Data
-from edge_client.model import Labels
+from edge_client.model import Features, Labels
 from edge_client.requests import (
     Assignment,
     Broken,
@@ -26,12 +25,12 @@ from edge_client.requests import (
     Result,
 )
 from edge_client.train import Hyper, Rows, evaluate, local_update
-from proto.circuit import classifier_layout
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import ConfigError, LocalError, QfleetError
 from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
+from proto.models import model_layout
 from quantization import moments
-from quantization.arrays import Array, Arrays, BadArrays, delta
+from quantization.arrays import Arrays, BadArrays, delta
 from quantization.pack import pack, unpack
 from quantization.scheme import EXACT, Scheme
 
@@ -64,7 +63,7 @@ def _told(error: Exception) -> tuple[str, str]:
 
 def _fitting_rows(request: Inspection) -> int:
     task = decode_signed(request.task, Task)
-    check_installed(task.execution.backend)
+    kinds.check_ready(task)
     own = _own(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
@@ -77,11 +76,15 @@ def _fitting_rows(request: Inspection) -> int:
 class Own:
     """The box's rows in the task's columns, their class numbers, and which serve for what."""
 
-    X: NDArray[np.float64]
-    y: Labels
+    table: dataset.Table
+    """Its `y` and `classes` are the task's."""
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
     test: NDArray[np.intp]
+
+    @property
+    def y(self) -> Labels:
+        return self.table.y
 
     @property
     def learnt(self) -> NDArray[np.intp]:
@@ -92,27 +95,33 @@ class Own:
 def _own(task: Task, data: Data) -> Own:
     if not data.source:
         raise LocalError("no data is set: name it in edge.toml, [data] source")
-    table = dataset.load(data.source, data.target)
-    X = choose(table.X, table.columns, task.data.columns)
-    y = dataset.encode(table.labels, task.data.classes)
-    return Own(X, y, *dataset.split(len(y), data.seed, task.data.validation, data.test))
+    spec = task.data
+    if spec.text:
+        table = texts.load(data.source, data.target, spec.text, spec.columns)
+    else:
+        table = dataset.load(data.source, data.target)
+    X = choose(table.X, table.columns, spec.columns)
+    y = dataset.encode(table.labels, spec.classes)
+    fitting = dataset.Table(X, y, spec.columns, spec.classes, table.texts)
+    return Own(fitting, *dataset.split(len(y), data.seed, spec.validation, data.test))
 
 
 def _update(request: Assignment, offer: Offer) -> Update:
     task = decode_signed(request.task, Task)
     own = _own(task, request.data)
-    payload, metrics = b"", None
+    payload, metrics, rank = b"", None, 0
     if offer.kind == MOMENTS:
-        payload = moments.moments_to_bytes(moments.measure(own.X[own.learnt]))
+        payload = moments.moments_to_bytes(moments.measure(own.table.X[own.learnt]))
     else:
-        z = features_of(task, own.X, request.features)
-        arrays = unpack(request.model, classifier_layout(task.model), EXACT)
-        bench = _bench(request, task, offer)
+        arrays = unpack(request.model, model_layout(task.model), EXACT)
+        bench = kinds.bench_of(request, task, _start(request, offer))
         try:
+            z = bench.rows(own.table)
             if offer.kind == EVALUATE:
                 metrics = _judge(bench, arrays, z, own)
             else:
                 payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
+            rank = bench.rank
         finally:
             bench.close()
     return Update(
@@ -122,19 +131,20 @@ def _update(request: Assignment, offer: Offer) -> Update:
         rows=len(own.train),
         payload=payload,
         metrics=metrics,
+        rank=rank,
     )
 
 
-def _parts(z: Array, own: Own) -> tuple[Array, Labels, Array, Labels]:
+def _parts(z: Features, own: Own) -> tuple[Features, Labels, Features, Labels]:
     return z[own.train], own.y[own.train], z[own.validation], own.y[own.validation]
 
 
-def _bench(request: Assignment, task: Task, offer: Offer) -> Workbench:
-    """Where the task's circuit runs; the turn is named by all that its training starts from."""
+def _start(request: Assignment, offer: Offer) -> kinds.Start:
+    """The turn is named by all that its training starts from."""
     which = f"{request.box}/{offer.turn}/{offer.kind}/{offer.round}/{offer.steps}".encode()
     start = (which, request.model, request.features)
     turn = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in start)).digest()[:16]
-    return workbench(task, request.quantum, request.home, turn, _draws(request, offer))
+    return kinds.Start(turn, _draws(request, offer))
 
 
 def _draws(request: Assignment, offer: Offer) -> int:
@@ -142,12 +152,12 @@ def _draws(request: Assignment, offer: Offer) -> int:
 
 
 def _train(
-    request: Assignment, offer: Offer, bench: Workbench, rows: Rows
+    request: Assignment, offer: Offer, bench: kinds.Bench, rows: Rows
 ) -> tuple[bytes, Metrics]:
     """A packed delta, and the figures of the received model on the box's rows."""
     task = decode_signed(request.task, Task)
-    layout, training = classifier_layout(task.model), task.training
-    arrays = unpack(request.model, layout, EXACT)
+    layout, training = model_layout(task.model, bench.rank), task.training
+    arrays = bench.cut(unpack(request.model, model_layout(task.model), EXACT))
     rate = training.learning_rate * training.decay ** (offer.round - 1)
     draws = _draws(request, offer)
     hyper = Hyper(offer.steps, rate, training.batch, draws, training.optimiser)
@@ -169,7 +179,7 @@ def _train(
     )
 
 
-def _judge(bench: Workbench, arrays: Arrays, z: Array, own: Own) -> Metrics:
+def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:
     """The received model on training rows, and on test rows (validation rows where none)."""
     model = bench.model
     seen = evaluate(model, arrays, z[own.train], own.y[own.train])
@@ -184,11 +194,3 @@ def _judge(bench: Workbench, arrays: Arrays, z: Array, own: Own) -> Metrics:
         steps=0,
         shots=bench.shots,
     )
-
-
-def features_of(task: Task, X: NDArray[np.float64], packed: bytes) -> Array:
-    """Rows in columns to rows in features, by the fleet's feature map when the task has one."""
-    if not task.data.components:
-        return X.astype(np.float32)
-    layout = moments.feature_layout(len(task.data.columns), task.data.components)
-    return moments.feature_map(unpack(packed, layout, EXACT)).apply(X)

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client import newest
-from edge_client.circuit.classifier import classifier_model
 from edge_client.columns import load_features
-from edge_client.labour import features_of
-from proto.circuit import classifier_layout
+from edge_client.dataset import Table
+from edge_client.kinds import predictor_of
 from proto.codec import decode_signed
 from proto.messages import Task
+from proto.models import model_layout
 from quantization.pack import unpack
 from quantization.scheme import EXACT
 
@@ -28,10 +28,10 @@ class Predictor:
 
     def probabilities(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rows (rows, columns) in the task's columns to (rows, classes)."""
-        model = classifier_model(self.task.model)
-        arrays = unpack(self.held.model, classifier_layout(self.task.model), EXACT)
-        prepared = model.prepare(features_of(self.task, X, self.held.features))
-        return model.predict(arrays, prepared)
+        data, bench = self.task.data, predictor_of(self.task, self.held.features)
+        arrays = unpack(self.held.model, model_layout(self.task.model), EXACT)
+        table = Table(X, np.zeros(len(X), np.int64), data.columns, data.classes)
+        return bench.model.predict(arrays, bench.model.prepare(bench.rows(table)))
 
 
 def predictor(home: Path, job: str) -> Predictor:

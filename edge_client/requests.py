@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from edge_client.config import Data, Quantum
+from edge_client.config import Adapter, Data, Quantum
 
 
 class Inspection(Struct, frozen=True, tag=True):
@@ -10,6 +10,7 @@ class Inspection(Struct, frozen=True, tag=True):
 
     task: bytes
     data: Data
+    adapter: Adapter = Adapter()
 
 
 class Assignment(Struct, frozen=True, tag=True):
@@ -25,6 +26,7 @@ class Assignment(Struct, frozen=True, tag=True):
     quantum: Quantum = Quantum()
     home: str = ""
     """The box's folder, where jobs in progress are kept; empty keeps nothing."""
+    adapter: Adapter = Adapter()
 
 
 class Finding(Struct, frozen=True, tag=True):

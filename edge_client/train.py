@@ -10,7 +10,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.model import Labels, Model, P, Probe, Probing
+from edge_client.model import Features, Labels, Model, P, Probe, Probing
 from edge_client.optimisers.chosen import method_of
 from edge_client.optimisers.method import Plan
 from proto.errors import LocalError
@@ -27,14 +27,14 @@ Progress = Callable[[int, float], None]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rows:
-    """A box's samples: features z (rows, features) and class numbers y (rows,).
+    """A box's samples: features z (rows, ...) and class numbers y (rows,).
 
     Nothing is trained on the validation rows; there may be none.
     """
 
-    z: Array
+    z: Features
     y: Labels
-    validation_z: Array
+    validation_z: Features
     validation_y: Labels
 
 
@@ -136,7 +136,7 @@ class _Batch(Generic[P]):
             raise LocalError(text)
 
 
-def evaluate(model: Model[P], arrays: Arrays, z: Array, y: Labels) -> Evaluation:
+def evaluate(model: Model[P], arrays: Arrays, z: Features, y: Labels) -> Evaluation:
     """The model on labelled rows, of which there must be one."""
     return _evaluate(model, arrays, model.prepare(z), y)
 

@@ -41,7 +41,7 @@ def task(table: Table, settings: Settings) -> TaskFile:
     """The task file the demo hands in (examples/breast_cancer.toml is the same in words)."""
     return TaskFile(
         job=JOB,
-        data=Data(classes=table.classes, columns=table.columns),
+        data=Data(classes=table.classes, columns=table.columns, components=4),
         rounds=RoundsTable(
             count=settings.rounds,
             cohort=settings.clients,

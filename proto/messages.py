@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from proto.circuit import Classifier
+from proto.models import Model
 
 ID_PATTERN = r"^[a-z0-9-]{1,32}\Z"
 Id = Annotated[str, Meta(min_length=1, max_length=32, pattern=ID_PATTERN)]
@@ -27,7 +27,7 @@ Counter = Annotated[int, Meta(ge=0, le=2**40)]
 Small = Annotated[int, Meta(ge=0, le=2**31)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
-OptimiserName = Literal["adam", "lbfgs", "cobyla", "spsa", "qn-spsa"]
+OptimiserName = Literal["adam", "adamw", "lbfgs", "cobyla", "spsa", "qn-spsa"]
 BACKEND_PATTERN = r"^(numpy|aer|ibm|pennylane:[a-z0-9_.]+)\Z"
 
 MAX_INLINE = 2048
@@ -115,7 +115,7 @@ class KeyAccept(Message, frozen=True, tag=6):
 
 
 class DataSpec(Message, frozen=True):
-    """The rows a task wants: feature columns in order (empty: any), class names in order."""
+    """The rows a task wants: feature columns in order, class names in order, the text's column."""
 
     columns: Annotated[tuple[Label, ...], Meta(max_length=4096)]
     classes: Annotated[tuple[Label, ...], Meta(min_length=2, max_length=1024)]
@@ -123,6 +123,8 @@ class DataSpec(Message, frozen=True):
     """Principal components fitted from federated moments; 0 feeds the columns as they are."""
     min_rows: Annotated[int, Meta(ge=1, le=2**20)]
     validation: Annotated[float, Meta(ge=0.0, le=0.5)]
+    text: Annotated[str, Meta(max_length=100)] = ""
+    """The column that holds a row's text; empty where the task reads none."""
 
 
 class Training(Message, frozen=True):
@@ -135,9 +137,17 @@ class Training(Message, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)]
     decay: Annotated[float, Meta(gt=0.0, le=1.0)]
     batch: Annotated[int, Meta(ge=0, le=2**20)]
-    bits: Literal[8, 32]
+    bits: Literal[2, 4, 8, 32]
     block: Annotated[int, Meta(ge=1, le=4096)]
     optimiser: OptimiserName = "adam"
+    keep: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    """Share of an update's numbers that travel, the largest; 1 sends all."""
+    feedback: bool = False
+    """Whether a box adds to its next update what packing the last one lost."""
+    warmup: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """First steps of a round, in which the rate rises to its full height; adamw alone."""
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Share of each number that adamw takes away per unit of rate."""
 
 
 class Execution(Message, frozen=True):
@@ -158,7 +168,7 @@ class Task(Message, frozen=True, tag=7):
     fleet: Id
     job: Id
     serial: Small
-    model: Classifier
+    model: Model
     data: DataSpec
     training: Training
     execution: Execution = Execution()
@@ -272,7 +282,7 @@ class Metrics(Message, frozen=True):
             raise ValueError("a metric is not a finite number")
 
 
-class Update(Message, frozen=True, tag=22):
+class Update(Message, frozen=True, kw_only=True, tag=22):
     """A box's part of a round: packed moments, a packed delta, or only metrics."""
 
     id: Short
@@ -280,6 +290,8 @@ class Update(Message, frozen=True, tag=22):
     model: Digest
     """Hash of the global model this update starts from: never applied to another."""
     rows: Annotated[int, Meta(ge=0, le=2**20)]
+    rank: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Of an adapter's update by a small box: the rank it trained; 0 is the task's."""
     payload: Annotated[bytes, Meta(max_length=MAX_UPDATE)]
     metrics: Metrics | None
 
@@ -318,6 +330,8 @@ class Offer(Message, frozen=True, tag=24):
     steps: Annotated[int, Meta(ge=0, le=100_000)]
     seconds: Annotated[int, Meta(ge=1, le=30 * 86400)]
     seed: Annotated[int, Meta(ge=0, lt=2**32)]
+    counted: Counter = 0
+    """The last turn whose model holds an update of this box; 0: none does."""
 
     def __repr__(self) -> str:
         return f"Offer(turn {self.turn}: {KIND_NAMES[self.kind]} round {self.round} of {self.job})"

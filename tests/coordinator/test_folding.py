@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from coordinator import folding
+from coordinator import folding, kinds
 from coordinator.folding import (
     EXACT,
     Part,
@@ -75,7 +75,7 @@ def numbers_of(packed: bytes) -> np.ndarray:
 
 def test_the_first_model_depends_on_the_seed_alone_and_is_small():
     assert first_model(TASK, 3) == first_model(TASK, 3) != first_model(TASK, 4)
-    assert np.abs(numbers_of(MODEL)).max() <= folding.SPREAD
+    assert np.abs(numbers_of(MODEL)).max() <= kinds.SPREAD
 
 
 def test_the_next_model_is_the_old_one_moved_by_the_weighted_mean():

@@ -5,6 +5,7 @@ One list feeds the round trips, the golden vectors and the fuzzers.
 
 from typing import get_args
 
+from proto.adapter import Adapter, Target
 from proto.ansatz import default_classifier
 from proto.messages import (
     MAX_INLINE,
@@ -90,6 +91,20 @@ TASK = Task(
     training=Training(steps=1, learning_rate=0.01, decay=1.0, batch=0, bits=8, block=256),
 )
 
+ADAPTER = Adapter(
+    base=DIGEST,
+    blocks=6,
+    rank=8,
+    alpha=16.0,
+    targets=(Target("q", 576, 576), Target("v", 576, 192)),
+    share="ab",
+    combine="stacked",
+    least_rank=2,
+    prompt="{text}\nSpam?",
+    answers=(" no", " yes"),
+    tokens=64,
+)
+
 CASES: dict[str, Message] = {
     "key-record": KeyRecord(fleet="fleet", serial=1, key=DIGEST, expires=1_900_000_000),
     "key-record-extreme": KeyRecord(fleet=LONGEST, serial=SMALL, key=DIGEST, expires=COUNTER),
@@ -139,6 +154,33 @@ CASES: dict[str, Message] = {
         ),
         training=Training(
             steps=100_000, learning_rate=10.0, decay=0.5, batch=2**20, bits=32, block=4096
+        ),
+    ),
+    "task-adapter": Task(
+        fleet="fleet",
+        job="job",
+        serial=1,
+        model=ADAPTER,
+        data=DataSpec(
+            columns=(),
+            classes=("ham", "spam"),
+            components=0,
+            min_rows=1,
+            validation=0.1,
+            text="text",
+        ),
+        training=Training(
+            steps=10,
+            learning_rate=0.002,
+            decay=1.0,
+            batch=8,
+            bits=4,
+            block=64,
+            optimiser="adamw",
+            keep=0.1,
+            feedback=True,
+            warmup=3,
+            weight_decay=0.01,
         ),
     ),
     "receipt": Receipt(

@@ -14,7 +14,7 @@ from edge_client.circuit.classifier import PreparedRows, classifier_model
 from edge_client.config import Quantum
 from edge_client.model import Model
 from edge_client.optimisers.chosen import BY_GRADIENT
-from proto.circuit import Circuit, check_classifier
+from proto.circuit import Circuit, Classifier, check_classifier
 from proto.codec import encode
 from proto.messages import Execution, Task
 
@@ -36,17 +36,23 @@ class Workbench:
             self.checkpoint.close()
 
 
+def circuit_of(task: Task) -> Classifier:
+    """The circuit a task trains; only tasks that train one come here."""
+    assert isinstance(task.model, Classifier)
+    return task.model
+
+
 def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -> Workbench:
     """What one round of a task needs on this box. `turn` is the hash of what the round starts from.
 
     home: the box's folder; empty keeps nothing on disk. Raises ConfigError, RemoteError.
     """
-    execution = task.execution
+    execution, model = task.execution, circuit_of(task)
     plain = execution.backend == "numpy" and not execution.shots
     if plain and task.training.optimiser in BY_GRADIENT:
-        return Workbench(classifier_model(task.model), None, None)
-    check_classifier(task.model)
-    unrolled = unroll(task.model.circuit)
+        return Workbench(classifier_model(model), None, None)
+    check_classifier(model)
+    unrolled = unroll(model.circuit)
     folder = Path(home) if home else None
     machine = _machine(unrolled.circuit, execution, quantum, folder)
     name = hashlib.sha256(encode(task)).hexdigest()[:16]
@@ -54,7 +60,7 @@ def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -
     path = folder / "quantum" / f"{task.job}-{name}.journal" if folder and not plain else None
     checkpoint = Checkpoint(path, turn, execution.shot_budget)
     jobs = Jobs(machine, execution.shots, checkpoint, seed)
-    return Workbench(measured_model(task.model, unrolled, jobs), jobs, checkpoint)
+    return Workbench(measured_model(model, unrolled, jobs), jobs, checkpoint)
 
 
 def _machine(
