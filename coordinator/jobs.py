@@ -54,7 +54,6 @@ from proto.messages import (
     REFUSED,
     STORED,
     Enlistment,
-    Metrics,
     Pull,
     Receipt,
     Report,
