@@ -12,7 +12,7 @@ from coordinator.jobstate import Rules
 from coordinator.kinds import first_arrays
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
-from proto.models import model_layout
+from proto.models import model_layout, summed_columns
 from quantization import moments
 from quantization.arrays import BadArrays, Layout, size, unflatten
 from quantization.pack import pack, unpack_vector
@@ -105,7 +105,8 @@ def check(task: Task, kind: int, update: Update) -> None:
     """Raise RemoteError unless this update could be folded."""
     try:
         if kind == MOMENTS:
-            moments.moments_from_bytes(update.payload, len(task.data.columns))
+            columns = summed_columns(task.model, len(task.data.columns))
+            moments.moments_from_bytes(update.payload, columns)
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
@@ -153,7 +154,8 @@ def _fold_figures(parts: Iterable[Part]) -> Result:
 
 
 def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
-    columns, components = len(task.data.columns), task.data.components
+    columns = summed_columns(task.model, len(task.data.columns))
+    components = task.data.components
     pooled, count = moments.init(columns), 0
     for part in parts:
         pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))

@@ -46,6 +46,7 @@ from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
 from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
+from coordinator.teacher import features_of
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
@@ -257,8 +258,11 @@ class Jobs:
             self._dispatch(job, FoldFailed(str(error)), now)
             return
         if result.data:
-            kind = "features" if state.kind == MOMENTS else "model"
-            self._save_model(job, kind, result.data)
+            if state.kind == MOMENTS:
+                blob = features_of(self._store, job.task, result.data)
+                self._save_model(job, "features", blob)
+            else:
+                self._save_model(job, "model", result.data)
         if result.state:
             self._store.save_model(_row(job, "server", result.state))
         figures = msgspec.json.encode(result.figures)

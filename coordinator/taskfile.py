@@ -12,7 +12,9 @@ from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
 from coordinator.selection.regulators import RULES, Regulation
 from coordinator.selection.scorers import SCORERS
+from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
+from proto.adapter import Adapter
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
 from proto.messages import (
@@ -128,15 +130,15 @@ def read(path: Path) -> TaskFile:
     return file
 
 
-def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
-    """What the boxes are told. Raises ConfigError."""
-    data, training = _data_of(file.data), file.training
+def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = None) -> Task:
+    """What the boxes are told; `taught` is the adapter of the teacher's job. Raises ConfigError."""
+    data, training = _data_of(file), file.training
     leaves_behind = training.keep < 1 or training.bits == 2  # noqa: PLR2004
     task = Task(
         fleet=fleet,
         job=file.job,
         serial=serial,
-        model=model_of(file.model, data),
+        model=model_of(file.model, data, taught),
         data=data,
         training=Training(
             steps=training.steps,
@@ -162,17 +164,21 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
     return task
 
 
-def _data_of(data: Data) -> DataSpec:
+def _data_of(file: TaskFile) -> DataSpec:
+    data, hybrid = file.data, isinstance(file.model, HybridModel)
+    columns = len(data.columns) + (file.model.sketch if isinstance(file.model, HybridModel) else 0)
     components = data.components
     if components is None:
-        components = 0 if data.text else 4
+        components = 0 if data.text and not hybrid else 4
     if not data.columns and not data.text:
         raise ConfigError("data.columns names no column, and data.text none either")
     if not all(data.classes) or len(set(data.classes)) != len(data.classes):
         raise ConfigError("data.classes holds an empty name, or one name twice")
-    if components > len(data.columns):
-        raise ConfigError(f"data.components is at most the number of columns, {len(data.columns)}")
-    if components and len(data.columns) > MAX_COLUMNS:
+    if hybrid and not components:
+        raise ConfigError("data.components is at least 1 for a hybrid: a qubit for each")
+    if components > columns:
+        raise ConfigError(f"data.components is at most the number of columns, {columns}")
+    if components and columns > MAX_COLUMNS:
         raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
     return DataSpec(
         columns=data.columns,

@@ -1,9 +1,8 @@
 """What a box agrees to do: pure checks of a task or an offer against its owner's policy."""
 
 from edge_client.config import Policy
-from proto.circuit import Classifier
 from proto.messages import MOMENTS, Execution, Offer, Task
-from proto.models import kind_of
+from proto.models import circuit_in, kind_of
 
 
 def objection_to_task(task: Task, policy: Policy) -> str:
@@ -11,7 +10,8 @@ def objection_to_task(task: Task, policy: Policy) -> str:
     kind = kind_of(task.model)
     if kind not in policy.kinds:
         return f"this box's policy allows no task of the kind {kind}"
-    qubits = task.model.circuit.qubits if isinstance(task.model, Classifier) else 0
+    circuit = circuit_in(task.model)
+    qubits = circuit.circuit.qubits if circuit else 0
     if qubits > policy.max_qubits:
         return f"{qubits} qubits; this box's policy allows {policy.max_qubits}"
     if task.training.steps > policy.max_steps:
