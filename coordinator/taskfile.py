@@ -37,7 +37,7 @@ LONGEST = 30 * 86400.0
 ROBUST = 3
 """Boxes below which no majority can outvote a bad one."""
 
-Time = Annotated[str, Meta(pattern=TIME)]
+Time = Annotated[str, Meta(pattern=TIME, description="a length of time: 90s, 2m, 1.5h or 1d")]
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
