@@ -37,4 +37,4 @@ def signs(base: bytes, width: int, size: int) -> Float64s:
     """(width, size): +1 or -1 over the root of the size, the same wherever it is made."""
     drawn = hashlib.shake_256(b"qfleet sketch" + base).digest((width * size + 7) // 8)
     bits = np.unpackbits(np.frombuffer(drawn, np.uint8))[: width * size]
-    return (2.0 * bits.reshape(width, size) - 1.0) / size**0.5
+    return np.asarray((2.0 * bits.reshape(width, size) - 1.0) / size**0.5)
