@@ -168,9 +168,7 @@ def _work(task: Task, state: JobState, box: Box, packed: bytes, steps: int, cloc
     rate = training.learning_rate * training.decay ** (state.round - 1)
     done = local_update(model, arrays, Rows(z, box.y, held, box.validation_y), Hyper(steps, rate))
     rng = np.random.default_rng([state.rules.seed, state.turn, int(box.name[3:])])
-    payload = pack(
-        delta(done.arrays, arrays), layout, Scheme(training.bits, training.block), rng
-    )
+    payload = pack(delta(done.arrays, arrays), layout, Scheme(training.bits, training.block), rng)
     metrics = Metrics(
         first_loss=done.first_loss,
         last_loss=done.last_loss,

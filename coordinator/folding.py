@@ -88,7 +88,8 @@ AGGREGATIONS: Mapping[str, _Shape] = {
 
 
 def scheme_of(task: Task) -> Scheme:
-    return Scheme(bits=task.training.bits, block=task.training.block)
+    training = task.training
+    return Scheme(training.bits, training.block, training.keep)
 
 
 def layout_of(task: Task) -> Layout:

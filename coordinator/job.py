@@ -89,6 +89,10 @@ class Job:
             return [("m", blobs.chunk_map(sealed))]
         return [(str(i), chunks[i]) for i in blobs.wanted(pull.want, len(chunks))[:PARTS]]
 
+    def awaits(self, box: str) -> bool:
+        """Whether the open round may still take an update of this box."""
+        return self.state.phase is Phase.COLLECTING and box in self.state.pending
+
     def check(self, box: str, update: Update) -> None:
         """Raise RemoteError unless this update belongs to the open round and can be folded."""
         state = self.state

@@ -55,11 +55,13 @@ from proto.messages import (
     REFUSED,
     STORED,
     Enlistment,
+    Piece,
     Pull,
     Receipt,
     Report,
     Update,
 )
+from proto.pieces import Piles
 
 
 class Jobs:
@@ -76,6 +78,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._later: deque[partial[None]] = deque()
         self._up: dict[int, int] = {}
+        self._piles = Piles()
 
     # --- what the service calls ---
 
@@ -170,6 +173,15 @@ class Jobs:
         self._up[message.turn] = self._up.get(message.turn, 0) + size
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
+
+    def piece(self, box: str, message: Piece, size: int) -> tuple[Update | None, str]:
+        """Part of a large update: the whole once all have come, or why none is wanted."""
+        job = self._of_turn(message.turn)
+        if job is None or not job.awaits(box):
+            self._piles.drop(box)
+            return None, f"turn {message.turn} is over"
+        self.add_bytes_up(message.turn, size)
+        return self._piles.add(box, message), ""
 
     def _refused(self, message: Update, why: str) -> tuple[int, str]:
         return (DUPLICATE, "") if self._store.knows_update(message.id) else (REFUSED, why)

@@ -79,6 +79,6 @@ def _adapter_arrays(layout: Layout, rng: np.random.Generator) -> dict[str, Array
     arrays = unflatten(np.zeros(size(layout), np.float32), layout)
     for name, shape in layout:
         if name.endswith("_a"):
-            spread = shape[-1] ** -0.5
+            spread = shape[1] ** -0.5
             arrays[name] = rng.normal(0.0, spread, shape).astype(np.float32)
     return arrays

@@ -13,7 +13,7 @@ from proto import exchange
 from proto.codec import decode_sealed, encode
 from proto.errors import RemoteError, SealError
 from proto.identity import Identity, open_signed
-from proto.messages import Birth, Era, Gone, Message, Resources, Sealed, Update
+from proto.messages import Birth, Era, Gone, Message, Piece, Resources, Sealed, Update
 from proto.replay import Window, admit
 from proto.sealing import Epoch, open_, peek, seal
 
@@ -133,7 +133,7 @@ class Presence:
         if window is None:
             raise SealError("a frame that was taken before")
         message = decode_sealed(body)
-        if isinstance(message, Update) and not claimed.signed:
+        if isinstance(message, Update | Piece) and not claimed.signed:
             raise SealError("an update without a signature")
         contact.windows[epoch.id] = window
         if not contact.online:  # a will that was played again, perhaps: this box lives

@@ -16,12 +16,11 @@ class Base(NamedTuple):
     width: int
     keys: int
     """Numbers of all key heads together; values have as many."""
-    hidden: int
 
 
 BASES = {
     "smollm2-135m": Base(
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 30, 576, 192, 1536
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 30, 576, 192
     ),
 }
 
@@ -72,15 +71,4 @@ def adapter_of(model: AdapterModel, classes: int) -> Adapter:
 
 
 def _target(name: TargetName, base: Base) -> Target:
-    """Inputs and outputs of a block's matrix in a model of the Llama architecture."""
-    width, keys, hidden = base.width, base.keys, base.hidden
-    inputs, outputs = {
-        "q": (width, width),
-        "k": (width, keys),
-        "v": (width, keys),
-        "o": (width, width),
-        "gate": (width, hidden),
-        "up": (width, hidden),
-        "down": (hidden, width),
-    }[name]
-    return Target(name, inputs, outputs)
+    return Target(name, base.width, base.width if name == "q" else base.keys)

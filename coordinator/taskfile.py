@@ -12,6 +12,7 @@ from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
 from coordinator.selection.regulators import RULES, Regulation
 from coordinator.selection.scorers import SCORERS
+from coordinator.taskadapter import AdapterModel
 from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
 from proto.adapter import Adapter
@@ -61,12 +62,13 @@ class Train(Strict, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
     decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Factor on the rate from round to round; left out, the rate ends at a quarter."""
-    batch: Annotated[int, Meta(ge=0)] = 0
+    batch: Annotated[int, Meta(ge=0)] | None = None
+    """Rows a step, 0 for all of them; left out, all for a circuit and 8 for an adapter."""
     bits: Literal[2, 4, 8, 32] = 8
     block: Annotated[int, Meta(ge=1, le=4096)] = 64
     keep: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     feedback: bool | None = None
-    """Left out: on where something is left behind, at keep below 1 or at 2 bits."""
+    """Left out: on where keep is below 1."""
     warmup: Annotated[int, Meta(ge=0)] = 0
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
@@ -132,8 +134,8 @@ def read(path: Path) -> TaskFile:
 
 def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = None) -> Task:
     """What the boxes are told; `taught` is the adapter of the teacher's job. Raises ConfigError."""
-    data, training = _data_of(file), file.training
-    leaves_behind = training.keep < 1 or training.bits == 2  # noqa: PLR2004
+    circuit, training = not isinstance(file.model, AdapterModel), file.training
+    data = _data_of(file)
     task = Task(
         fleet=fleet,
         job=file.job,
@@ -144,12 +146,12 @@ def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = No
             steps=training.steps,
             learning_rate=training.learning_rate,
             decay=training.decay or 0.25 ** (1 / max(1, file.rounds.count - 1)),
-            batch=training.batch,
+            batch=_batch(training.batch, circuit=circuit),
             bits=training.bits,
             block=training.block,
             optimiser=training.optimiser,
             keep=training.keep,
-            feedback=leaves_behind if training.feedback is None else training.feedback,
+            feedback=training.keep < 1 if training.feedback is None else training.feedback,
             warmup=training.warmup,
             weight_decay=training.weight_decay,
         ),
@@ -164,12 +166,16 @@ def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = No
     return task
 
 
+def _batch(batch: int | None, *, circuit: bool) -> int:
+    return batch if batch is not None else (0 if circuit else 8)
+
+
 def _data_of(file: TaskFile) -> DataSpec:
     data, hybrid = file.data, isinstance(file.model, HybridModel)
     columns = len(data.columns) + (file.model.sketch if isinstance(file.model, HybridModel) else 0)
     components = data.components
     if components is None:
-        components = 0 if data.text and not hybrid else 4
+        components = 4 if hybrid or (isinstance(file.model, Model) and not data.text) else 0
     if not data.columns and not data.text:
         raise ConfigError("data.columns names no column, and data.text none either")
     if not all(data.classes) or len(set(data.classes)) != len(data.classes):

@@ -6,10 +6,9 @@ Single-threaded: the agent calls `handle` with whatever came (from the broker or
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from edge_client import session, state
 from edge_client.allegiance import Allegiance
@@ -17,22 +16,31 @@ from edge_client.config import EdgeConfig
 from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.fetching import Pantry
 from edge_client.membership import Membership
-from edge_client.newest import Newest, keep
+from edge_client.newest import Keeper, Newest
 from edge_client.refusals import Refusals
-from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
+from edge_client.requests import (
+    Assignment,
+    Broken,
+    Done,
+    Finding,
+    Inspection,
+    Labour,
+    Request,
+    Result,
+)
 from edge_client.secure import Secure
 from edge_client.spool import Spool
 from edge_client.tasks import Tasks
 from edge_client.turnlog import TurnLog
 from proto import RELEASE
-from proto.codec import decode_sealed, encode
+from proto.codec import decode_update, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, sign, task_id
 from proto.messages import (
-    EVALUATE,
     MOMENTS,
     Ack,
     Birth,
+    BlobRef,
     Enlistment,
     Gone,
     Message,
@@ -40,8 +48,8 @@ from proto.messages import (
     Report,
     Resources,
     Revoked,
-    Update,
 )
+from proto.pieces import letters
 from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
@@ -50,17 +58,8 @@ PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"
 """What the coordinator is told; which path it is concerns the owner alone."""
-KEEP_EVERY = 5.0
-"""Seconds between models written for prediction."""
 
 logger = logging.getLogger("edge_client")
-
-
-class Labour(Protocol):
-    """Where training happens: a child process, or at once in the emulator."""
-
-    def submit(self, request: Request) -> None: ...
-    def cancel(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,9 @@ class Box:
         self._pantry = Pantry(self._home / "blobs")
         self._tasks = Tasks(self._member.fleet)
         self._pull_again: float | None = None
-        self._kept_at = -KEEP_EVERY
+        self._blobs: tuple[str, ...] = ()
+        """Topics of blobs on their way."""
+        self._newest = Keeper(self._home, setting.now)
         self._refusals = Refusals(setting.now)
         self._turnlog = TurnLog(self._home / "turns.journal")
         log = self._turnlog
@@ -249,15 +250,14 @@ class Box:
             self._pull()
 
     def _done(self, turn: int, update: bytes) -> None:
-        message = decode_sealed(update)
-        assert isinstance(message, Update)
+        message = decode_update(update)
         try:
             self._spool.put(message)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             self._step(state.Failed(turn, NO_ROOM))
             return
-        self._step(state.Trained(turn, message.id))
+        self._step(state.Trained(turn, message.id, len(message.payload)))
 
     # --- what the table asks for ---
 
@@ -309,10 +309,8 @@ class Box:
         if not missing:
             self._fetched()
             return
-        assert self._port is not None
         self._pantry.begin(missing, offer.key)
-        for ref in missing:
-            self._port.subscribe(self.topics.blob(ref.address, "+"))
+        self._listen(missing)
         self._pull()
 
     def _pull(self) -> None:
@@ -326,6 +324,7 @@ class Box:
         if offer is None or self._pantry.missing(offer):
             return
         self._pull_again = None
+        self._listen()
         self._step(state.Fetched(offer.turn))
 
     def _train(self, offer: Offer) -> None:
@@ -335,7 +334,7 @@ class Box:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
             return
         if offer.kind != MOMENTS:
-            self._keep_newest(offer, Newest(offer.round, task, model, features))
+            self._newest.keep(offer, Newest(offer.round, task, model, features))
         self._submit(
             Assignment(
                 box=self._member.box,
@@ -351,15 +350,16 @@ class Box:
             )
         )
 
-    def _keep_newest(self, offer: Offer, newest: Newest) -> None:
-        """For prediction. When rounds follow fast, not every model is worth a write."""
-        now = self._setting.now()
-        if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
-            keep(self._home, offer.job, newest)
-            self._kept_at = now
+    def _listen(self, refs: Sequence[BlobRef] = ()) -> None:
+        """Hear these blobs' parts, and no longer those of others."""
+        assert self._port is not None
+        self._port.unsubscribe(*self._blobs)
+        self._blobs = tuple(self.topics.blob(ref.address, "+") for ref in refs)
+        self._port.subscribe(*self._blobs)
 
     def _stop_work(self) -> None:
         self._pantry.stop()
+        self._listen()
         self._pull_again = None
         assert self._labour is not None
         self._labour.cancel()
@@ -370,10 +370,13 @@ class Box:
 
     def _send_update(self, id_: bytes) -> None:
         try:
-            self._send(self._spool.get(id_))
+            update = self._spool.get(id_)
         except StorageError as error:
             logger.error("an update is lost: %s", error)  # noqa: TRY400 - its text says all
             self._step(state.Acked(id_, 2, str(error)))
+            return
+        for letter in letters(update):
+            self._send(letter)
 
     def _send(self, message: Message) -> None:
         """Seal and publish. Without keys nothing is sent: a new exchange sends it all again."""

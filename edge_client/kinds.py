@@ -4,6 +4,7 @@ A bench is a model ready to train on this box. All else (rows, rounds, packing) 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 from edge_client.circuit.backends.chosen import Workbench, circuit_of, workbench
 from edge_client.circuit.backends.machine import check_installed
 from edge_client.circuit.classifier import classifier_model
+from edge_client.config import Adapter as Limits
 from edge_client.dataset import Table
 from edge_client.model import Features, Model
 from edge_client.requests import Assignment
-from proto.errors import LocalError
+from proto.adapter import Adapter
 from proto.messages import Task
-from proto.models import kind_of
 from quantization import moments
 from quantization.arrays import Array, Arrays
 from quantization.pack import unpack
@@ -29,6 +30,8 @@ class Start(NamedTuple):
 
     turn: bytes
     seed: int
+    steps: int = 0
+    seconds: float = float("inf")
 
 
 class Bench(Protocol):
@@ -45,6 +48,10 @@ class Bench(Protocol):
     def shots(self) -> int:
         """Measurements made so far."""
 
+    @property
+    def probe(self) -> int:
+        """Training rows on which losses are told, 0 for all: where a forward pass costs much."""
+
     def cut(self, arrays: Arrays) -> Arrays:
         """The received arrays, cut to this box's rank."""
 
@@ -54,29 +61,36 @@ class Bench(Protocol):
     def close(self) -> None: ...
 
 
-def check_ready(task: Task) -> None:
+def check_ready(task: Task, limits: Limits) -> None:
     """Raises QfleetError where this box lacks what the task's kind needs."""
-    if kind_of(task.model) == "circuit":
+    if not isinstance(task.model, Adapter):
         check_installed(task.execution.backend)
-    else:
-        raise LocalError("this release trains no adapters yet")
+        return
+    from edge_client.adapter.bench import check_adapter_ready  # noqa: PLC0415 - heavy
+
+    check_adapter_ready(task.model, limits, task.training.batch)
 
 
 def bench_of(request: Assignment, task: Task, start: Start) -> Bench:
     """The bench for one piece of work. Raises QfleetError where this box cannot do it."""
-    if kind_of(task.model) == "circuit":
+    if not isinstance(task.model, Adapter):
         found = workbench(task, request.quantum, request.home, start.turn, start.seed)
         return CircuitBench(task, request.features, found)
-    raise LocalError("this release trains no adapters yet")
+    from edge_client.adapter.bench import AdapterBench, Site  # noqa: PLC0415 - heavy
+
+    home = Path(request.home) if request.home else None
+    site = Site(request.adapter, home, start.steps, task.training.batch, start.seconds)
+    return AdapterBench(task.model, request.features, site)
 
 
-def predictor_of(task: Task, features: bytes) -> Bench:
+def predictor_of(task: Task, features: bytes, limits: Limits | None = None) -> Bench:
     """A bench that only predicts."""
-    if kind_of(task.model) == "circuit":
-        return CircuitBench(
-            task, features, Workbench(classifier_model(circuit_of(task)), None, None)
-        )
-    raise LocalError("this release trains no adapters yet")
+    if not isinstance(task.model, Adapter):
+        model = classifier_model(circuit_of(task))
+        return CircuitBench(task, features, Workbench(model, None, None))
+    from edge_client.adapter.bench import AdapterBench, Site  # noqa: PLC0415
+
+    return AdapterBench(task.model, features, Site(limits or Limits(), None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,7 @@ class CircuitBench:
     features: bytes
     bench: Workbench
     rank: int = 0
+    probe: int = 0
 
     @property
     def model(self) -> Model[Any]:

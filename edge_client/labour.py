@@ -6,11 +6,12 @@ Run in a child process by the agent and in the same process by the emulator; bot
 import hashlib
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client import dataset, kinds, texts
+from edge_client import dataset, kinds, residual, texts
 from edge_client.circuit.backends.machine import NotHere
 from edge_client.columns import choose
 from edge_client.config import Data
@@ -26,12 +27,12 @@ from edge_client.requests import (
 )
 from edge_client.train import Hyper, Rows, evaluate, local_update
 from proto.codec import decode_sealed, decode_signed, encode
-from proto.errors import ConfigError, LocalError, QfleetError
+from proto.errors import ConfigError, LocalError, QfleetError, StorageError
 from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
 from proto.models import model_layout
 from quantization import moments
-from quantization.arrays import Arrays, BadArrays, delta
-from quantization.pack import pack, unpack
+from quantization.arrays import Arrays, BadArrays, Layout, delta, flatten, size, unflatten
+from quantization.pack import pack, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
@@ -58,17 +59,19 @@ def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, ConfigError) and not isinstance(error, NotHere):
         told = "its data or settings cannot be used for this task; the box's own log says why"
         return told, str(error)
+    if isinstance(error, StorageError):
+        return "its disk is full, or refuses; the box's own log says more", str(error)
     return str(error)[:200], str(error)
 
 
 def _fitting_rows(request: Inspection) -> int:
     task = decode_signed(request.task, Task)
-    kinds.check_ready(task)
     own = _own(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
         raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
+    kinds.check_ready(task, request.adapter)
     return len(own.train)
 
 
@@ -144,7 +147,7 @@ def _start(request: Assignment, offer: Offer) -> kinds.Start:
     which = f"{request.box}/{offer.turn}/{offer.kind}/{offer.round}/{offer.steps}".encode()
     start = (which, request.model, request.features)
     turn = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in start)).digest()[:16]
-    return kinds.Start(turn, _draws(request, offer))
+    return kinds.Start(turn, _draws(request, offer), offer.steps, offer.seconds)
 
 
 def _draws(request: Assignment, offer: Offer) -> int:
@@ -160,12 +163,18 @@ def _train(
     arrays = bench.cut(unpack(request.model, model_layout(task.model), EXACT))
     rate = training.learning_rate * training.decay ** (offer.round - 1)
     draws = _draws(request, offer)
-    hyper = Hyper(offer.steps, rate, training.batch, draws, training.optimiser)
+    hyper = Hyper(
+        steps=offer.steps,
+        learning_rate=rate,
+        batch=training.batch,
+        seed=draws,
+        optimiser=training.optimiser,
+        warmup=training.warmup,
+        weight_decay=training.weight_decay,
+        probe=bench.probe,
+    )
     trained = local_update(bench.model, arrays, rows, hyper)
-    # Each box rounds by its own draws: shared ones would leave a bias in the mean.
-    rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
-    scheme = Scheme(training.bits, training.block)
-    payload = pack(delta(trained.arrays, arrays), layout, scheme, rng)
+    payload = _packed(request, offer, delta(trained.arrays, arrays), layout)
     return payload, Metrics(
         first_loss=trained.first_loss,
         last_loss=trained.last_loss,
@@ -177,6 +186,23 @@ def _train(
         gradients=trained.gradients,
         shots=bench.shots,
     )
+
+
+def _packed(request: Assignment, offer: Offer, change: Arrays, layout: Layout) -> bytes:
+    """A change by the task's scheme, with what this box owes where the task feeds errors back."""
+    training = decode_signed(request.task, Task).training
+    scheme = Scheme(training.bits, training.block, training.keep)
+    # Each box rounds by its own draws: shared ones would leave a bias in the mean.
+    rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
+    if not training.feedback or not request.home:
+        return pack(change, layout, scheme, rng)
+    home, length = Path(request.home), size(layout)
+    before = residual.owed(home, offer.job, request.task, length, offer.counted)
+    wanted = flatten(change, layout) + before
+    payload = pack(unflatten(wanted, layout), layout, scheme, rng)
+    after = wanted - unpack_vector(payload, layout, scheme)
+    residual.keep(home, offer.job, residual.of_turn(request.task, offer.turn, before, after))
+    return payload
 
 
 def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:

@@ -1,5 +1,6 @@
 """The newest global model of each job, kept on the box so that it can predict without a network."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -7,6 +8,10 @@ from msgspec import Struct
 
 from proto.errors import ConfigError
 from proto.files import write_whole
+from proto.messages import EVALUATE, Offer
+
+KEEP_EVERY = 5.0
+"""Seconds between models written for prediction."""
 
 
 class Newest(Struct, frozen=True, array_like=True):
@@ -16,6 +21,20 @@ class Newest(Struct, frozen=True, array_like=True):
     task: bytes
     model: bytes
     features: bytes
+
+
+class Keeper:
+    """Writes the models a box trains on, but not all of those that follow fast upon each other."""
+
+    def __init__(self, home: Path, now: Callable[[], float]) -> None:
+        self._home, self._now = home, now
+        self._kept_at = -KEEP_EVERY
+
+    def keep(self, offer: Offer, newest: Newest) -> None:
+        now = self._now()
+        if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
+            keep(self._home, offer.job, newest)
+            self._kept_at = now
 
 
 def keep(home: Path, job: str, newest: Newest) -> None:

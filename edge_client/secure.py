@@ -6,7 +6,7 @@ from proto import exchange
 from proto.codec import decode_sealed, encode
 from proto.errors import SealError
 from proto.identity import Identity, open_signed
-from proto.messages import Birth, Era, KeyOffer, Message, Sealed, Update
+from proto.messages import Birth, Era, KeyOffer, Message, Piece, Sealed, Update
 from proto.replay import Window, admit
 from proto.sealing import Epoch, KemPair, open_, peek, seal
 
@@ -83,7 +83,7 @@ class Secure:
         keys = self._confirmed
         if keys is None:
             raise SealError("no keys are shared with the coordinator yet")
-        signer = self._identity if isinstance(message, Update) else None
+        signer = self._identity if isinstance(message, Update | Piece) else None
         frame = seal(encode(message), keys.epoch.id, keys.epoch.up, keys.sequence, signer)
         keys.sequence += 1
         return frame

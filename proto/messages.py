@@ -34,7 +34,12 @@ MAX_INLINE = 2048
 """Largest encrypted model in bytes that rides in an offer; a larger one is pulled in chunks."""
 
 MAX_UPDATE = 96 * 1024
-"""Largest packed update in bytes that fits one publish."""
+"""Largest packed update in bytes that fits one publish; a larger one travels in pieces."""
+
+MAX_PACKED = 4 * 2**20
+"""Largest packed update in bytes: a million numbers as float32."""
+
+MAX_PIECES = 64
 
 
 class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -292,8 +297,19 @@ class Update(Message, frozen=True, kw_only=True, tag=22):
     rows: Annotated[int, Meta(ge=0, le=2**20)]
     rank: Annotated[int, Meta(ge=0, le=64)] = 0
     """Of an adapter's update by a small box: the rank it trained; 0 is the task's."""
-    payload: Annotated[bytes, Meta(max_length=MAX_UPDATE)]
+    payload: Annotated[bytes, Meta(max_length=MAX_PACKED)]
     metrics: Metrics | None
+
+
+class Piece(Message, frozen=True, tag=26):
+    """Part of an encoded `Update` that is too large for one publish. Acked by the whole alone."""
+
+    id: Short
+    """The update's."""
+    turn: Counter
+    index: Annotated[int, Meta(ge=0, lt=MAX_PIECES)]
+    count: Annotated[int, Meta(ge=2, le=MAX_PIECES)]
+    data: Annotated[bytes, Meta(min_length=1, max_length=MAX_UPDATE)]
 
 
 class Pull(Message, frozen=True, tag=23):
@@ -360,6 +376,6 @@ Signed = (
     | Admission
     | Revoked
 )
-Sealed = Report | Enlistment | Update | Pull | Offer | Ack
+Sealed = Report | Enlistment | Update | Piece | Pull | Offer | Ack
 MOMENTS, TRAIN, EVALUATE = 0, 1, 2
 KIND_NAMES = ("moments", "train", "evaluate")

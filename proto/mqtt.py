@@ -88,6 +88,10 @@ class MqttPort:
         """See `Port.subscribe`. Raises LocalError for a pattern no broker accepts."""
         self._outgoing.add_patterns(*patterns)
 
+    def unsubscribe(self, *patterns: str) -> None:
+        """See `Port.unsubscribe`."""
+        self._outgoing.drop_patterns(*patterns)
+
     def ack(self, delivery: Delivery) -> None:
         """See `Port.ack`. One from an earlier connection is not sent; the message comes again."""
         self._outgoing.add_ack(delivery.token)
@@ -203,6 +207,8 @@ class MqttPort:
         patterns = outgoing.patterns
         if added := [pattern for pattern in patterns if pattern not in subscribed]:
             connection.subscribe(added)
+        if outgoing.dropped and (gone := outgoing.take_dropped()):
+            connection.unsubscribe(gone)
         while (token := outgoing.next_ack()) is not None:
             connection.ack(connection.inbound.settle(token))
         while len(connection.in_flight) < connection.window and (
@@ -296,6 +302,9 @@ class _Connection:
     def subscribe(self, patterns: list[str]) -> int | None:
         """Send one SUBSCRIBE for all patterns. Returns its message id."""
         return self._client.subscribe([(each, SubscribeOptions(qos=1)) for each in patterns])[1]
+
+    def unsubscribe(self, patterns: list[str]) -> None:
+        self._client.unsubscribe(patterns)
 
     def ack(self, mids: list[int]) -> None:
         for mid in mids:

@@ -44,7 +44,10 @@ PURE = (
     *(f"edge_client.{name}" for name in ("session", "state", "consent")),
     *(f"coordinator.{name}" for name in ("rounds", "jobstate", "aggregation")),
     "coordinator.selection.*",
-    "quantization.*",
+    *(f"quantization.{name}" for name in ("arrays", "moments", "pack", "scheme", "uniform")),
+    "quantization.gguf.*",
+    "quantization.graphs.*",
+    "quantization.adapters.lora",
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

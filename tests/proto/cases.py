@@ -28,6 +28,7 @@ from proto.messages import (
     Message,
     Metrics,
     Offer,
+    Piece,
     Pull,
     Receipt,
     Report,
@@ -220,6 +221,8 @@ CASES: dict[str, Message] = {
     "update-largest": Update(
         id=SHORT, turn=1, model=DIGEST, rows=1, payload=bytes(MAX_UPDATE), metrics=METRICS
     ),
+    "piece": Piece(id=SHORT, turn=1, index=0, count=2, data=b"half"),
+    "piece-extreme": Piece(id=SHORT, turn=COUNTER, index=63, count=64, data=bytes(MAX_UPDATE)),
     "pull-map": Pull(address=SHORT, want=b""),
     "pull-extreme": Pull(address=SHORT, want=b"\xff" * 8192),
     "offer-moments": Offer(
