@@ -21,6 +21,8 @@ class HybridModel(
     """Left out with a teacher of the fleet's: it reads as its teacher does."""
     teacher: Literal["none", "fleet", "own"] = "none"
     teacher_job: Annotated[str, Meta(pattern=ID_PATTERN)] | None = None
+    teacher_steps: Annotated[int, Meta(ge=1, le=10_000)] = 40
+    """Of each of the two adapters a box trains as its own teacher."""
     share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
     warmth: Annotated[float, Meta(gt=0.0, le=64.0)] = 2.0
     sketch: Annotated[int, Meta(ge=1, le=MAX_SKETCH)] = 64
@@ -45,6 +47,7 @@ def hybrid_of(
         reader=reader,
         sketch=model.sketch,
         teacher=model.teacher,
+        teacher_steps=model.teacher_steps,
         share=0.0 if model.teacher == "none" else model.share,
         warmth=model.warmth,
     )

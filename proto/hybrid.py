@@ -29,6 +29,8 @@ class Hybrid(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, k
     trains for itself on other rows than it speaks about."""
     share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     """The teacher's share of the loss; with 0 it only steers steps and stopping."""
+    teacher_steps: Annotated[int, Meta(ge=1, le=10_000)] = 40
+    """Steps of each adapter that a box trains as its own teacher."""
     warmth: Annotated[float, Meta(gt=0.0, le=64.0)] = 1.0
     """The temperature at which circuit and teacher are compared."""
 
