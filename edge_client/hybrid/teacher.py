@@ -43,19 +43,20 @@ def fleets(model: Model[Any], adapter: Adapter, arrays: Arrays, rows: HiddenRows
     return _logits(model, trained, rows)
 
 
-def own(model: Model[Any], lesson: Lesson, steps: int, seed: int = 0) -> Float64s:
+def own(model: Model[Any], lesson: Lesson, steps: int, rate: float = RATE) -> Float64s:
     """Logits (rows, classes) of adapters trained here, `steps` for each fold.
 
-    A training row's come from the adapter of the other folds, another's are the mean of all.
+    A training row's come from the adapter of the other folds, another's are the mean of all. The
+    same rows give the same logits.
     """
     y, rows = lesson.y, lesson.rows
     read = replace(model, prepare=lambda ready: ready)
     others = np.setdiff1d(np.arange(len(y)), lesson.train)
     said = []
-    for fold, (kept, left) in enumerate(folds(lesson.train, seed)):
+    for fold, (kept, left) in enumerate(folds(lesson.train)):
         warm = max(1, round(WARMUP * steps))
-        hyper = Hyper(steps, RATE, BATCH, seed + fold, "adamw", warmup=warm)
-        arrays = model.init(np.random.default_rng([seed, fold]))
+        hyper = Hyper(steps, rate, BATCH, fold, "adamw", warmup=warm, probe=1)
+        arrays = model.init(np.random.default_rng(fold))
         known: Any = rows.take(kept)
         trained = local_update(read, arrays, Rows(known, y[kept], known, y[:0]), hyper).arrays
         spoken = np.concatenate([left, others])
@@ -67,9 +68,9 @@ def own(model: Model[Any], lesson: Lesson, steps: int, seed: int = 0) -> Float64
     return logits
 
 
-def folds(train: Index, seed: int) -> Iterator[tuple[Index, Index]]:
+def folds(train: Index) -> Iterator[tuple[Index, Index]]:
     """(trained on, spoken about) for each fold; every training row is spoken about once."""
-    order = np.random.default_rng(seed).permutation(train)
+    order = np.random.default_rng(0).permutation(train)
     parts = np.array_split(order, FOLDS)
     for number, part in enumerate(parts):
         yield np.concatenate([p for k, p in enumerate(parts) if k != number]), part
