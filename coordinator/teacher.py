@@ -19,7 +19,7 @@ from quantization.scheme import EXACT
 
 def adapter_in(store: Store, model: object) -> Adapter | None:
     """The adapter that a task file's model names as its teacher. Raises ConfigError."""
-    if not isinstance(model, HybridModel) or model.teacher_job is None:
+    if not isinstance(model, HybridModel) or model.teacher != "fleet" or not model.teacher_job:
         return None
     row = store.job(model.teacher_job)
     if row is None:
