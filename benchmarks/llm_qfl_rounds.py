@@ -96,6 +96,15 @@ class Point(NamedTuple):
     span_s: float
 
 
+class Order(NamedTuple):
+    """What one client is asked in a round: the packed model it starts from, and how many steps."""
+
+    model: bytes
+    steps: int
+    round: int
+    seed: int
+
+
 class Spent(NamedTuple):
     """One client's round."""
 
@@ -116,8 +125,9 @@ def rounds(case: Case, task: Task, rules: Rules, clock: Clock) -> tuple[list[Poi
     while not (reason := enough(state) if points else ""):
         state = replace(state, round=len(points) + 1, turn=len(points) + 1)
         work = {}
-        for box, steps in _asked(state, rules, boxes, told, last):
-            work[box] = _work(task, state, boxes[box], model, steps, clock)
+        for box, steps in _asked(state, boxes, told, last):
+            order = Order(model, steps, state.round, rules.seed)
+            work[box] = _work(task, boxes[box], order, clock)
         told |= {box: spent.metrics for box, spent in work.items()}
         last |= dict.fromkeys(work, state.turn)
         result = folding.fold(task, TRAIN, model, (spent.part for spent in work.values()))
@@ -143,12 +153,9 @@ def judged(case: Case, task: Task, packed: bytes) -> tuple[float, float]:
 
 
 def _asked(
-    state: JobState,
-    rules: Rules,
-    boxes: dict[str, Box],
-    told: dict[str, Metrics],
-    last: dict[str, int],
+    state: JobState, boxes: dict[str, Box], told: dict[str, Metrics], last: dict[str, int]
 ) -> Iterator[tuple[str, int]]:
+    rules = state.rules
     stand = standings(told, {name: len(box.y) for name, box in boxes.items()})
     candidates = [
         Candidate(name, len(box.y), last.get(name, 0), last=stand.get(name))
@@ -159,15 +166,16 @@ def _asked(
     return ((box, chosen.steps.get(box, rules.steps)) for box in chosen.cohort)
 
 
-def _work(task: Task, state: JobState, box: Box, packed: bytes, steps: int, clock: Clock) -> Spent:
+def _work(task: Task, box: Box, order: Order, clock: Clock) -> Spent:
     layout, training, blend = folding.layout_of(task), task.training, blend_of(task)
-    model, arrays = classifier_model(circuit_of(task), blend=blend), unpack(packed, layout, EXACT)
+    model, steps = classifier_model(circuit_of(task), blend=blend), order.steps
+    arrays = unpack(order.model, layout, EXACT)
     z, held = box.z, box.validation_z
     if blend:
         z, held = with_teacher(z, box.taught), with_teacher(held, box.validation_taught)
-    rate = training.learning_rate * training.decay ** (state.round - 1)
+    rate = training.learning_rate * training.decay ** (order.round - 1)
     done = local_update(model, arrays, Rows(z, box.y, held, box.validation_y), Hyper(steps, rate))
-    rng = np.random.default_rng([state.rules.seed, state.turn, int(box.name[3:])])
+    rng = np.random.default_rng([order.seed, order.round, int(box.name[3:])])
     payload = pack(delta(done.arrays, arrays), layout, Scheme(training.bits, training.block), rng)
     metrics = Metrics(
         first_loss=done.first_loss,
@@ -179,40 +187,38 @@ def _work(task: Task, state: JobState, box: Box, packed: bytes, steps: int, cloc
         gradients=done.gradients,
         teacher_loss=taught_loss(box.validation_taught, box.validation_y),
     )
-    sent = frames(task, state, payload, metrics, steps, packed)
+    sent = frames(task, order, payload, metrics)
     part = folding.Part(len(box.y), payload, metrics)
     return Spent(part, metrics, done.gradients, sent, clock.seconds(box, steps))
 
 
-def frames(
-    task: Task, state: JobState, payload: bytes, metrics: Metrics, steps: int, model: bytes
-) -> int:
+def frames(task: Task, order: Order, payload: bytes, metrics: Metrics) -> int:
     """Bytes of the sealed offer and the sealed, signed update of one client's round."""
-    ref = BlobRef(digest=bytes(32), address=bytes(16), size=len(model) + 16)
+    ref = BlobRef(digest=bytes(32), address=bytes(16), size=len(order.model) + 16)
     offer = Offer(
         job=task.job,
-        round=state.round,
-        turn=state.turn,
+        round=order.round,
+        turn=order.round,
         kind=TRAIN,
         task=task_id(encode(task)),
         key=bytes(32),
         model=ref,
         features=ref,
-        inline=bytes(len(model) + 16),
-        steps=steps,
+        inline=bytes(len(order.model) + 16),
+        steps=order.steps,
         seconds=120,
         seed=0,
     )
     update = Update(
         id=bytes(16),
-        turn=state.turn,
+        turn=order.round,
         model=bytes(32),
         rows=100,
         payload=payload,
         metrics=metrics,
     )
-    down = seal(encode(offer), bytes(8), bytes(32), state.turn, None)
-    up = seal(encode(update), bytes(8), bytes(32), state.turn, _SIGNER)
+    down = seal(encode(offer), bytes(8), bytes(32), order.round, None)
+    up = seal(encode(update), bytes(8), bytes(32), order.round, _SIGNER)
     return len(down) + len(up)
 
 

@@ -4,7 +4,6 @@ Everything here happens inside the caller's unit of work. Folding and publishing
 unit (`run_later`), so that each phase is on disk before its work begins.
 """
 
-import hashlib
 from collections import deque
 from functools import partial
 
@@ -12,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.job import Job, job_of
+from coordinator.job import Job, job_of, model_row, part_of, told
 from coordinator.jobstate import (
     Action,
     Answered,
@@ -25,7 +24,6 @@ from coordinator.jobstate import (
     Fold,
     Folded,
     FoldFailed,
-    JobState,
     OfferTo,
     Open,
     Phase,
@@ -39,7 +37,7 @@ from coordinator.jobstate import (
     UpdateStored,
 )
 from coordinator.kinds import first_shared
-from coordinator.lineup import candidates, metrics_of
+from coordinator.lineup import candidates
 from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
@@ -198,6 +196,12 @@ class Jobs:
         for job in self._jobs.values():
             self._dispatch(job, Departed(box), now)
 
+    def count_late(self) -> None:
+        """Put what left after its round was closed, acks for one, to the round's account."""
+        open_turns = {job.state.turn for job in self._jobs.values()}
+        for turn in [turn for turn in self._post.down if turn and turn not in open_turns]:
+            self._store.count_bytes(turn, 0, self._post.down.pop(turn))
+
     def era_began(self, now: float) -> None:
         for job in self._jobs.values():
             self._dispatch(job, EraBegan(), now)
@@ -263,7 +267,7 @@ class Jobs:
         model = self._store.model(state.job, "model")
         try:
             rows = self._store.updates(state.turn)
-            parts = (_part(row) for row in rows if row.box in state.updated)
+            parts = (part_of(row) for row in rows if row.box in state.updated)
             start = model.data if model else b""
             result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:
@@ -276,14 +280,14 @@ class Jobs:
             else:
                 self._save_model(job, "model", result.data)
         if result.state:
-            self._store.save_model(_row(job, "server", result.state))
+            self._store.save_model(model_row(job, "server", result.state))
         figures = msgspec.json.encode(result.figures)
         self._close(job, now, outcome="done", included=result.included, result=figures)
         self._store.drop_payloads(state.turn)
         f = result.figures
         folded = Folded(f.validation_loss, f.validation_accuracy, f.teacher_loss, f.distance)
         self._dispatch(job, folded, now)
-        self._notices.say(now, _told(state, result), state.job)
+        self._notices.say(now, told(state, result), state.job)
 
     def _close(self, job: Job, now: float, **values: object) -> None:
         turn = job.state.turn
@@ -307,6 +311,7 @@ class Jobs:
         self._dispatch(job, Published(), now)
         job.dirty = True
         if job.state.phase is Phase.FINISHED:
+            self._store.count_bytes(state.turn, 0, self._post.settle(state.turn))
             # No box need look at it any more; an empty payload takes the retained task away.
             del self._jobs[state.job]
             self._post.publish(self._post.topics.job(state.job, "task"), b"")
@@ -331,7 +336,7 @@ class Jobs:
             self._dispatch(job, UpdateStored(box, state.turn), now)
 
     def _save_model(self, job: Job, kind: str, data: bytes) -> None:
-        self._store.save_model(_row(job, kind, data))
+        self._store.save_model(model_row(job, kind, data))
         job.encrypt(kind, data)
 
     def _server(self, job: Job) -> folding.Server:
@@ -373,19 +378,3 @@ class Jobs:
 
     def _of_turn(self, turn: int) -> Job | None:
         return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)
-
-
-def _row(job: Job, kind: str, data: bytes) -> dict[str, object]:
-    digest = hashlib.sha256(data).digest()
-    turn = job.state.turn
-    return {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
-
-
-def _part(row: Row) -> folding.Part:
-    return folding.Part(row.rows, row.payload, metrics_of(row))
-
-
-def _told(state: JobState, result: folding.Result) -> str:
-    accuracy, loss = result.figures.validation_accuracy, result.figures.validation_loss
-    figures = f", validation accuracy {accuracy:.3f}, loss {loss:.4f}" if accuracy else ""
-    return f"{state.title} done: {result.included} updates, {result.figures.rows} rows{figures}"

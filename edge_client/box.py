@@ -8,6 +8,8 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
 
 from edge_client import session, state
@@ -17,6 +19,7 @@ from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.fetching import Pantry
 from edge_client.membership import Membership
 from edge_client.newest import Keeper, Newest
+from edge_client.post import Post
 from edge_client.refusals import Refusals
 from edge_client.requests import (
     Assignment,
@@ -31,15 +34,13 @@ from edge_client.requests import (
 from edge_client.secure import Secure
 from edge_client.spool import Spool
 from edge_client.tasks import Tasks
-from edge_client.turnlog import TurnLog
-from proto import RELEASE
+from proto.bundling import unbundle
 from proto.codec import decode_update, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, sign, task_id
 from proto.messages import (
     MOMENTS,
     Ack,
-    Birth,
     BlobRef,
     Enlistment,
     Gone,
@@ -54,6 +55,8 @@ from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
+YES_WAIT = 0.2
+"""Seconds a yes to an offer may wait for the update."""
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"
@@ -88,17 +91,18 @@ class Box:
         self.topics = Topics(self._member.fleet)
         self._coordinator = Allegiance(self._home, self._member, setting.clock)
         self._secure = Secure(setting.identity)
-        self._spool = Spool(self._home / "outbox")
+        self._spool = Spool(self._home)
         self._pantry = Pantry(self._home / "blobs")
         self._tasks = Tasks(self._member.fleet)
+        topic = self.topics.from_box(self._member.box, "m")
+        self._post = Post(self._secure, partial(self._publish, topic), setting.now)
         self._pull_again: float | None = None
         self._blobs: tuple[str, ...] = ()
         """Topics of blobs on their way."""
         self._newest = Keeper(self._home, setting.now)
         self._refusals = Refusals(setting.now)
-        self._turnlog = TurnLog(self._home / "turns.journal")
-        log = self._turnlog
-        self.state = session.start(log.era, log.turns, self._spool.turns())
+        seen = self._spool.seen
+        self.state = session.start(seen.era, seen.turns, self._spool.waiting())
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -120,7 +124,6 @@ class Box:
             self._publish(self.will.topic, self.will.payload, retain=True)
             self._port.close()
         self._spool.close()
-        self._turnlog.close()
 
     # --- the loop's body ---
 
@@ -147,11 +150,13 @@ class Box:
             self._step(state.Tick())
         if self._pull_again is not None and self._setting.now() >= self._pull_again:
             self._pull()
+        self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        times = [t for t in (session.wake(self.state), self._pull_again) if t is not None]
-        return max(0.0, min(times) - self._setting.now()) if times else None
+        times = (session.wake(self.state), self._pull_again, self._post.due)
+        at = min((t for t in times if t is not None), default=inf)
+        return None if at == inf else max(0.0, at - self._setting.now())
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
@@ -228,6 +233,10 @@ class Box:
         message, era, first = self._secure.open(payload)
         if first:
             self._step(state.Secured(era))
+        for item in unbundle(message):
+            self._message(item)
+
+    def _message(self, message: Message) -> None:
         match message:
             case Ack(items=items):
                 for id_, code, text in items:
@@ -271,9 +280,11 @@ class Box:
                         Inspection(body, self._setting.config.data, self._setting.config.adapter)
                     )
             case state.Enlist(job, task, rows, reason):
-                self._send(Enlistment(job=job, task=task, rows=rows, reason=reason))
+                self._post.send(Enlistment(job=job, task=task, rows=rows, reason=reason))
             case state.Answer(turn, accepted, reason):
-                self._send(self._report(turn, accepted=accepted, reason=reason))
+                report = self._report(turn, accepted=accepted, reason=reason)
+                # Nobody waits for a yes: it may go with the update, when training takes no time.
+                self._post.send(report, YES_WAIT if accepted else 0.0)
             case state.Fetch(offer):
                 self._fetch(offer)
             case state.Train(offer):
@@ -285,21 +296,13 @@ class Box:
             case state.Forget(id_):
                 self._spool.drop(id_)
             case state.Remember(era, turns):
-                self._turnlog.remember(era, turns)
+                self._spool.remember(era, turns)
             case state.Say(text):
                 logger.info("%s", text)
 
     def _give_birth(self) -> None:
         kem = KemPair()
-        birth = Birth(
-            fleet=self._member.fleet,
-            box=self._member.box,
-            session=self._coordinator.session,
-            kem=kem.public,
-            era=self.state.era,
-            turn=self.state.highest,
-            release=RELEASE,
-        )
+        birth = self._coordinator.birth(kem, self.state.era, self.state.highest)
         data = self._secure.birth(birth, kem)
         self._publish(self.topics.state(self._member.box), data, retain=True)
 
@@ -317,7 +320,7 @@ class Box:
         pulls = self._pantry.pulls()
         self._pull_again = self._setting.now() + PULL_WAIT if pulls else None
         for pull in pulls:
-            self._send(pull)
+            self._post.send(pull)
 
     def _fetched(self) -> None:
         offer = self.state.offer
@@ -376,15 +379,7 @@ class Box:
             self._step(state.Acked(id_, 2, str(error)))
             return
         for letter in letters(update):
-            self._send(letter)
-
-    def _send(self, message: Message) -> None:
-        """Seal and publish. Without keys nothing is sent: a new exchange sends it all again."""
-        try:
-            frame = self._secure.seal(message)
-        except SealError:
-            return
-        self._publish(self.topics.from_box(self._member.box, "m"), frame)
+            self._post.send(letter)
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand to the broker. What it will not take now is sent again in time."""

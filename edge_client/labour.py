@@ -112,7 +112,7 @@ def _own(task: Task, data: Data) -> Own:
 def _update(request: Assignment, offer: Offer) -> Update:
     task = decode_signed(request.task, Task)
     own = _own(task, request.data)
-    payload, metrics, rank = b"", None, 0
+    payload, metrics = b"", None
     if offer.kind == MOMENTS:
         X = kinds.columns_of(request, task, _start(request, offer), own.table)
         payload = moments.moments_to_bytes(moments.measure(X[own.learnt]))
@@ -125,7 +125,6 @@ def _update(request: Assignment, offer: Offer) -> Update:
                 metrics = _judge(bench, arrays, z, own)
             else:
                 payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
-            rank = bench.rank
         finally:
             bench.close()
     return Update(
@@ -135,7 +134,6 @@ def _update(request: Assignment, offer: Offer) -> Update:
         rows=len(own.train),
         payload=payload,
         metrics=metrics,
-        rank=rank,
     )
 
 
@@ -186,6 +184,7 @@ def _train(
         evaluations=trained.evaluations,
         gradients=trained.gradients,
         shots=bench.shots,
+        rank=bench.rank,
         teacher_loss=bench.teacher_loss,
     )
 

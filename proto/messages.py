@@ -276,6 +276,8 @@ class Metrics(Message, frozen=True):
     evaluations: Counter = 0
     gradients: Counter = 0
     shots: Counter = 0
+    rank: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Of an adapter trained by a small box, where it is not the task's; else 0."""
     teacher_loss: float | None = None
     """Of the teacher, on the same validation rows; None without a teacher."""
 
@@ -287,7 +289,7 @@ class Metrics(Message, frozen=True):
             raise ValueError("a metric is not a finite number")
 
 
-class Update(Message, frozen=True, kw_only=True, tag=22):
+class Update(Message, frozen=True, tag=22):
     """A box's part of a round: packed moments, a packed delta, or only metrics."""
 
     id: Short
@@ -295,13 +297,11 @@ class Update(Message, frozen=True, kw_only=True, tag=22):
     model: Digest
     """Hash of the global model this update starts from: never applied to another."""
     rows: Annotated[int, Meta(ge=0, le=2**20)]
-    rank: Annotated[int, Meta(ge=0, le=64)] = 0
-    """Of an adapter's update by a small box: the rank it trained; 0 is the task's."""
     payload: Annotated[bytes, Meta(max_length=MAX_PACKED)]
     metrics: Metrics | None
 
 
-class Piece(Message, frozen=True, tag=26):
+class Piece(Message, frozen=True, tag=27):
     """Part of an encoded `Update` that is too large for one publish. Acked by the whole alone."""
 
     id: Short
@@ -362,6 +362,20 @@ class Ack(Message, frozen=True, tag=25):
     items: Annotated[tuple[tuple[Short, int, Text], ...], Meta(max_length=64)]
 
 
+Letter = Report | Enlistment | Update | Piece | Pull | Offer | Ack
+
+
+class Bundle(Message, frozen=True, tag=26):
+    """Several messages in one frame, as if each had come in one of its own, in this order."""
+
+    items: Annotated[tuple[Letter, ...], Meta(min_length=2, max_length=8)]
+
+    def __post_init__(self) -> None:
+        # A frame is the replay mark of the one update in it.
+        if sum(isinstance(item, Update | Piece) for item in self.items) > 1:
+            raise ValueError("a bundle holds at most one update")
+
+
 Signed = (
     KeyRecord
     | CoordinatorState
@@ -376,6 +390,6 @@ Signed = (
     | Admission
     | Revoked
 )
-Sealed = Report | Enlistment | Update | Piece | Pull | Offer | Ack
+Sealed = Letter | Bundle
 MOMENTS, TRAIN, EVALUATE = 0, 1, 2
 KIND_NAMES = ("moments", "train", "evaluate")

@@ -15,6 +15,7 @@ from proto.messages import (
     Admission,
     Birth,
     BlobRef,
+    Bundle,
     CoordinatorState,
     DataSpec,
     Enlistment,
@@ -255,6 +256,13 @@ CASES: dict[str, Message] = {
     ),
     "ack-empty": Ack(items=()),
     "ack-extreme": Ack(items=((SHORT, STORED, ""), *((SHORT, 2, TEXT),) * 63)),
+    "bundle": Bundle(
+        items=(
+            Report(turn=3, accepted=True, reason="", resources=Resources()),
+            SMALL_UPDATE,
+        )
+    ),
+    "bundle-extreme": Bundle(items=(Ack(items=((SHORT, 2, TEXT),) * 32),) * 8),
 }
 
 SIGNED_KINDS: tuple[type[Message], ...] = get_args(Signed)
