@@ -12,19 +12,22 @@ import numpy as np
 from coordinator.folding import layout_of
 from coordinator.store import Store
 from proto.adapter import Adapter
-from proto.circuit import Classifier
 from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.files import write_whole
 from proto.messages import Task
-from proto.models import kind_of, shared_layout
+from proto.models import circuit_in, kind_of, shared_layout, summed_columns
 from proto.qasm import to_qasm3
 from quantization import moments
 from quantization.arrays import Array, Arrays
 from quantization.pack import unpack
 from quantization.scheme import EXACT
 
-FORMATS = {"circuit": ("npz", "qasm"), "adapter": ("npz", "gguf", "onnx", "peft")}
+FORMATS = {
+    "circuit": ("npz", "qasm"),
+    "adapter": ("npz", "gguf", "onnx", "peft"),
+    "hybrid": ("npz", "qasm"),
+}
 """What each kind is written as; the first of an adapter needs no base model."""
 SUFFIXES = {"gguf": ".gguf", "onnx": ".onnx_adapter", "peft": ""}
 
@@ -51,12 +54,12 @@ def export(
         path = folder / f"{job}.npz"
         write_whole(path, _npz(arrays))
         written.append(path)
-    if isinstance(task.model, Classifier):
-        if "qasm" in formats:
-            program = to_qasm3(task.model.circuit, [float(a) for a in arrays["angles"]])
-            path = folder / f"{job}.qasm"
-            write_whole(path, program.encode())
-            written.append(path)
+    if (circuit := circuit_in(task.model)) and "qasm" in formats:
+        program = to_qasm3(circuit.circuit, [float(a) for a in arrays["angles"]])
+        path = folder / f"{job}.qasm"
+        write_whole(path, program.encode())
+        written.append(path)
+    if not isinstance(task.model, Adapter):
         return written
     files = tuple(name for name in formats if name in SUFFIXES)
     return written + _adapter_files(task.model, arrays, folder / job, files, base)
@@ -97,7 +100,8 @@ def _shared(store: Store, job: str, task: Task) -> dict[str, Array]:
         return {}
     if layout := shared_layout(task.model):
         return unpack(row.data, layout, EXACT)
-    layout = moments.feature_layout(len(task.data.columns), task.data.components)
+    summed = summed_columns(task.model, len(task.data.columns))
+    layout = moments.feature_layout(summed, task.data.components)
     return {f"feature_{name}": a for name, a in unpack(row.data, layout, EXACT).items()}
 
 

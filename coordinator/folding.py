@@ -14,7 +14,7 @@ from coordinator.ranks import way_of
 from proto.adapter import Adapter
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
-from proto.models import model_layout
+from proto.models import model_layout, summed_columns
 from quantization import moments
 from quantization.arrays import Array, BadArrays, Layout, unflatten
 from quantization.pack import pack, unpack_vector
@@ -36,6 +36,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     last_loss: float | None = None
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    teacher_loss: float | None = None
+    """Of the boxes that have a teacher, on their validation rows."""
+    distance: float | None = None
+    """Mean distance of a box's validation loss from the fleet's; every box counts the same."""
     rows: int = 0
     validation_rows: int = 0
     evaluations: int = 0
@@ -104,7 +108,8 @@ def check(task: Task, kind: int, update: Update) -> None:
     """Raise RemoteError unless this update could be folded."""
     try:
         if kind == MOMENTS:
-            moments.moments_from_bytes(update.payload, len(task.data.columns))
+            columns = summed_columns(task.model, len(task.data.columns))
+            moments.moments_from_bytes(update.payload, columns)
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
@@ -170,7 +175,8 @@ def _fold_figures(parts: Iterable[Part]) -> Result:
 
 
 def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
-    columns, components = len(task.data.columns), task.data.components
+    columns = summed_columns(task.model, len(task.data.columns))
+    components = task.data.components
     pooled, count = moments.init(columns), 0
     for part in parts:
         pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))
@@ -188,6 +194,8 @@ class _Tally:
         self.count = 0
         self._rows = self._validation_rows = 0
         self._sums = np.zeros(4)
+        self._losses: list[float] = []
+        self._taught, self._taught_rows = 0.0, 0
         self._work = np.zeros(3, np.int64)
 
     def add(self, part: Part) -> None:
@@ -204,6 +212,11 @@ class _Tally:
             metrics.validation_loss * held,
             metrics.validation_accuracy * held,
         ]
+        if held:
+            self._losses.append(metrics.validation_loss)
+        if held and metrics.teacher_loss is not None:
+            self._taught += metrics.teacher_loss * held
+            self._taught_rows += held
         self._work += [metrics.evaluations, metrics.gradients, metrics.shots]
 
     def seen(self, part: Part) -> Part:
@@ -215,11 +228,14 @@ class _Tally:
         first, last, loss, accuracy = (float(s) for s in self._sums)
         rows, held = self._rows, self._validation_rows
         evaluations, gradients, shots = (int(n) for n in self._work)
+        mean = loss / held if held else 0.0
         return Figures(
             first_loss=first / rows if rows else None,
             last_loss=last / rows if rows else None,
-            validation_loss=loss / held if held else None,
+            validation_loss=mean if held else None,
             validation_accuracy=accuracy / held if held else None,
+            teacher_loss=self._taught / self._taught_rows if self._taught_rows else None,
+            distance=float(np.abs(np.array(self._losses) - mean).mean()) if held else None,
             rows=rows,
             validation_rows=held,
             evaluations=evaluations,

@@ -52,8 +52,11 @@ class Job:
     def open_round(self) -> None:
         self._pulls.clear()
 
-    def offer(self, seconds: float, counted: int = 0) -> Offer:
-        """The offer of the present turn, with so many seconds left, to a box counted last then."""
+    def offer(self, seconds: float, steps: int = 0, counted: int = 0) -> Offer:
+        """The offer of the present turn to one box, with so many seconds left.
+
+        0 steps are the task's own; `counted` is the last turn that counted this box's update.
+        """
         state = self.state
         learning = state.kind != MOMENTS
         _, inline = self._sealed["model"] if learning else (None, b"")
@@ -67,7 +70,7 @@ class Job:
             model=self.model if learning else None,
             features=self._ref("features") if learning else None,
             inline=inline if len(inline) <= MAX_INLINE else b"",
-            steps=self.task.training.steps if state.kind == TRAIN else 0,
+            steps=(steps or self.task.training.steps) if state.kind == TRAIN else 0,
             seconds=max(1, int(seconds)),
             seed=state.rules.seed,
             counted=counted,

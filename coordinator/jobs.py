@@ -37,13 +37,14 @@ from coordinator.jobstate import (
     UpdateStored,
 )
 from coordinator.kinds import first_shared
+from coordinator.lineup import candidates
 from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
-from coordinator.selection.candidates import Candidate
 from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
+from coordinator.teacher import features_of
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
@@ -106,7 +107,8 @@ class Jobs:
             self._dispatch(job, Tick(), now)
             if self._due(job, now):
                 job.dirty, job.considered = False, now
-                self._dispatch(job, Consider(self._candidates(job, now), self._turn() + 1), now)
+                boxes = candidates(self._store, job, self._presence.reachable(now))
+                self._dispatch(job, Consider(boxes, self._turn() + 1), now)
 
     def run_later(self, now: float) -> bool:
         """Do one piece of work that waited for the last unit; whether there was one."""
@@ -223,8 +225,9 @@ class Jobs:
         match action:
             case Open(plan):
                 self._open(job, plan, now)
-            case OfferTo(box, seconds):
-                self._post.to_box(box, job.offer(seconds, self._counted(job, box)), job.state.turn)
+            case OfferTo(box, seconds, steps):
+                offer = job.offer(seconds, steps, self._counted(job, box))
+                self._post.to_box(box, offer, job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -271,15 +274,19 @@ class Jobs:
             self._dispatch(job, FoldFailed(str(error)), now)
             return
         if result.data:
-            kind = "features" if state.kind == MOMENTS else "model"
-            self._save_model(job, kind, result.data)
+            if state.kind == MOMENTS:
+                blob = features_of(self._store, job.task, result.data)
+                self._save_model(job, "features", blob)
+            else:
+                self._save_model(job, "model", result.data)
         if result.state:
             self._store.save_model(model_row(job, "server", result.state))
         figures = msgspec.json.encode(result.figures)
         self._close(job, now, outcome="done", included=result.included, result=figures)
         self._store.drop_payloads(state.turn)
-        loss, accuracy = result.figures.validation_loss, result.figures.validation_accuracy
-        self._dispatch(job, Folded(loss, accuracy), now)
+        f = result.figures
+        folded = Folded(f.validation_loss, f.validation_accuracy, f.teacher_loss, f.distance)
+        self._dispatch(job, folded, now)
         self._notices.say(now, told(state, result), state.job)
 
     def _close(self, job: Job, now: float, **values: object) -> None:
@@ -365,15 +372,6 @@ class Jobs:
         if state.phase is not Phase.WAITING or now < state.not_before:
             return False
         return job.dirty or state.not_before > job.considered
-
-    def _candidates(self, job: Job, now: float) -> tuple[Candidate, ...]:
-        last = self._store.last_turns(job.state.job)
-        here = self._presence.reachable(now)
-        return tuple(
-            Candidate(box, rows, last.get(box, 0), here[box])
-            for box, rows in sorted(job.rows.items())
-            if rows > 0 and box in here
-        )
 
     def _turn(self) -> int:
         return self._store.count("turn")

@@ -15,7 +15,7 @@ from edge_client import dataset, kinds, personal, residual, texts
 from edge_client.circuit.backends.machine import NotHere
 from edge_client.columns import choose
 from edge_client.config import Data
-from edge_client.model import Features, Labels
+from edge_client.model import Features, Labels, Parts
 from edge_client.requests import (
     Assignment,
     Broken,
@@ -114,12 +114,13 @@ def _update(request: Assignment, offer: Offer) -> Update:
     own = _own(task, request.data)
     payload, metrics = b"", None
     if offer.kind == MOMENTS:
-        payload = moments.moments_to_bytes(moments.measure(own.table.X[own.learnt]))
+        X = kinds.columns_of(request, task, _start(request, offer), own.table)
+        payload = moments.moments_to_bytes(moments.measure(X[own.learnt]))
     else:
         arrays = unpack(request.model, model_layout(task.model), EXACT)
         bench = kinds.bench_of(request, task, _start(request, offer))
         try:
-            z = bench.rows(own.table)
+            z = bench.rows(own.table, Parts(own.train, own.validation))
             if offer.kind == EVALUATE:
                 metrics = _judge(bench, arrays, z, own)
                 if bench.personal and request.home:
@@ -175,6 +176,7 @@ def _train(
         gradients=trained.gradients,
         shots=bench.shots,
         rank=bench.rank,
+        teacher_loss=bench.teacher_loss,
     )
 
 

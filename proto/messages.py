@@ -278,9 +278,13 @@ class Metrics(Message, frozen=True):
     shots: Counter = 0
     rank: Annotated[int, Meta(ge=0, le=64)] = 0
     """Of an adapter trained by a small box, where it is not the task's; else 0."""
+    teacher_loss: float | None = None
+    """Of the teacher, on the same validation rows; None without a teacher."""
 
     def __post_init__(self) -> None:
-        figures = (self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy)
+        figures = [self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy]
+        if self.teacher_loss is not None:
+            figures.append(self.teacher_loss)
         if not all(math.isfinite(figure) for figure in figures):
             raise ValueError("a metric is not a finite number")
 

@@ -18,7 +18,7 @@ from edge_client.adapter.pace import Pace
 from edge_client.adapter.prompts import token_rows
 from edge_client.config import Adapter as Limits
 from edge_client.dataset import Table
-from edge_client.model import Features, Labels, Model
+from edge_client.model import Features, Labels, Model, Parts
 from proto.adapter import Adapter, adapter_layout, frozen_layout
 from proto.errors import LocalError
 from quantization.adapters.lora import filled
@@ -72,6 +72,7 @@ class AdapterBench:
 
     shots = 0
     probe = PROBE
+    teacher_loss = None
 
     def __init__(self, adapter: Adapter, frozen: bytes, site: Site) -> None:
         self._adapter, self._site = adapter, site
@@ -107,7 +108,7 @@ class AdapterBench:
             for name, array in arrays.items()
         }
 
-    def rows(self, table: Table) -> Features:
+    def rows(self, table: Table, parts: Parts | None = None) -> Features:  # noqa: ARG002
         begin = list(self._engine.model.tokens.begin)
         return token_rows(self._adapter, begin, self._engine.encode, table)
 

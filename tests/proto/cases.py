@@ -72,6 +72,7 @@ FULL_METRICS = Metrics(
     evaluations=COUNTER,
     gradients=COUNTER,
     shots=COUNTER,
+    teacher_loss=1e300,
 )
 SMALL_UPDATE = Update(
     id=SHORT,
