@@ -87,6 +87,8 @@ AGGREGATIONS: Mapping[str, _Shape] = {
     "trimmed-mean": _Shape(robust.init, robust.add, robust.trimmed_mean),
     "median": _Shape(robust.init, robust.add, robust.median),
 }
+STATEFUL = frozenset({"fedadam"})
+"""Aggregations that go on from what the last round left."""
 
 
 def scheme_of(task: Task) -> Scheme:
