@@ -147,7 +147,7 @@ def test_no_bytes_are_ever_run():
 
 
 def test_one_module_knows_mqtt_and_two_know_sql():
-    assert users("paho") == {"proto.mqtt"}
+    assert users("paho") == {"proto.connection"}
     assert users("sqlalchemy") == {"coordinator.schema", "coordinator.store"}
 
 

@@ -216,7 +216,7 @@ CASES: dict[str, Message] = {
             SMALL_UPDATE,
         )
     ),
-    "bundle-extreme": Bundle(items=(Ack(items=((SHORT, 2, TEXT),) * 64),) * 8),
+    "bundle-extreme": Bundle(items=(Ack(items=((SHORT, 2, TEXT),) * 32),) * 8),
 }
 
 SIGNED_KINDS: tuple[type[Message], ...] = get_args(Signed)
