@@ -21,11 +21,13 @@ from proto.errors import QfleetError, RemoteError, StorageError
 from proto.identity import sign
 from proto.locks import REAL, Locks
 from proto.messages import (
+    DUPLICATE,
     REFUSED,
     Ack,
     Birth,
     CoordinatorState,
     Enlistment,
+    Piece,
     Pull,
     Report,
     Revoked,
@@ -253,15 +255,31 @@ class Service:
                 self._jobs.enlist(box, enlistment, now)
             case Update() as update:
                 code, text = self._jobs.update(box, opened, size, now)
-                items, _ = self._acks.get(box, ([], 0))
-                items.append((update.id, code, text[:200]))
-                self._acks[box] = (items, update.turn)
+                self._answer(box, update, code, text)
                 if code == REFUSED:
                     self._notices.once(now, box, f"an update for turn {update.turn}: {text}")
+            case Piece():
+                self._piece(box, opened, size, now)
             case Pull() as pull:
                 self._jobs.pull(box, pull)
             case _:
                 raise RemoteError(f"a {type(opened.message).__name__} from a box")
+
+    def _piece(self, box: str, opened: Opened, size: int, now: float) -> None:
+        """Part of an update; the last one to come is counted, the update then costs no more."""
+        piece = opened.message
+        assert isinstance(piece, Piece)
+        update, why = self._jobs.piece(box, piece, size)
+        if update is not None:
+            self._message(box, replace(opened, message=update), 0, now)
+        elif why:
+            known = self._store.knows_update(piece.id)
+            self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)
+
+    def _answer(self, box: str, message: Update | Piece, code: int, text: str) -> None:
+        items, _ = self._acks.get(box, ([], 0))
+        items.append((message.id, code, text[:200]))
+        self._acks[box] = (items, message.turn)
 
     def _state_of(self, box: str, payload: bytes, now: float) -> None:
         if not payload:

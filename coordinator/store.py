@@ -242,6 +242,18 @@ class Store:
         )
         return {str(row.box): int(row.latest) for row in self._all(query)}
 
+    def last_metrics(self, job: str) -> list[Row]:
+        """Each box's metrics of its latest counted training turn."""
+        latest = (
+            sa.select(updates.c.box, sa.func.max(updates.c.turn).label("turn"))
+            .join(rounds, rounds.c.turn == updates.c.turn)
+            .where(rounds.c.job == job, rounds.c.kind == 1, rounds.c.outcome == "done")
+            .group_by(updates.c.box)
+            .subquery()
+        )
+        same = (updates.c.turn == latest.c.turn) & (updates.c.box == latest.c.box)
+        return self._all(sa.select(updates.c.box, updates.c.metrics).join(latest, same))
+
     # --- jobs ---
 
     def add_job(self, values: Mapping[str, object], state: JobState) -> None:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.circuit.engine import NUMPY, encode, operator_pays
 from edge_client.circuit.classifier import squashed
+from edge_client.circuit.engine import NUMPY, encode, operator_pays
 from edge_client.circuit.program import GENERATORS, Float64s, Program, Turn, compile_circuit
 from edge_client.optimise import adam
 from edge_client.train import FLOOR, Evaluation, Hyper

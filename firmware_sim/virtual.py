@@ -41,6 +41,7 @@ from proto.identity import Identity, sign
 from proto.locks import REAL
 from proto.messages import Era, KeyRecord, Resources
 
+
 class Work(NamedTuple):
     """How a piece of work goes on its board."""
 
@@ -148,7 +149,7 @@ class Labour:
 class VirtualFleet(Fleet):
     """A fleet whose boxes are added by name; `plan` says where their rows are."""
 
-    def __init__(self, plan: Plan, name: str = "sim") -> None:  # noqa: D107
+    def __init__(self, plan: Plan, name: str = "sim") -> None:
         self.plan, self.name = plan, name
         self.home = Path()
         self.clock = Clock()

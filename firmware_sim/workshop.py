@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from edge_client.config import Data
 from edge_client.dataset import Table
 from edge_client.kinds import features_of
-from edge_client.labour import Own, carry_out, fitted, rate_of, rounding
+from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding
 from edge_client.requests import Assignment, Done, Request, Result
-from edge_client.train import Evaluation, Hyper
+from edge_client.train import Evaluation
 from firmware_sim.stacked import MAX_ROWS, Group, Stacked, Trained
 from proto.circuit import Classifier
 from proto.codec import decode_sealed, decode_signed, encode
-from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Update
+from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
 from proto.models import model_layout
 from quantization.arrays import Array, BadArrays, flatten
 from quantization.pack import pack_all, unpack
 from quantization.scheme import EXACT, Scheme
+
 
 class Source(Protocol):
     """Where boxes' rows are."""
@@ -127,7 +128,7 @@ class Workshop:
             return {}
         layout = model_layout(task.model)
         arrays = unpack(part.requests[0].model, layout, EXACT)
-        hyper = Hyper(offer.steps, rate_of(task, offer), optimiser=task.training.optimiser)
+        hyper = hyper_of(part.requests[0], offer, offer.steps)
         z = self._features(part)
         pairs = zip(part.of(z, "train"), part.of(z, "validation"), strict=True)
         trained = stack.train(arrays, [Group(*seen, *held) for seen, held in pairs], hyper)
@@ -172,7 +173,7 @@ class Workshop:
         if body not in self._stacks:
             plain = task.execution.backend == "numpy" and not task.execution.shots
             model, stack = task.model, None
-            if plain and isinstance(model, Classifier) and task.training.optimiser == "adam":
+            if plain and isinstance(model, Classifier) and _simple(task.training):
                 stack = Stacked(model)
             self._stacks[body] = stack if stack and stack.fits else None
         return self._stacks[body]
@@ -232,6 +233,13 @@ def _offer(request: Assignment) -> Offer:
 def _common(offer: Offer) -> bytes:
     """An offer without what differs from box to box and changes no result."""
     return encode(replace(offer, seconds=1, inline=b""))
+
+
+def _simple(training: Training) -> bool:
+    """Adam at a steady rate, and every number of the update travels."""
+    plain = training.optimiser == "adam" and not (training.warmup or training.weight_decay)
+    dense = not Scheme(training.bits, training.block, training.keep).sparse
+    return plain and dense and not training.feedback
 
 
 def _sizes(own: Own) -> tuple[int, int, int]:
