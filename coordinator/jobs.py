@@ -5,6 +5,7 @@ unit (`run_later`), so that each phase is on disk before its work begins.
 """
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -78,6 +79,8 @@ class Jobs:
         self._later: deque[partial[None]] = deque()
         self._up: dict[int, int] = {}
         self._piles = Piles()
+        self.tell: Callable[[float, JobState, Event], None] | None = None
+        """Told of every event before a job's table takes it."""
 
     # --- what the service calls ---
 
@@ -221,6 +224,8 @@ class Jobs:
 
     def _dispatch(self, job: Job, event: Event, now: float) -> None:
         before = job.state
+        if self.tell:
+            self.tell(now, before, event)
         job.state, actions = step(before, event, now)
         if replace(job.state, members=()) != replace(before, members=()):
             self._store.save_state(job.state)

@@ -15,6 +15,7 @@ from coordinator.memory import Memory
 from coordinator.notices import Notices, printable
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
+from coordinator.recording import Recorder
 from coordinator.store import Store
 from proto.bundling import unbundle
 from proto.errors import QfleetError, RemoteError, StorageError
@@ -58,6 +59,7 @@ class Start:
     on_accounts: Callable[[dict[str, str]], None] | None = None
     """Told the broker's accounts whenever they may have changed."""
     locks: Locks = REAL
+    record: Recorder | None = None
 
 
 class Service:
@@ -65,6 +67,7 @@ class Service:
 
     def __init__(self, start: Start) -> None:
         self._store, self._fleet, self._now = start.store, start.fleet, start.now
+        self._record = start.record
         self._on_accounts = start.on_accounts
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
@@ -86,7 +89,9 @@ class Service:
         self._port: Port | None = None
 
     def _new_jobs(self) -> Jobs:
-        return Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        jobs.tell = self._record.event if self._record else None
+        return jobs
 
     @property
     def will(self) -> Will:

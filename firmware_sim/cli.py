@@ -106,5 +106,69 @@ def _reading(
         show_reading(result)
 
 
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="A TOML file; ten are in examples/fleets.")],
+    engine: Annotated[str, typer.Option(help="virtual, processes or ray.")] = "virtual",
+    policy: Annotated[str, typer.Option(help="Instead of the scenario's own.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
+    seeds: Annotated[int, typer.Option(help="So many runs, each with the next seed.")] = 1,
+    trace: Annotated[Path | None, typer.Option(help="Log every event and size here.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record rounds for `replay` here.")] = None,
+    address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one a seed.")] = False,
+) -> None:
+    """Emulate a fleet by the code that runs in the field: what it learns, and what that costs."""
+    from firmware_sim import commands
+
+    asked = commands.Run(scenario, engine, policy, seed, seeds, trace, record, address)
+    results = commands.run(asked, shown=not json)
+    if json:
+        typer.echo(commands.as_json(results))
+    else:
+        commands.show(results)
+
+
+@app.command()
+def chaos(
+    cuts: Annotated[int, typer.Option(help="So many, evenly spread; 0 for all.")] = 0,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Kill, delay, double and corrupt at every step of both tables; exit 1 if anything came of it.
+
+    All of it is over 1000 runs of a small fleet: some ten minutes of one core.
+    """
+    from firmware_sim import commands
+
+    verdict = commands.run_chaos(cuts, shown=not json)
+    if json:
+        typer.echo(commands.as_json(verdict))
+    else:
+        commands.show_chaos(verdict)
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    record: Annotated[Path, typer.Argument(help="Made by `coordinator start --record FILE`.")],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Play a real run's events through the round table again; exit 1 where it went another way."""
+    from firmware_sim import commands
+    from firmware_sim import replay as replaying
+
+    found = replaying.replay(record)
+    if json:
+        typer.echo(commands.as_json(found))
+    else:
+        commands.show_replay(found)
+    if found.untrue:
+        raise typer.Exit(1)
+
+
 def main() -> NoReturn:
     run_command("fleet", app)
