@@ -15,17 +15,20 @@ from coordinator.memory import Memory
 from coordinator.notices import Notices, printable
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
+from coordinator.recording import Recorder
 from coordinator.store import Store
 from proto.bundling import unbundle
 from proto.errors import QfleetError, RemoteError, StorageError
 from proto.identity import sign
 from proto.locks import REAL, Locks
 from proto.messages import (
+    DUPLICATE,
     REFUSED,
     Ack,
     Birth,
     CoordinatorState,
     Enlistment,
+    Piece,
     Pull,
     Report,
     Revoked,
@@ -56,6 +59,7 @@ class Start:
     on_accounts: Callable[[dict[str, str]], None] | None = None
     """Told the broker's accounts whenever they may have changed."""
     locks: Locks = REAL
+    record: Recorder | None = None
 
 
 class Service:
@@ -63,6 +67,7 @@ class Service:
 
     def __init__(self, start: Start) -> None:
         self._store, self._fleet, self._now = start.store, start.fleet, start.now
+        self._record = start.record
         self._on_accounts = start.on_accounts
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
@@ -84,7 +89,9 @@ class Service:
         self._port: Port | None = None
 
     def _new_jobs(self) -> Jobs:
-        return Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        jobs.tell = self._record.event if self._record else None
+        return jobs
 
     @property
     def will(self) -> Will:
@@ -253,15 +260,31 @@ class Service:
                 self._jobs.enlist(box, enlistment, now)
             case Update() as update:
                 code, text = self._jobs.update(box, opened, size, now)
-                items, _ = self._acks.get(box, ([], 0))
-                items.append((update.id, code, text[:200]))
-                self._acks[box] = (items, update.turn)
+                self._answer(box, update, code, text)
                 if code == REFUSED:
                     self._notices.once(now, box, f"an update for turn {update.turn}: {text}")
+            case Piece():
+                self._piece(box, opened, size, now)
             case Pull() as pull:
                 self._jobs.pull(box, pull)
             case _:
                 raise RemoteError(f"a {type(opened.message).__name__} from a box")
+
+    def _piece(self, box: str, opened: Opened, size: int, now: float) -> None:
+        """Part of an update; the last one to come is counted, the update then costs no more."""
+        piece = opened.message
+        assert isinstance(piece, Piece)
+        update, why = self._jobs.piece(box, piece, size)
+        if update is not None:
+            self._message(box, replace(opened, message=update), 0, now)
+        elif why:
+            known = self._store.knows_update(piece.id)
+            self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)
+
+    def _answer(self, box: str, message: Update | Piece, code: int, text: str) -> None:
+        items, _ = self._acks.get(box, ([], 0))
+        items.append((message.id, code, text[:200]))
+        self._acks[box] = (items, message.turn)
 
     def _state_of(self, box: str, payload: bytes, now: float) -> None:
         if not payload:

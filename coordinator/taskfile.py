@@ -10,8 +10,12 @@ from msgspec import Meta, Struct
 from coordinator.execution import check_execution
 from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
+from coordinator.selection.regulators import RULES, Regulation
 from coordinator.selection.scorers import SCORERS
+from coordinator.taskadapter import AdapterModel
+from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
+from proto.adapter import Adapter
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
 from proto.messages import (
@@ -58,14 +62,26 @@ class Train(Strict, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
     decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Factor on the rate from round to round; left out, the rate ends at a quarter."""
-    batch: Annotated[int, Meta(ge=0)] = 0
+    batch: Annotated[int, Meta(ge=0)] | None = None
+    """Rows a step, 0 for all of them; left out, all for a circuit and 8 for an adapter."""
     bits: Literal[2, 4, 8, 32] = 8
     block: Annotated[int, Meta(ge=1, le=4096)] = 64
     keep: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     feedback: bool | None = None
-    """Left out: on where something is left behind, at keep below 1 or at 2 bits."""
+    """Left out: on where keep is below 1."""
     warmup: Annotated[int, Meta(ge=0)] = 0
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+
+
+class Steps(Strict, frozen=True):
+    """What may change a box's steps from round to round."""
+
+    rule: str = "fixed"
+    lower: bool = False
+    least: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    most: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    jump: Annotated[int, Meta(ge=1, le=100_000)] = 30
+    first_round: Annotated[int, Meta(ge=2, le=100_000)] = 3
 
 
 class RoundsTable(Strict, frozen=True):
@@ -79,6 +95,8 @@ class RoundsTable(Strict, frozen=True):
     patience: Annotated[int, Meta(ge=0)] = 0
     min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
     target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    gap: Annotated[float, Meta(ge=0.0)] = 0.0
+    plateau: Annotated[float, Meta(ge=0.0)] = 0.0
     aggregation: Literal["mean", "fedadam", "trimmed-mean", "median"] = "mean"
     server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
 
@@ -90,6 +108,7 @@ class TaskFile(Strict, frozen=True):
     data: Data
     model: ModelTable = Model()
     training: Train = Train()
+    steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
 
 
@@ -108,29 +127,31 @@ def read(path: Path) -> TaskFile:
         raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
     if file.rounds.policy not in SCORERS:
         raise ConfigError(f"{path}: rounds.policy is one of {', '.join(sorted(SCORERS))}")
+    if file.steps.rule not in RULES:
+        raise ConfigError(f"{path}: steps.rule is one of {', '.join(RULES)}")
     return file
 
 
-def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
-    """What the boxes are told. Raises ConfigError."""
-    data, training = _data_of(file.data), file.training
-    leaves_behind = training.keep < 1 or training.bits == 2  # noqa: PLR2004
+def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = None) -> Task:
+    """What the boxes are told; `taught` is the adapter of the teacher's job. Raises ConfigError."""
+    circuit, training = not isinstance(file.model, AdapterModel), file.training
+    data = _data_of(file)
     task = Task(
         fleet=fleet,
         job=file.job,
         serial=serial,
-        model=model_of(file.model, data),
+        model=model_of(file.model, data, taught),
         data=data,
         training=Training(
             steps=training.steps,
             learning_rate=training.learning_rate,
             decay=training.decay or 0.25 ** (1 / max(1, file.rounds.count - 1)),
-            batch=training.batch,
+            batch=_batch(training.batch, circuit=circuit),
             bits=training.bits,
             block=training.block,
             optimiser=training.optimiser,
             keep=training.keep,
-            feedback=leaves_behind if training.feedback is None else training.feedback,
+            feedback=training.keep < 1 if training.feedback is None else training.feedback,
             warmup=training.warmup,
             weight_decay=training.weight_decay,
         ),
@@ -145,17 +166,25 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
     return task
 
 
-def _data_of(data: Data) -> DataSpec:
+def _batch(batch: int | None, *, circuit: bool) -> int:
+    return batch if batch is not None else (0 if circuit else 8)
+
+
+def _data_of(file: TaskFile) -> DataSpec:
+    data, hybrid = file.data, isinstance(file.model, HybridModel)
+    columns = len(data.columns) + (file.model.sketch if isinstance(file.model, HybridModel) else 0)
     components = data.components
     if components is None:
-        components = 0 if data.text else 4
+        components = 4 if hybrid or (isinstance(file.model, Model) and not data.text) else 0
     if not data.columns and not data.text:
         raise ConfigError("data.columns names no column, and data.text none either")
     if not all(data.classes) or len(set(data.classes)) != len(data.classes):
         raise ConfigError("data.classes holds an empty name, or one name twice")
-    if components > len(data.columns):
-        raise ConfigError(f"data.components is at most the number of columns, {len(data.columns)}")
-    if components and len(data.columns) > MAX_COLUMNS:
+    if hybrid and not components:
+        raise ConfigError("data.components is at least 1 for a hybrid: a qubit for each")
+    if components > columns:
+        raise ConfigError(f"data.components is at most the number of columns, {columns}")
+    if components and columns > MAX_COLUMNS:
         raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
     return DataSpec(
         columns=data.columns,
@@ -175,6 +204,11 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError("rounds.deadline is from 1s to 30d")
+    least, own, most = file.steps.least, file.training.steps, file.steps.most
+    if file.steps.rule != "fixed" and not least <= own <= most:
+        raise ConfigError(
+            f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
+        )
     return Rules(
         rounds=table.count,
         cohort=table.cohort,
@@ -188,6 +222,10 @@ def rules_of(file: TaskFile) -> Rules:
         target=table.target,
         aggregation=table.aggregation,
         server_rate=table.server_rate,
+        steps=file.training.steps,
+        regulation=Regulation(**msgspec.structs.asdict(file.steps)),
+        gap=table.gap,
+        plateau=table.plateau,
     )
 
 

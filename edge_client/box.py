@@ -6,12 +6,11 @@ Single-threaded: the agent calls `handle` with whatever came (from the broker or
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Protocol
 
 from edge_client import session, state
 from edge_client.config import EdgeConfig
@@ -21,17 +20,24 @@ from edge_client.membership import Membership
 from edge_client.newest import Newest
 from edge_client.post import Post
 from edge_client.refusals import Refusals
-from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
-from proto import RELEASE
+from edge_client.requests import (
+    Assignment,
+    Broken,
+    Done,
+    Finding,
+    Inspection,
+    Labour,
+    Request,
+    Result,
+)
 from proto.bundling import unbundle
-from proto.codec import decode_sealed, encode
+from proto.codec import decode_update, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, task_id
 from proto.messages import (
-    EVALUATE,
     MOMENTS,
     Ack,
-    Birth,
+    BlobRef,
     Enlistment,
     Gone,
     Message,
@@ -39,8 +45,8 @@ from proto.messages import (
     Report,
     Resources,
     Revoked,
-    Update,
 )
+from proto.pieces import letters
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
@@ -50,17 +56,8 @@ PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"
 """What the coordinator is told; which path it is concerns the owner alone."""
-KEEP_EVERY = 5.0
-"""Seconds between models written for prediction."""
 
 logger = logging.getLogger("edge_client")
-
-
-class Labour(Protocol):
-    """Where training happens: a child process, or at once in the emulator."""
-
-    def submit(self, request: Request) -> None: ...
-    def cancel(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +86,14 @@ class Box:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        kit = kit or on_disk(self._home, self._member, setting.identity, setting.clock)
+        kit = kit or on_disk(self._member, setting.identity, self._home, (setting.clock, setting.now))
         self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
-        self._pantry, self._tasks, self._keep = kit.pantry, kit.tasks, kit.keep
+        self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         topic = self.topics.from_box(self._member.box, "m")
         self._post = Post(self._secure, partial(self._publish, topic), setting.now)
         self._pull_again: float | None = None
-        self._kept_at = -KEEP_EVERY
+        self._blobs: tuple[str, ...] = ()
+        """Topics of blobs on their way."""
         self._refusals = Refusals(setting.now)
         seen = self._spool.seen
         self.state = session.start(seen.era, seen.turns, self._spool.waiting())
@@ -257,15 +255,14 @@ class Box:
             self._pull()
 
     def _done(self, turn: int, update: bytes) -> None:
-        message = decode_sealed(update)
-        assert isinstance(message, Update)
+        message = decode_update(update)
         try:
             self._spool.put(message)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             self._step(state.Failed(turn, NO_ROOM))
             return
-        self._step(state.Trained(turn, message.id))
+        self._step(state.Trained(turn, message.id, len(message.payload)))
 
     # --- what the table asks for ---
 
@@ -301,15 +298,7 @@ class Box:
 
     def _give_birth(self) -> None:
         kem = self._secure.kem_pair()
-        birth = Birth(
-            fleet=self._member.fleet,
-            box=self._member.box,
-            session=self._coordinator.session,
-            kem=kem.public,
-            era=self.state.era,
-            turn=self.state.highest,
-            release=RELEASE,
-        )
+        birth = self._coordinator.birth(kem, self.state.era, self.state.highest)
         data = self._secure.birth(birth, kem)
         self._publish(self.topics.state(self._member.box), data, retain=True)
 
@@ -317,12 +306,10 @@ class Box:
         self._pantry.stop()
         missing = self._pantry.missing(offer)
         if not missing:
-            self._fetched()
+            self._step(state.Fetched(offer.turn))
             return
-        assert self._port is not None
         self._pantry.begin(missing, offer.key)
-        for ref in missing:
-            self._port.subscribe(self.topics.blob(ref.address, "+"))
+        self._listen(missing)
         self._pull()
 
     def _pull(self) -> None:
@@ -336,6 +323,7 @@ class Box:
         if offer is None or self._pantry.missing(offer):
             return
         self._pull_again = None
+        self._listen()
         self._step(state.Fetched(offer.turn))
 
     def _train(self, offer: Offer) -> None:
@@ -345,7 +333,7 @@ class Box:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
             return
         if offer.kind != MOMENTS:
-            self._keep_newest(offer, Newest(offer.round, task, model, features))
+            self._newest.keep(offer, Newest(offer.round, task, model, features))
         self._submit(
             Assignment(
                 box=self._member.box,
@@ -361,15 +349,16 @@ class Box:
             )
         )
 
-    def _keep_newest(self, offer: Offer, newest: Newest) -> None:
-        """For prediction. When rounds follow fast, not every model is worth a write."""
-        now = self._setting.now()
-        if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
-            self._keep(offer.job, newest)
-            self._kept_at = now
+    def _listen(self, refs: Sequence[BlobRef] = ()) -> None:
+        """Hear these blobs' parts, and no longer those of others."""
+        assert self._port is not None
+        self._port.unsubscribe(*self._blobs)
+        self._blobs = tuple(self.topics.blob(ref.address, "+") for ref in refs)
+        self._port.subscribe(*self._blobs)
 
     def _stop_work(self) -> None:
         self._pantry.stop()
+        self._listen()
         self._pull_again = None
         assert self._labour is not None
         self._labour.cancel()
@@ -380,10 +369,13 @@ class Box:
 
     def _send_update(self, id_: bytes) -> None:
         try:
-            self._post.send(self._spool.get(id_))
+            update = self._spool.get(id_)
         except StorageError as error:
             logger.error("an update is lost: %s", error)  # noqa: TRY400 - its text says all
             self._step(state.Acked(id_, 2, str(error)))
+            return
+        for letter in letters(update):
+            self._post.send(letter)
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand to the broker. What it will not take now is sent again in time."""

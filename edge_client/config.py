@@ -59,6 +59,9 @@ class Adapter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Memory the training process may take; 0: what is free when it starts."""
     cache_mib: Annotated[int, Meta(ge=0)] = 1024
     """Disk for the trunk's hidden states of this box's rows."""
+    rank: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Largest rank this box trains, where a task allows less than its own; 0: the task's."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
     max_temperature_c: Annotated[int, Meta(ge=30, le=300)] = 80
     """Training pauses above, until the board is 5 degrees cooler."""
     min_battery: Annotated[int, Meta(ge=0, le=100)] = 20

@@ -1,9 +1,9 @@
 """What a box agrees to do: pure checks of a task or an offer against its owner's policy."""
 
 from edge_client.config import Policy
-from proto.circuit import Classifier
+from proto.hybrid import Hybrid
 from proto.messages import MOMENTS, Execution, Offer, Task
-from proto.models import kind_of
+from proto.models import circuit_in, kind_of
 
 
 def objection_to_task(task: Task, policy: Policy) -> str:
@@ -11,16 +11,24 @@ def objection_to_task(task: Task, policy: Policy) -> str:
     kind = kind_of(task.model)
     if kind not in policy.kinds:
         return f"this box's policy allows no task of the kind {kind}"
-    qubits = task.model.circuit.qubits if isinstance(task.model, Classifier) else 0
+    circuit = circuit_in(task.model)
+    qubits = circuit.circuit.qubits if circuit else 0
     if qubits > policy.max_qubits:
         return f"{qubits} qubits; this box's policy allows {policy.max_qubits}"
-    if task.training.steps > policy.max_steps:
-        return f"{task.training.steps} steps a round; this box's policy allows {policy.max_steps}"
+    if (steps := _most_steps(task)) > policy.max_steps:
+        return f"{steps} steps a round; this box's policy allows {policy.max_steps}"
     if objection := _objection_to_backend(task.execution, policy):
         return objection
     if task.data.components and not policy.moments:
         return "it fits features from sums over the rows, which this box's policy keeps back"
     return ""
+
+
+def _most_steps(task: Task) -> int:
+    """Of a round, or of an adapter that the box trains as its own teacher."""
+    model = task.model
+    own = model.teacher_steps if isinstance(model, Hybrid) and model.teacher == "own" else 0
+    return max(task.training.steps, own)
 
 
 def _objection_to_backend(execution: Execution, policy: Policy) -> str:

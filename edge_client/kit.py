@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from edge_client.allegiance import Allegiance
 from edge_client.fetching import Pantry
 from edge_client.membership import Membership
-from edge_client.newest import Newest, keep
+from edge_client.newest import Keeper
 from edge_client.secure import Secure
 from edge_client.spool import Spool
 from edge_client.tasks import Tasks
 from proto.identity import Identity
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +25,22 @@ class Kit:
     spool: Spool
     pantry: Pantry
     tasks: Tasks
-    keep: Callable[[str, Newest], None]
-    """Of a job's name and its newest model: write it down for prediction."""
+    newest: Keeper
 
 
 def on_disk(
-    home: Path, member: Membership, identity: Identity, clock: Callable[[], float]
+    member: Membership, identity: Identity, home: Path, clocks: tuple[Clock, Clock]
 ) -> Kit:
-    """What a joined box keeps in its folder. Raises StorageError. `clock`: seconds since 1970."""
+    """What a joined box keeps in its folder. Raises StorageError.
+
+    The clocks: seconds since 1970, and one that never runs backwards.
+    """
+    since_1970, now = clocks
     return Kit(
-        allegiance=Allegiance(home, member, clock),
+        allegiance=Allegiance(home, member, since_1970),
         secure=Secure(identity),
         spool=Spool(home),
         pantry=Pantry(home / "blobs"),
         tasks=Tasks(member.fleet),
-        keep=partial(keep, home),
+        newest=Keeper(home, now),
     )

@@ -7,16 +7,17 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_client import dataset, kinds, texts
+from edge_client import dataset, kinds, personal, residual, texts
 from edge_client.circuit.backends.machine import NotHere
 from edge_client.columns import choose
 from edge_client.config import Data
-from edge_client.model import Features, Labels
+from edge_client.model import Features, Labels, Parts
 from edge_client.requests import (
     Assignment,
     Broken,
@@ -28,12 +29,12 @@ from edge_client.requests import (
 )
 from edge_client.train import Hyper, Rows, evaluate, local_update
 from proto.codec import decode_sealed, decode_signed, encode
-from proto.errors import ConfigError, LocalError, QfleetError
+from proto.errors import ConfigError, LocalError, QfleetError, StorageError
 from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
 from proto.models import model_layout
 from quantization import moments
-from quantization.arrays import Arrays, BadArrays, delta
-from quantization.pack import pack, unpack
+from quantization.arrays import Arrays, BadArrays, Layout, delta, flatten, size, unflatten
+from quantization.pack import pack, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
@@ -64,17 +65,19 @@ def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, ConfigError) and not isinstance(error, NotHere):
         told = "its data or settings cannot be used for this task; the box's own log says why"
         return told, str(error)
+    if isinstance(error, StorageError):
+        return "its disk is full, or refuses; the box's own log says more", str(error)
     return str(error)[:200], str(error)
 
 
 def _fitting_rows(request: Inspection, own_rows: "OwnRows") -> int:
     task = decode_signed(request.task, Task)
-    kinds.check_ready(task)
     own = own_rows(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
         raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
+    kinds.check_ready(task, request.adapter)
     return len(own.train)
 
 
@@ -125,19 +128,21 @@ def fitted(task: Task, data: Data, table: dataset.Table) -> Own:
 def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
     task = decode_signed(request.task, Task)
     own = own_rows(task, request.data)
-    payload, metrics, rank = b"", None, 0
+    payload, metrics = b"", None
     if offer.kind == MOMENTS:
-        payload = moments.moments_to_bytes(moments.measure(own.table.X[own.learnt]))
+        X = kinds.columns_of(request, task, _start(request, offer), own.table)
+        payload = moments.moments_to_bytes(moments.measure(X[own.learnt]))
     else:
         arrays = unpack(request.model, model_layout(task.model), EXACT)
         bench = kinds.bench_of(request, task, _start(request, offer))
         try:
-            z = bench.rows(own.table)
+            z = bench.rows(own.table, Parts(own.train, own.validation))
             if offer.kind == EVALUATE:
                 metrics = _judge(bench, arrays, z, own)
+                if bench.personal and request.home:
+                    _personalise(request, offer, bench, Rows(*_parts(z, own)))
             else:
                 payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
-            rank = bench.rank
         finally:
             bench.close()
     return Update(
@@ -147,7 +152,6 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
         rows=len(own.train),
         payload=payload,
         metrics=metrics,
-        rank=rank,
     )
 
 
@@ -160,7 +164,7 @@ def _start(request: Assignment, offer: Offer) -> kinds.Start:
     which = f"{request.box}/{offer.turn}/{offer.kind}/{offer.round}/{offer.steps}".encode()
     start = (which, request.model, request.features)
     turn = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in start)).digest()[:16]
-    return kinds.Start(turn, _draws(request, offer))
+    return kinds.Start(turn, _draws(request, offer), offer.steps, offer.seconds)
 
 
 def _draws(request: Assignment, offer: Offer) -> int:
@@ -172,14 +176,11 @@ def _train(
 ) -> tuple[bytes, Metrics]:
     """A packed delta, and the figures of the received model on the box's rows."""
     task = decode_signed(request.task, Task)
-    layout, training = model_layout(task.model, bench.rank), task.training
+    layout = model_layout(task.model, bench.rank)
     arrays = bench.cut(unpack(request.model, model_layout(task.model), EXACT))
-    draws = _draws(request, offer)
-    hyper = Hyper(offer.steps, rate_of(task, offer), training.batch, draws, training.optimiser)
+    hyper = hyper_of(request, offer, offer.steps, bench.probe)
     trained = local_update(bench.model, arrays, rows, hyper)
-    rng = rounding(offer, request.box)
-    scheme = Scheme(training.bits, training.block)
-    payload = pack(delta(trained.arrays, arrays), layout, scheme, rng)
+    payload = _packed(request, offer, delta(trained.arrays, arrays), layout)
     return payload, Metrics(
         first_loss=trained.first_loss,
         last_loss=trained.last_loss,
@@ -190,12 +191,56 @@ def _train(
         evaluations=trained.evaluations,
         gradients=trained.gradients,
         shots=bench.shots,
+        rank=bench.rank,
+        teacher_loss=bench.teacher_loss,
     )
 
 
-def rate_of(task: Task, offer: Offer) -> float:
-    """The learning rate of the offer's round."""
-    return task.training.learning_rate * task.training.decay ** (offer.round - 1)
+def hyper_of(request: Assignment, offer: Offer, steps: int, probe: int = 0) -> Hyper:
+    """How the offer's round is trained on this box."""
+    training = decode_signed(request.task, Task).training
+    return Hyper(
+        steps=steps,
+        learning_rate=training.learning_rate * training.decay ** max(0, offer.round - 1),
+        batch=training.batch,
+        seed=_draws(request, offer),
+        optimiser=training.optimiser,
+        warmup=min(training.warmup, steps),
+        weight_decay=training.weight_decay,
+        probe=probe,
+    )
+
+
+def _personalise(request: Assignment, offer: Offer, bench: kinds.Bench, rows: Rows) -> None:
+    """Train on where the fleet has stopped, for this box alone; not without validation rows."""
+    if not len(rows.validation_y):
+        return
+    layout = model_layout(decode_signed(request.task, Task).model)
+    arrays = unpack(request.model, layout, EXACT)
+    hyper = hyper_of(request, offer, bench.personal, bench.probe)
+    trained = local_update(bench.model, arrays, rows, hyper)
+    own = evaluate(bench.model, trained.arrays, rows.validation_z, rows.validation_y)
+    model = pack(trained.arrays, layout, EXACT, np.random.default_rng(0))
+    start = hashlib.sha256(request.model).digest()
+    assert trained.validation_loss is not None
+    kept = personal.Personal(start, model, trained.validation_loss, own.loss)
+    personal.keep(Path(request.home), offer.job, kept)
+
+
+def _packed(request: Assignment, offer: Offer, change: Arrays, layout: Layout) -> bytes:
+    """A change by the task's scheme, with what this box owes where the task feeds errors back."""
+    training = decode_signed(request.task, Task).training
+    scheme = Scheme(training.bits, training.block, training.keep)
+    rng = rounding(offer, request.box)
+    if not training.feedback or not request.home:
+        return pack(change, layout, scheme, rng)
+    home, length = Path(request.home), size(layout)
+    before = residual.owed(home, offer.job, request.task, length, offer.counted)
+    wanted = flatten(change, layout) + before
+    payload = pack(unflatten(wanted, layout), layout, scheme, rng)
+    after = wanted - unpack_vector(payload, layout, scheme)
+    residual.keep(home, offer.job, residual.of_turn(request.task, offer.turn, before, after))
+    return payload
 
 
 def rounding(offer: Offer, box: str) -> Generator:

@@ -17,6 +17,13 @@ Features = NDArray[Any]
 """(rows, ...): what a model prepares, one entry a row: numbers of a circuit, tokens of a text."""
 
 
+class Parts(NamedTuple):
+    """Numbers of a box's rows by their use."""
+
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+
+
 class Prepared(Protocol):
     """Features as a model likes them, all that does not depend on its arrays already worked out."""
 

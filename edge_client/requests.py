@@ -1,5 +1,7 @@
 """What the agent asks of its training process, and what comes back: values only."""
 
+from typing import Protocol
+
 from msgspec import Struct
 
 from edge_client.config import Adapter, Data, Quantum
@@ -55,3 +57,10 @@ class Broken(Struct, frozen=True, tag=True):
 
 Request = Inspection | Assignment
 Result = Finding | Done | Broken
+
+
+class Labour(Protocol):
+    """Where training happens: a child process, or at once in the emulator."""
+
+    def submit(self, request: Request) -> None: ...
+    def cancel(self) -> None: ...

@@ -49,6 +49,11 @@ class Hyper:
     seed: int = 0
     """Draws the batches, and the ways an optimiser looks."""
     optimiser: str = "adam"
+    warmup: int = 0
+    """First steps, in which the rate rises; adamw alone. So is the weight decay."""
+    weight_decay: float = 0.0
+    probe: int = 0
+    """Training rows on which losses are told; 0 is all of them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.steps <= MAX_STEPS:
@@ -151,13 +156,15 @@ def local_update(
     if not len(rows.y):
         raise LocalError("there are no rows to train on")
     prepared = model.prepare(rows.z)
-    first = _evaluate(model, arrays, prepared, rows.y)
+    seen = np.arange(len(rows.y))[: hyper.probe] if hyper.probe else None
+    told, told_y = _part(prepared, rows.y, seen)
+    first = _evaluate(model, arrays, told, told_y)
     work, moved = _Work(), dict(arrays)
     objectives = (
         _Batch(model, *_part(prepared, rows.y, batch), number, work)
         for number, batch in enumerate(_batches(hyper, len(rows.y)), 1)
     )
-    method = method_of(hyper.optimiser, Plan(hyper.learning_rate, hyper.steps, hyper.seed))
+    method = method_of(hyper.optimiser, _plan(hyper))
     for number, step in enumerate(method(arrays, objectives), 1):
         moved = step.arrays
         if progress:
@@ -169,12 +176,16 @@ def local_update(
         arrays=moved,
         rows=len(rows.y),
         first_loss=first.loss,
-        last_loss=_evaluate(model, moved, prepared, rows.y).loss,
+        last_loss=_evaluate(model, moved, told, told_y).loss,
         validation_loss=received.loss if received else None,
         validation_accuracy=received.accuracy if received else None,
         evaluations=work.evaluations,
         gradients=work.gradients,
     )
+
+
+def _plan(hyper: Hyper) -> Plan:
+    return Plan(hyper.learning_rate, hyper.steps, hyper.seed, hyper.warmup, hyper.weight_decay)
 
 
 def _part(prepared: P, labels: Labels, batch: NDArray[np.intp] | None) -> tuple[P, Labels]:

@@ -22,26 +22,43 @@ def _root() -> None:
 
 @app.command()
 def demo(
-    clients: Annotated[int, typer.Option(help="Boxes, each a process of its own.")] = 8,
-    rounds: Annotated[int, typer.Option(help="Training rounds.")] = 15,
+    clients: Annotated[
+        int | None, typer.Option(help="Boxes, each a process of its own; 8, or 4 that read.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Training rounds; 15, or 5 of an adapter.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path(),
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
+    task: Annotated[
+        str,
+        typer.Option(help="telemetry: read emulated boards' journals; sms: messages of --data."),
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="For sms: a .tsv, .csv or .jsonl with label and text.")
+    ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """A broker, a coordinator and boxes train one quantum classifier together, sealed end to end.
 
     Each box holds its own rows of breast_cancer; a quarter is held back by this harness alone, and
-    every accuracy is measured there.
+    every accuracy is measured there. With --task telemetry a language model learns to read boards'
+    journals instead, and teaches a circuit; with --task sms it learns to tell spam in messages of
+    your own. The base model is fetched where it is not here; the adapter is exported to --out.
     """
     from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
-    settings = main_job.Settings(clients, rounds, seed, broker, keep)
+    if task:
+        settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
+        _reading(task, data, settings_, json=json)
+        return
+    settings = main_job.Settings(clients or 8, rounds or 15, seed, broker, keep)
     if not json:
-        typer.echo(f"Starting {clients} boxes ...")
+        typer.echo(f"Starting {settings.clients} boxes ...")
     result = main_job.run(settings, None if json else Follower())
     if json:
         import msgspec
@@ -57,6 +74,109 @@ def demo(
     typer.echo(f"The picture: {picture.resolve()}")
 
 
+def _reading(
+    task: str,
+    data: Path | None,
+    given: tuple[int, int, int, tuple[str, ...], Path | None, Path],
+    *,
+    json: bool,
+) -> None:
+    """The demo of a task that reads text."""
+    import msgspec
+
+    from coordinator.tables import Follower
+    from firmware_sim import text_demo
+    from firmware_sim.show import show_reading
+    from proto.errors import ConfigError
+
+    settings = text_demo.Settings(*given)
+    if task == "telemetry":
+        rows = text_demo.telemetry_rows(settings)
+    elif task == "sms" and data is not None:
+        rows = text_demo.sms_rows(settings, data)
+    else:
+        why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
+        raise ConfigError(f"{why}; there is: telemetry, and sms with --data FILE")
+    if not json:
+        typer.echo(f"Starting {settings.clients} boxes; each reads its rows first ...")
+    result = text_demo.run(rows, settings, None if json else Follower())
+    if json:
+        typer.echo(msgspec.json.encode(result))
+    else:
+        show_reading(result)
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="A TOML file; ten are in examples/fleets.")],
+    engine: Annotated[str, typer.Option(help="virtual, processes or ray.")] = "virtual",
+    policy: Annotated[str, typer.Option(help="Instead of the scenario's own.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
+    seeds: Annotated[int, typer.Option(help="So many runs, each with the next seed.")] = 1,
+    trace: Annotated[Path | None, typer.Option(help="Log every event and size here.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record rounds for `replay` here.")] = None,
+    address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
+    costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one a seed.")] = False,
+) -> None:
+    """Emulate a fleet by the code that runs in the field: what it learns, and what that costs."""
+    from firmware_sim import commands
+
+    asked = commands.Run(scenario, engine, policy, seed, seeds, trace, record, address, costs)
+    results = commands.run(asked, shown=not json)
+    if report is not None:
+        from firmware_sim.report import write_report
+        from firmware_sim.scenario import read
+
+        write_report(report, read(scenario), results)
+    if json:
+        typer.echo(commands.as_json(results))
+    else:
+        commands.show(results)
+
+
+@app.command()
+def chaos(
+    cuts: Annotated[int, typer.Option(help="So many, evenly spread; 0 for all.")] = 0,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Kill, delay, double and corrupt at every step of both tables; exit 1 if anything came of it.
+
+    All of it is over 1000 runs of a small fleet: some ten minutes of one core.
+    """
+    from firmware_sim import commands
+
+    verdict = commands.run_chaos(cuts, shown=not json)
+    if json:
+        typer.echo(commands.as_json(verdict))
+    else:
+        commands.show_chaos(verdict)
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    record: Annotated[Path, typer.Argument(help="Made by `coordinator start --record FILE`.")],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Play a real run's events through the round table again; exit 1 where it went another way."""
+    from firmware_sim import commands
+    from firmware_sim import replay as replaying
+
+    found = replaying.replay(record)
+    if json:
+        typer.echo(commands.as_json(found))
+    else:
+        commands.show_replay(found)
+    if found.untrue:
+        raise typer.Exit(1)
+
+
 @app.command()
 def compare(
     scenario: Annotated[Path, typer.Argument(help="A fleet's file, as in examples/fleets.")],
@@ -65,6 +185,8 @@ def compare(
     ] = "stalest,random",
     seeds: Annotated[int, typer.Option(help="How many fleets are drawn, the same for all.")] = 5,
     first: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    engine: Annotated[str, typer.Option(help="virtual, or ray for many at once.")] = "virtual",
+    address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
     costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write every run (JSON) here.")] = None,
@@ -79,7 +201,8 @@ def compare(
     """
     from firmware_sim import contest
 
-    asked = contest.Asked(scenario, tuple(policies.split(",")), range(first, first + seeds), costs)
+    names, drawn = tuple(policies.split(",")), range(first, first + seeds)
+    asked = contest.Asked(scenario, names, drawn, engine, address, costs)
     results = contest.run(asked, shown=not json)
     contest.tell(asked, results, contest.Wanted(report, save, json))
 

@@ -82,23 +82,21 @@ class Comparison(Struct, frozen=True):
     ratios: tuple[Ratio, ...]
 
 
-Tell = Callable[[str, int], None]
-"""Told of each policy and seed before it runs."""
+def pairs(
+    scenario: Scenario, policies: Sequence[str], seeds: Sequence[int]
+) -> list[tuple[Scenario, int]]:
+    """Every policy on every seed. Raises ConfigError for a policy that is not there, or twice."""
+    if len(set(policies)) < len(policies):
+        raise ConfigError("policies is a list with one name twice; accepted: different names")
+    scenarios = [with_policy(scenario, policy) for policy in policies]
+    return [(one, seed) for seed in seeds for one in scenarios]
 
 
 def sweep(
-    scenario: Scenario, policies: Sequence[str], seeds: Sequence[int], run: Run, tell: Tell
+    scenario: Scenario, policies: Sequence[str], seeds: Sequence[int], run: Run
 ) -> list[Result]:
-    """Every policy on every seed. Raises ConfigError for a policy that is not there."""
-    if len(set(policies)) < len(policies):
-        raise ConfigError("policies is a list with one name twice; accepted: different names")
-    scenarios = {policy: with_policy(scenario, policy) for policy in policies}
-    results = []
-    for seed in seeds:
-        for policy in policies:
-            tell(policy, seed)
-            results.append(run(scenarios[policy], seed))
-    return results
+    """Run every policy on every seed, one after the other. Raises ConfigError."""
+    return [run(one, seed) for one, seed in pairs(scenario, policies, seeds)]
 
 
 def compare(results: Iterable[Result]) -> Comparison:

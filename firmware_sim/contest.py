@@ -1,7 +1,7 @@
 """The command `fleet compare`: runs every policy on every seed and tells the outcome."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from firmware_sim import costs
-from firmware_sim.compare import Comparison, compare, sweep
+from firmware_sim.compare import Comparison, compare, pairs, sweep
 from firmware_sim.emulation import Settings, emulate
 from firmware_sim.outcome import Result
 from firmware_sim.report import ratio_rows, table_rows, write_report
@@ -20,12 +20,18 @@ from proto.errors import ConfigError
 from proto.files import write_whole
 
 
+ENGINES = ("virtual", "ray")
+
+
 class Asked(NamedTuple):
     """What is to be run."""
 
     scenario: Path
     policies: tuple[str, ...]
     seeds: Sequence[int]
+    engine: str = "virtual"
+    address: str = ""
+    """Of a Ray cluster; empty starts one here."""
     costs: Path | None = None
 
 
@@ -39,25 +45,41 @@ class Wanted(NamedTuple):
 
 def run(asked: Asked, *, shown: bool) -> list[Result]:
     """All runs, with a progress bar where it is shown. Raises ConfigError."""
+    if asked.engine not in ENGINES:
+        raise ConfigError(f"engine is {asked.engine}; accepted: one of {', '.join(ENGINES)}")
     if not asked.seeds:
         raise ConfigError("seeds is 0; accepted: a whole number from 1")
+    if asked.costs is not None and asked.engine != "virtual":
+        raise ConfigError(f"costs is for the engine virtual; left out for {asked.engine}")
     scenario, settings = read(asked.scenario), Settings(costs=costs.load(asked.costs))
-    logging.getLogger("edge_client").setLevel(logging.CRITICAL)  # emulated troubles are results
+    for name in ("edge_client", "coordinator"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     with Progress(console=Console(stderr=True), disable=not shown) as bar:
         whole = bar.add_task(scenario.name, total=len(asked.policies) * len(asked.seeds))
-        started = 0
 
-        def tell(policy: str, seed: int) -> None:
-            nonlocal started
-            bar.update(whole, completed=started, description=f"{policy}, seed {seed}")
-            started += 1
+        def tell(words: str) -> None:
+            bar.update(whole, advance=1, description=words)
 
         def engine(one: Scenario, seed: int) -> Result:
-            return emulate(one, seed, settings)
+            result = emulate(one, seed, settings)
+            tell(f"{result.policy}, seed {seed}")
+            return result
 
-        results = sweep(scenario, asked.policies, asked.seeds, engine, tell)
-        bar.update(whole, completed=started, description=scenario.name)
-    return results
+        if asked.engine == "ray":
+            return _on_ray(asked, scenario, tell)
+        return sweep(scenario, asked.policies, asked.seeds, engine)
+
+
+def _on_ray(asked: Asked, scenario: Scenario, tell: Callable[[str], None]) -> list[Result]:
+    from firmware_sim import on_ray  # noqa: PLC0415 - an extra
+
+    jobs = [(s, "", seed) for s, seed in pairs(scenario, asked.policies, asked.seeds)]
+    results: dict[int, Result] = {}
+    with on_ray.cluster(asked.address) as ray:
+        for at, result in on_ray.sweep(ray, jobs):
+            results[at] = result
+            tell(f"{result.policy}, seed {result.seed}")
+    return [results[at] for at in range(len(jobs))]
 
 
 def tell(asked: Asked, results: Sequence[Result], wanted: Wanted) -> None:

@@ -53,6 +53,7 @@ class Settings(NamedTuple):
     """How a run is watched, and what work costs; all but the latter leaves its result as it is."""
 
     trace: Path | None = None
+    record: Path | None = None
     traced: bool = True
     together: bool = True
     tell: Tell | None = None
@@ -86,6 +87,7 @@ class Emulation:
             link=link,
             traced=settings.traced,
             trace=settings.trace,
+            record=settings.record,
         )
         self.fleet = VirtualFleet(plan, NAME)
         self.accounts = Accounts(self.fleet, self.machines, settings.tell)

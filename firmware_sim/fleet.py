@@ -22,6 +22,7 @@ from edge_client.requests import Request, Result
 from firmware_sim.broker import MemoryBroker
 from firmware_sim.clock import Clock
 from firmware_sim.link import Link
+from firmware_sim.watched import Watch, WatchedBox, WatchedService
 from proto.errors import QfleetError
 from proto.identity import Identity
 from proto.joining import open_answer, request
@@ -98,15 +99,23 @@ class Actor:
 class Fleet:
     """Coordinator, boxes and broker in `home`, driven by `clock`."""
 
-    def __init__(self, home: Path, link: Link | None = None, name: str = "sim") -> None:
+    def __init__(
+        self,
+        home: Path,
+        link: Link | None = None,
+        name: str = "sim",
+        broker: type[MemoryBroker] = MemoryBroker,
+    ) -> None:
         self.home, self.name = home, name
         self.clock = Clock()
-        self.broker = MemoryBroker(self.clock, link)
+        self.broker = broker(self.clock, link)
         self.keys = make_keys(home / "coordinator", name, START)
         self.boxes: dict[str, Box] = {}
         self.service: Service | None = None
         self.store: Store | None = None
         self.expelled: set[str] = set()
+        self.watch: Watch | None = None
+        """Told of every event of both tables, if set before anything starts."""
         self._actors: dict[str, Actor] = {}
 
     def wall(self) -> float:
@@ -119,7 +128,8 @@ class Fleet:
         store = self.open_store()
         fleet = admission.Fleet(self.name, self.keys, "")
         self.store = store
-        self._serve_by(Service(Start(store, fleet, self.wall)))
+        start = Start(store, fleet, self.wall)
+        self._serve_by(WatchedService(start, self.watch) if self.watch else Service(start))
         return store
 
     def _serve_by(self, service: Service) -> None:
@@ -146,6 +156,11 @@ class Fleet:
         store = self.open_store()
         submit(store, file, self.name, self.wall())
         store.close()
+
+    @property
+    def running(self) -> set[str]:
+        """Boxes by name, and "coordinator"."""
+        return set(self._actors)
 
     # --- boxes ---
 
@@ -189,7 +204,7 @@ class Fleet:
             clock=lambda: self.wall() + clock_off,
             resources=Resources,
         )
-        box = Box(setting)
+        box = WatchedBox(setting, None, self.watch) if self.watch else Box(setting)
         actor = Actor(self.clock, partial(self._live, name, box))
         box.attach(
             self.broker.connect(f"{self.name}-{name}-box", actor.put, box.will),

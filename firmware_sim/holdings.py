@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coordinator.taskfile import TaskFile
 from coordinator.taskmodel import Model as Circuit
 from edge_client.dataset import Table, load
 from firmware_sim import sensors
@@ -11,7 +12,6 @@ from firmware_sim.behaviour import drift
 from firmware_sim.population import Client
 from firmware_sim.scenario import Scenario, task_file
 from firmware_sim.splits import dirichlet
-from coordinator.taskfile import TaskFile
 from proto.errors import ConfigError
 
 DRIFT_STEP = 0.05
@@ -74,5 +74,3 @@ def _noisy(table: Table, seed: int) -> Table:
     other = (table.y + rng.integers(1, len(table.classes), len(table.y))) % len(table.classes)
     wrong = rng.random(len(table.y)) < sensors.FLIPPED
     return Table(table.X, np.where(wrong, other, table.y), table.columns, table.classes)
-
-

@@ -8,7 +8,7 @@ from edge_client.allegiance import Allegiance
 from edge_client.fetching import Pantry
 from edge_client.kit import Kit
 from edge_client.membership import Membership, Memory
-from edge_client.newest import Newest
+from edge_client.newest import Keeper, Newest
 from edge_client.secure import Secure
 from edge_client.spool import Entry, Held, Spool
 from edge_client.tasks import Tasks
@@ -16,7 +16,7 @@ from proto import blobs
 from proto.errors import StorageError
 from proto.identity import Identity, open_state
 from proto.locks import Locks
-from proto.messages import BlobRef
+from proto.messages import BlobRef, Offer
 
 
 @dataclass(slots=True)
@@ -124,9 +124,7 @@ class SharedTasks(Tasks):
 _task = lru_cache(maxsize=64)(Tasks.read)
 
 
-def in_memory(
-    disk: Disk, member: Membership, identity: Identity, key: bytes, locks: Locks
-) -> Kit:
+def in_memory(disk: Disk, member: Membership, identity: Identity, key: bytes, locks: Locks) -> Kit:
     """A box's belongings on an emulated disk. `key`: the coordinator's."""
     return Kit(
         allegiance=MemoryAllegiance(disk, member, key),
@@ -134,9 +132,18 @@ def in_memory(
         spool=MemorySpool(disk),
         pantry=MemoryPantry(),
         tasks=SharedTasks(member.fleet),
-        keep=_keep_nothing,
+        newest=_NOTHING,
     )
 
 
-def _keep_nothing(_job: str, _newest: Newest) -> None:
+class KeepNothing(Keeper):
     """No emulated box is asked to predict."""
+
+    def __init__(self) -> None:
+        """Nothing is kept."""
+
+    def keep(self, offer: Offer, newest: Newest) -> None:
+        """Nothing is kept."""
+
+
+_NOTHING = KeepNothing()

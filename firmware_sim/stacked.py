@@ -6,15 +6,15 @@ trains alone, so that the result is the same to the bit; a test holds it to that
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.circuit.engine import NUMPY, encode, operator_pays
 from edge_client.circuit.classifier import squashed
+from edge_client.circuit.engine import NUMPY, encode, operator_pays
 from edge_client.circuit.program import GENERATORS, Float64s, Program, Turn, compile_circuit
 from edge_client.optimise import adam
 from edge_client.train import FLOOR, Evaluation, Hyper
@@ -37,11 +37,16 @@ class Group:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Rows:
-    """States behind the prefix (boxes, 2^n, rows), labels (boxes, rows), one-hot targets."""
+    """One group: states behind the prefix (boxes, 2^n, rows), labels (boxes, rows), targets."""
 
+    at: slice
+    """Which boxes these are, among all."""
     states: Float64s
     y: NDArray[np.int64]
     targets: Float64s
+    """One-hot, (boxes, 2, rows)."""
+    operator: bool
+    """Whether the body's matrix is worked out once for all rows."""
 
 
 class Trained(NamedTuple):
@@ -76,84 +81,118 @@ class Stacked:
             and not np.iscomplexobj(encode(self._program, probe).states)
         )
 
-    def train(self, arrays: Arrays, group: Group, hyper: Hyper) -> Trained:
-        """From the same arrays, on each box's own rows; full batches, by Adam."""
-        rows = self._prepared(group.z, group.y)
-        boxes = len(group.y)
+    def train(self, arrays: Arrays, groups: Sequence[Group], hyper: Hyper) -> Trained:
+        """From the same arrays, on each box's own rows; full batches, by Adam.
+
+        Boxes are numbered through all groups, in their order.
+        """
+        parts = self._parts([(group.z, group.y) for group in groups])
+        held = [(g.validation_z, g.validation_y) for g in groups if g.validation_y.shape[1]]
+        boxes = sum(len(group.y) for group in groups)
         start = {n: np.repeat(a[None], boxes, axis=0) for n, a in arrays.items()}
-        first, moved, rule = self._evaluate(start, rows), start, adam(hyper.learning_rate)
+        first, moved, rule = self._evaluate(start, parts), start, adam(hyper.learning_rate)
         state = rule.init(moved)
         for _ in range(hyper.steps):
-            state, moved = rule.step(state, moved, self._gradient(moved, rows))
-        last = self._evaluate(moved, rows)
-        held: list[Evaluation | None] = [None] * boxes
-        if group.validation_y.shape[1]:
-            held[:] = self._evaluate(start, self._prepared(group.validation_z, group.validation_y))
-        return Trained(moved, first, last, held)
+            state, moved = rule.step(state, moved, self._gradient(moved, parts))
+        last = self._evaluate(moved, parts)
+        seen = iter(self._evaluate(start, self._parts(held)))
+        received = [
+            next(seen) if group.validation_y.shape[1] else None for group in groups for _ in group.y
+        ]
+        return Trained(moved, first, last, received)
 
-    def judge(self, arrays: Arrays, z: Array, y: NDArray[np.int64]) -> list[Evaluation]:
+    def judge(
+        self, arrays: Arrays, groups: Sequence[tuple[Array, NDArray[np.int64]]]
+    ) -> list[Evaluation]:
         """The same arrays on each box's own rows, (boxes, rows, features) and (boxes, rows)."""
-        start = {n: np.repeat(a[None], len(y), axis=0) for n, a in arrays.items()}
-        return self._evaluate(start, self._prepared(z, y))
+        boxes = sum(len(y) for _, y in groups)
+        start = {n: np.repeat(a[None], boxes, axis=0) for n, a in arrays.items()}
+        return self._evaluate(start, self._parts(groups))
 
-    def _prepared(self, z: Array, y: NDArray[np.int64]) -> _Rows:
+    def _parts(self, groups: Sequence[tuple[Array, NDArray[np.int64]]]) -> list[_Rows]:
+        parts, begin = [], 0
+        for z, y in groups:
+            parts.append(self._prepared(z, y, begin))
+            begin += len(y)
+        return parts
+
+    def _prepared(self, z: Array, y: NDArray[np.int64], begin: int) -> _Rows:
         boxes, rows, features = z.shape
         x = squashed(self._classifier, z.reshape(-1, features))
         states = encode(self._program, x).states.reshape(-1, boxes, rows)
         one_hot = np.eye(2)[:, y.ravel()].reshape(2, boxes, rows)
-        return _Rows(_boxes_first(states), y, _boxes_first(one_hot))
+        operator = operator_pays(self._program, rows, NUMPY)
+        at = slice(begin, begin + boxes)
+        return _Rows(at, _boxes_first(states), y, _boxes_first(one_hot), operator)
 
-    def _forward(self, angles: Float64s, states: Float64s) -> tuple[Float64s, Float64s, bool]:
-        """Final states and values (boxes, observables, rows), and whether by the operator."""
-        operator = operator_pays(self._program, states.shape[2], NUMPY)
-        if operator:
-            eye = np.broadcast_to(np.eye(states.shape[1]), (len(angles), *[states.shape[1]] * 2))
-            final = np.matmul(self._body(eye, angles), states)
-        else:
-            final = self._body(states, angles)
-        return final, np.matmul(self._program.signs, final * final), operator
+    def _forward(self, angles: Float64s, parts: list[_Rows]) -> Iterator[tuple[_Rows, Float64s]]:
+        """Each part with its boxes' final states; the bodies of all operators in one go."""
+        size = 2**self._program.qubits
+        by = [part for part in parts if part.operator]
+        if by:
+            own = np.concatenate([angles[part.at] for part in by])
+            eye = np.broadcast_to(np.eye(size), (len(own), size, size))
+            operators = iter(np.split(self._body(eye, own), np.cumsum([len(p.y) for p in by])))
+        for part in parts:
+            if part.operator:
+                yield part, np.matmul(next(operators), part.states)
+            else:
+                yield part, self._body(part.states, angles[part.at])
 
     def _body(self, states: Float64s, angles: Float64s) -> Float64s:
         for op in self._program.body:
             states = _step(op, states, angles)
         return states
 
-    def _evaluate(self, arrays: Arrays, rows: _Rows) -> list[Evaluation]:
+    def _evaluate(self, arrays: Arrays, parts: list[_Rows]) -> list[Evaluation]:
         wide = {name: array.astype(np.float64) for name, array in arrays.items()}
-        _, values, _ = self._forward(wide["angles"], rows.states)
-        chances = np.exp(_log_chances(wide, values))
-        right = np.maximum(np.where(rows.y == 1, chances[:, 1], chances[:, 0]), FLOOR)
-        losses = -np.log(right).mean(axis=1)
-        hits = (chances.argmax(axis=1) == rows.y).mean(axis=1)
-        count = rows.y.shape[1]
-        pairs = zip(losses.tolist(), hits.tolist(), strict=True)
-        return [Evaluation(loss, hit, count) for loss, hit in pairs]
+        found: list[Evaluation] = []
+        for part, final in self._forward(wide["angles"], parts):
+            values = np.matmul(self._program.signs, final * final)
+            chances = np.exp(_log_chances(wide, part.at, values))
+            right = np.maximum(np.where(part.y == 1, chances[:, 1], chances[:, 0]), FLOOR)
+            losses = -np.log(right).mean(axis=1)
+            hits = (chances.argmax(axis=1) == part.y).mean(axis=1)
+            pairs = zip(losses.tolist(), hits.tolist(), strict=True)
+            found += [Evaluation(loss, hit, part.y.shape[1]) for loss, hit in pairs]
+        return found
 
-    def _gradient(self, arrays: Arrays, rows: _Rows) -> dict[str, Array]:
+    def _gradient(self, arrays: Arrays, parts: list[_Rows]) -> dict[str, Array]:
         wide = {name: array.astype(np.float64) for name, array in arrays.items()}
-        final, values, operator = self._forward(wide["angles"], rows.states)
-        chances = np.exp(_log_chances(wide, values))
-        slopes = (chances - rows.targets)[:, -1:]
-        own = {"head": np.matmul(slopes, values.swapaxes(1, 2)), "bias": slopes.sum(axis=2)}
-        pull = np.matmul(self._program.signs.T, np.matmul(wide["head"].swapaxes(1, 2), slopes))
-        bra = pull * final
-        if operator:
-            eye = np.broadcast_to(np.eye(bra.shape[1]), (len(bra), *[bra.shape[1]] * 2))
-            both = np.stack([np.matmul(final, bra.swapaxes(1, 2)), eye], axis=1)
-        else:
-            both = np.stack([final, bra], axis=1)
-        angles = _walk_back(self._program, both, wide["angles"])
-        total = {"angles": angles, **own}
-        count = rows.y.shape[1]
-        return {name: (total[name] / count).astype(np.float32) for name in arrays}
+        angles, signs = wide["angles"], self._program.signs
+        found = {name: np.empty(array.shape, np.float32) for name, array in arrays.items()}
+        late: list[tuple[_Rows, Float64s]] = []
+        for part, final in self._forward(angles, parts):
+            at, count = part.at, part.y.shape[1]
+            values = np.matmul(signs, final * final)
+            slopes = (np.exp(_log_chances(wide, at, values)) - part.targets)[:, -1:]
+            found["head"][at] = np.matmul(slopes, values.swapaxes(1, 2)) / count
+            found["bias"][at] = slopes.sum(axis=2) / count
+            head = wide["head"][at].swapaxes(1, 2)
+            bra = np.matmul(signs.T, np.matmul(head, slopes)) * final
+            if part.operator:
+                late.append((part, np.matmul(final, bra.swapaxes(1, 2))))
+            else:
+                both = np.stack([final, bra], axis=1)
+                found["angles"][at] = _walk_back(self._program, both, angles[at]) / count
+        if late:
+            kets = np.concatenate([ket for _, ket in late])
+            both = np.stack([kets, np.broadcast_to(np.eye(kets.shape[1]), kets.shape)], axis=1)
+            own = np.concatenate([angles[part.at] for part, _ in late])
+            slopes, begin = _walk_back(self._program, both, own), 0
+            for part, ket in late:
+                here = slopes[begin : begin + len(ket)] / part.y.shape[1]
+                found["angles"][part.at] = here
+                begin += len(ket)
+        return found
 
 
 def _boxes_first(columns: Float64s) -> Float64s:
     return np.ascontiguousarray(columns.swapaxes(0, 1))
 
 
-def _log_chances(arrays: Arrays, values: Float64s) -> Float64s:
-    logits = np.matmul(arrays["head"], values) + arrays["bias"][:, :, None]
+def _log_chances(arrays: Arrays, at: slice, values: Float64s) -> Float64s:
+    logits = np.matmul(arrays["head"][at], values) + arrays["bias"][at, :, None]
     logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     logits -= logits.max(axis=1, keepdims=True)
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
@@ -195,13 +234,9 @@ def _matrices(op: Turn, angles: Float64s, *, inverse: bool) -> Float64s:
     sign = -1.0 if inverse else 1.0
     values = angles[:, angle.index].tolist() if angle.source == "weight" else [1.0] * len(angles)
     halves = [0.5 * (sign * (angle.scale * value)) for value in values]
-    cosines, sines = np.array([math.cos(h) for h in halves]), np.array([math.sin(h) for h in halves])
-    return np.stack([cosines, -sines, sines, cosines], axis=1).reshape(-1, 2, 2)
-
-
-def groups(counts: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Positions of boxes with equal counts of rows, together."""
-    found: dict[tuple[int, ...], list[int]] = {}
-    for at, count in enumerate(counts):
-        found.setdefault(count, []).append(at)
-    return list(found.values())
+    cosines, sines = [math.cos(h) for h in halves], [math.sin(h) for h in halves]
+    matrices = np.empty((len(angles), 2, 2))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = cosines
+    matrices[:, 1, 0] = sines
+    np.negative(matrices[:, 1, 0], out=matrices[:, 0, 1])
+    return matrices

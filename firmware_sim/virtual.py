@@ -18,6 +18,7 @@ import msgspec
 from coordinator import admission
 from coordinator.jobstate import Phase
 from coordinator.keys import RECORD_LIFE, Keys
+from coordinator.recording import Recorder
 from coordinator.service import Service, Start
 from coordinator.submit import submit
 from coordinator.taskfile import TaskFile
@@ -40,6 +41,7 @@ from firmware_sim.workshop import Workshop
 from proto.identity import Identity, sign
 from proto.locks import REAL
 from proto.messages import Era, KeyRecord, Resources
+
 
 class Work(NamedTuple):
     """How a piece of work goes on its board."""
@@ -108,6 +110,8 @@ class Plan:
     link: Link | None = None
     traced: bool = False
     trace: Path | None = None
+    record: Path | None = None
+    """Where to record rounds for a replay."""
 
 
 class Labour:
@@ -148,7 +152,7 @@ class Labour:
 class VirtualFleet(Fleet):
     """A fleet whose boxes are added by name; `plan` says where their rows are."""
 
-    def __init__(self, plan: Plan, name: str = "sim") -> None:  # noqa: D107
+    def __init__(self, plan: Plan, name: str = "sim") -> None:
         self.plan, self.name = plan, name
         self.home = Path()
         self.clock = Clock()
@@ -174,7 +178,8 @@ class VirtualFleet(Fleet):
 
     def start_coordinator(self) -> MemoryStore:
         fleet = admission.Fleet(self.name, self.keys, "")
-        start = Start(self.store, fleet, self.wall, locks=self.locks)
+        record = Recorder(self.plan.record) if self.plan.record else None
+        start = Start(self.store, fleet, self.wall, locks=self.locks, record=record)
         service = WatchedService(start, self.watch) if self.watch else Service(start)
         self._serve_by(service)
         return self.store

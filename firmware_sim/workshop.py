@@ -5,6 +5,7 @@ due, all that were handed in by then are done together, and each is delivered at
 """
 
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,17 +15,18 @@ from numpy.typing import NDArray
 from edge_client.config import Data
 from edge_client.dataset import Table
 from edge_client.kinds import features_of
-from edge_client.labour import Own, carry_out, fitted, rate_of, rounding
+from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding
 from edge_client.requests import Assignment, Done, Request, Result
-from edge_client.train import Evaluation, Hyper
-from firmware_sim.stacked import MAX_ROWS, Group, Stacked, Trained, groups
+from edge_client.train import Evaluation
+from firmware_sim.stacked import MAX_ROWS, Group, Stacked, Trained
 from proto.circuit import Classifier
 from proto.codec import decode_sealed, decode_signed, encode
-from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Update
+from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
 from proto.models import model_layout
 from quantization.arrays import Array, BadArrays, flatten
 from quantization.pack import pack_all, unpack
 from quantization.scheme import EXACT, Scheme
+
 
 class Source(Protocol):
     """Where boxes' rows are."""
@@ -100,28 +102,37 @@ class Workshop:
         results: dict[bytes, Result] = {}
         stack = self._stack(requests[0].task, task) if offer.kind != MOMENTS else None
         if stack is not None and len(requests) > 1:
-            owns = [self._rows(task, r.data) for r in requests]
-            sizes = [(len(own.train), len(own.validation), len(own.test)) for own in owns]
+            part = self._part(task, offer, requests)
             do = self._train if offer.kind == TRAIN else self._judge
-            for at in groups(sizes):
-                part = _Part(task, offer, [requests[i] for i in at], [owns[i] for i in at])
-                with np.errstate(all="ignore"):
-                    results |= do(stack, part)
+            with np.errstate(all="ignore"):
+                results = do(stack, part) if part.requests else {}
         return {r.id: results.get(r.id) or self._alone(r) for r in requests}
 
+    def _part(self, task: Task, offer: Offer, requests: list[Assignment]) -> "_Part":
+        """Those that can be done together, boxes with equally many rows side by side."""
+        batch, found = task.training.batch, []
+        for request in requests:
+            own = self._rows(task, request.data)
+            rows = len(own.train)
+            if 0 < rows <= MAX_ROWS and not (offer.kind == TRAIN and 0 < batch < rows):
+                found.append((request, own))
+        found.sort(key=lambda pair: _sizes(pair[1]))
+        groups = [list(part) for _, part in groupby(found, key=lambda pair: _sizes(pair[1]))]
+        requests, owns = [r for r, _ in found], [own for _, own in found]
+        return _Part(task, offer, requests, owns, [len(group) for group in groups])
+
     def _train(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
-        """Nothing for those whose update could not be packed: alone, each tells what is wrong."""
-        task, offer, owns = part.task, part.offer, part.owns
-        rows, held, batch = len(owns[0].train), len(owns[0].validation), task.training.batch
-        if not 0 < rows <= MAX_ROWS or 0 < batch < rows or offer.steps == 0:
+        """Nothing where an update cannot be packed: alone, each tells what is wrong."""
+        task, offer = part.task, part.offer
+        if offer.steps == 0:
             return {}
         layout = model_layout(task.model)
         arrays = unpack(part.requests[0].model, layout, EXACT)
-        hyper = Hyper(offer.steps, rate_of(task, offer), optimiser=task.training.optimiser)
+        hyper = hyper_of(part.requests[0], offer, offer.steps)
         z = self._features(part)
-        group = Group(*_of(z, owns, "train"), *_of(z, owns, "validation"))
-        trained = stack.train(arrays, group, hyper)
-        new = [trained.arrays[name].reshape(len(owns), -1) for name, _ in layout]
+        pairs = zip(part.of(z, "train"), part.of(z, "validation"), strict=True)
+        trained = stack.train(arrays, [Group(*seen, *held) for seen, held in pairs], hyper)
+        new = [trained.arrays[name].reshape(len(z), -1) for name, _ in layout]
         moved = np.concatenate(new, axis=1) - flatten(arrays, layout)
         if not np.isfinite(moved).all():
             return {}
@@ -130,17 +141,16 @@ class Workshop:
             payloads = pack_all(moved, scheme, [rounding(offer, r.box) for r in part.requests])
         except BadArrays:
             return {}
-        return part.done(payloads, _told_training(trained, held, offer.steps))
+        return part.done(payloads, _told_training(trained, part.owns, offer.steps))
 
     def _judge(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
         arrays = unpack(part.requests[0].model, model_layout(part.task.model), EXACT)
-        z, owns = self._features(part), part.owns
-        which = "test" if len(owns[0].test) else "validation"
-        if len(owns[0].train) > MAX_ROWS or not len(getattr(owns[0], which)):
+        z = self._features(part)
+        which = "test" if all(len(own.test) for own in part.owns) else "validation"
+        if not all(len(getattr(own, which)) for own in part.owns):
             return {}
-        seen = stack.judge(arrays, *_of(z, owns, "train"))
-        held = stack.judge(arrays, *_of(z, owns, which))
-        return part.done([b""] * len(owns), _told_judging(seen, held))
+        seen, held = (stack.judge(arrays, part.of(z, what)) for what in ("train", which))
+        return part.done([b""] * len(z), _told_judging(seen, held))
 
     def _features(self, part: "_Part") -> list[Array]:
         """Boxes' rows through the fleet's feature map, which stays the same for a whole job."""
@@ -163,7 +173,7 @@ class Workshop:
         if body not in self._stacks:
             plain = task.execution.backend == "numpy" and not task.execution.shots
             model, stack = task.model, None
-            if plain and isinstance(model, Classifier) and task.training.optimiser == "adam":
+            if plain and isinstance(model, Classifier) and _simple(task.training):
                 stack = Stacked(model)
             self._stacks[body] = stack if stack and stack.fits else None
         return self._stacks[body]
@@ -171,18 +181,31 @@ class Workshop:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Assignments of one cohort whose boxes hold equally many rows."""
+    """Assignments of one cohort; boxes with equally many rows side by side."""
 
     task: Task
     offer: Offer
     requests: list[Assignment]
     owns: list[Own]
+    counts: list[int]
+    """Boxes of each such group."""
+
+    def of(self, z: list[Array], what: str) -> list[tuple[Array, NDArray[np.int64]]]:
+        """Features and labels of each group's training, validation or test rows."""
+        index = [getattr(own, what) for own in self.owns]
+        features = [rows[at] for rows, at in zip(z, index, strict=True)]
+        labels = [own.y[at] for own, at in zip(self.owns, index, strict=True)]
+        ends = list(accumulate(self.counts))
+        return [
+            (np.stack(features[end - count : end]), np.stack(labels[end - count : end]))
+            for count, end in zip(self.counts, ends, strict=True)
+        ]
 
     def done(self, payloads: list[bytes], figures: list[Metrics]) -> dict[bytes, Result]:
         """The encoded updates, by the assignments' ids."""
         assert self.offer.model is not None
-        digest, rows = self.offer.model.digest, len(self.owns[0].train)
-        triples = zip(self.requests, payloads, figures, strict=True)
+        digest = self.offer.model.digest
+        each = zip(self.requests, self.owns, payloads, figures, strict=True)
         return {
             request.id: Done(
                 self.offer.turn,
@@ -191,13 +214,13 @@ class _Part:
                         id=request.id,
                         turn=self.offer.turn,
                         model=digest,
-                        rows=rows,
+                        rows=len(own.train),
                         payload=payload,
                         metrics=metrics,
                     )
                 ),
             )
-            for request, payload, metrics in triples
+            for request, own, payload, metrics in each
         }
 
 
@@ -212,14 +235,18 @@ def _common(offer: Offer) -> bytes:
     return encode(replace(offer, seconds=1, inline=b""))
 
 
-def _of(z: list[Array], owns: list[Own], part: str) -> tuple[Array, NDArray[np.int64]]:
-    """Features and labels of all boxes' training, validation or test rows."""
-    index = [getattr(own, part) for own in owns]
-    features = np.stack([rows[at] for rows, at in zip(z, index, strict=True)])
-    return features, np.stack([own.y[at] for own, at in zip(owns, index, strict=True)])
+def _simple(training: Training) -> bool:
+    """Adam at a steady rate, and every number of the update travels."""
+    plain = training.optimiser == "adam" and not (training.warmup or training.weight_decay)
+    dense = not Scheme(training.bits, training.block, training.keep).sparse
+    return plain and dense and not training.feedback
 
 
-def _told_training(trained: Trained, held: int, steps: int) -> list[Metrics]:
+def _sizes(own: Own) -> tuple[int, int, int]:
+    return len(own.train), len(own.validation), len(own.test)
+
+
+def _told_training(trained: Trained, owns: list[Own], steps: int) -> list[Metrics]:
     """As `edge_client.labour` tells it, box by box."""
     return [
         Metrics(
@@ -227,11 +254,13 @@ def _told_training(trained: Trained, held: int, steps: int) -> list[Metrics]:
             last_loss=last.loss,
             validation_loss=seen.loss if seen else 0.0,
             validation_accuracy=seen.accuracy if seen else 0.0,
-            validation_rows=held,
+            validation_rows=len(own.validation),
             steps=steps,
             gradients=steps,
         )
-        for first, last, seen in zip(trained.first, trained.last, trained.received, strict=True)
+        for own, first, last, seen in zip(
+            owns, trained.first, trained.last, trained.received, strict=True
+        )
     ]
 
 

@@ -1,6 +1,6 @@
 """A low-rank adapter of a language model as data: which weights it bends, and what it answers.
 
-For each target of block k, W x becomes W x + alpha / rank * B_k A_k x (LoRA, Hu et al. 2021). The
+For each target of block k, W x becomes W x + alpha / rank * B A x (LoRA, Hu et al. 2021). The
 lower blocks are a frozen trunk; only the last `blocks` are adapted.
 """
 
@@ -19,12 +19,12 @@ MAX_ANSWERS = 64
 SLOT = "{text}"
 """Where a row's text goes into the prompt; {name} of a column takes its number."""
 
-TargetName = Literal["q", "k", "v", "o", "gate", "up", "down"]
+TargetName = Literal["q", "v"]
 Width = Annotated[int, Meta(ge=1, le=MAX_WIDTH)]
 
 
 class Target(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One kind of matrix of each adapted block: q, k, v and o of attention, the three others."""
+    """One kind of matrix of each adapted block: attention's queries or its values."""
 
     name: TargetName
     inputs: Width
@@ -41,7 +41,7 @@ class Adapter(
     blocks: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)]
     rank: Annotated[int, Meta(ge=1, le=MAX_RANK)]
     alpha: Annotated[float, Meta(gt=0.0, le=1024.0)]
-    targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=7)]
+    targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=2)]
     share: Literal["b", "ab"] = "b"
     """What is trained and sent. b: A is drawn once, the same for all, and the mean of the boxes'
     B is exact (FFA-LoRA, Sun et al. 2024). ab: both, whose mean is not the mean of products."""
@@ -50,6 +50,8 @@ class Adapter(
     or all boxes' products added and cut back to the rank (ab alone; FLoRA, Wang et al. 2024)."""
     least_rank: Annotated[int, Meta(ge=0, le=MAX_RANK)] = 0
     """Smallest rank a small box may train; 0 asks all for the whole rank."""
+    personal: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Steps each box takes on its own rows after the last round; what they give stays there."""
     prompt: Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)] = SLOT
     answers: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],
@@ -66,7 +68,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 def adapter_layout(adapter: Adapter, rank: int = 0) -> Shapes:
     """Names and shapes of what is trained and sent, by a box of this rank (0: the whole rank).
 
-    q_b is (blocks, outputs, rank), q_a (blocks, rank, inputs).
+    As the graphs take them: lora_q_a is (blocks, inputs, rank), lora_q_b (blocks, rank, outputs).
     """
     rank = rank or adapter.rank
     ups = _ups(adapter, rank)
@@ -96,8 +98,8 @@ def check_adapter(adapter: Adapter) -> None:
 
 
 def _ups(adapter: Adapter, rank: int) -> Shapes:
-    return tuple((f"{t.name}_b", (adapter.blocks, t.outputs, rank)) for t in adapter.targets)
+    return tuple((f"lora_{t.name}_b", (adapter.blocks, rank, t.outputs)) for t in adapter.targets)
 
 
 def _downs(adapter: Adapter, rank: int) -> Shapes:
-    return tuple((f"{t.name}_a", (adapter.blocks, rank, t.inputs)) for t in adapter.targets)
+    return tuple((f"lora_{t.name}_a", (adapter.blocks, t.inputs, rank)) for t in adapter.targets)

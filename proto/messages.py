@@ -34,7 +34,12 @@ MAX_INLINE = 2048
 """Largest encrypted model in bytes that rides in an offer; a larger one is pulled in chunks."""
 
 MAX_UPDATE = 96 * 1024
-"""Largest packed update in bytes that fits one publish."""
+"""Largest packed update in bytes that fits one publish; a larger one travels in pieces."""
+
+MAX_PACKED = 4 * 2**20
+"""Largest packed update in bytes: a million numbers as float32."""
+
+MAX_PIECES = 64
 
 
 class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -271,14 +276,20 @@ class Metrics(Message, frozen=True):
     evaluations: Counter = 0
     gradients: Counter = 0
     shots: Counter = 0
+    rank: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Of an adapter trained by a small box, where it is not the task's; else 0."""
+    teacher_loss: float | None = None
+    """Of the teacher, on the same validation rows; None without a teacher."""
 
     def __post_init__(self) -> None:
-        figures = (self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy)
+        figures = [self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy]
+        if self.teacher_loss is not None:
+            figures.append(self.teacher_loss)
         if not all(math.isfinite(figure) for figure in figures):
             raise ValueError("a metric is not a finite number")
 
 
-class Update(Message, frozen=True, kw_only=True, tag=22):
+class Update(Message, frozen=True, tag=22):
     """A box's part of a round: packed moments, a packed delta, or only metrics."""
 
     id: Short
@@ -286,10 +297,19 @@ class Update(Message, frozen=True, kw_only=True, tag=22):
     model: Digest
     """Hash of the global model this update starts from: never applied to another."""
     rows: Annotated[int, Meta(ge=0, le=2**20)]
-    rank: Annotated[int, Meta(ge=0, le=64)] = 0
-    """Of an adapter's update by a small box: the rank it trained; 0 is the task's."""
-    payload: Annotated[bytes, Meta(max_length=MAX_UPDATE)]
+    payload: Annotated[bytes, Meta(max_length=MAX_PACKED)]
     metrics: Metrics | None
+
+
+class Piece(Message, frozen=True, tag=27):
+    """Part of an encoded `Update` that is too large for one publish. Acked by the whole alone."""
+
+    id: Short
+    """The update's."""
+    turn: Counter
+    index: Annotated[int, Meta(ge=0, lt=MAX_PIECES)]
+    count: Annotated[int, Meta(ge=2, le=MAX_PIECES)]
+    data: Annotated[bytes, Meta(min_length=1, max_length=MAX_UPDATE)]
 
 
 class Pull(Message, frozen=True, tag=23):
@@ -342,7 +362,7 @@ class Ack(Message, frozen=True, tag=25):
     items: Annotated[tuple[tuple[Short, int, Text], ...], Meta(max_length=64)]
 
 
-Letter = Report | Enlistment | Update | Pull | Offer | Ack
+Letter = Report | Enlistment | Update | Piece | Pull | Offer | Ack
 
 
 class Bundle(Message, frozen=True, tag=26):
@@ -352,7 +372,7 @@ class Bundle(Message, frozen=True, tag=26):
 
     def __post_init__(self) -> None:
         # A frame is the replay mark of the one update in it.
-        if sum(isinstance(item, Update) for item in self.items) > 1:
+        if sum(isinstance(item, Update | Piece) for item in self.items) > 1:
             raise ValueError("a bundle holds at most one update")
 
 

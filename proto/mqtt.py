@@ -77,6 +77,10 @@ class MqttPort:
         """See `Port.subscribe`. Raises LocalError for a pattern no broker accepts."""
         self._outgoing.add_patterns(*patterns)
 
+    def unsubscribe(self, *patterns: str) -> None:
+        """See `Port.unsubscribe`."""
+        self._outgoing.drop_patterns(*patterns)
+
     def ack(self, delivery: Delivery) -> None:
         """See `Port.ack`. One from an earlier connection is not sent; the message comes again."""
         self._outgoing.add_ack(delivery.token)
@@ -192,6 +196,8 @@ class MqttPort:
         patterns = outgoing.patterns
         if added := [pattern for pattern in patterns if pattern not in subscribed]:
             connection.subscribe(added)
+        if outgoing.dropped and (gone := outgoing.take_dropped()):
+            connection.unsubscribe(gone)
         while (token := outgoing.next_ack()) is not None:
             connection.ack(connection.inbound.settle(token))
         while len(connection.in_flight) < connection.window and (

@@ -197,3 +197,16 @@ def test_training_that_nobody_delivered_for_cannot_be_folded():
 def test_moments_that_nobody_delivered_cannot_be_folded():
     with pytest.raises(RemoteError, match="0 rows in all"):
         fold(TASK, MOMENTS, b"", [])
+
+
+def test_the_teachers_loss_is_over_the_boxes_that_have_one():
+    parts = [
+        trained(0, validation_loss=1.0, validation_rows=10, teacher_loss=0.2),
+        trained(1, validation_loss=2.0, validation_rows=30, teacher_loss=0.4),
+        trained(2, validation_loss=9.0, validation_rows=0, teacher_loss=9.0),
+        trained(3, validation_loss=1.75, validation_rows=8),
+    ]
+    figures = fold(TASK, TRAIN, MODEL, parts).figures
+    assert figures.teacher_loss == pytest.approx(0.35)
+    assert figures.validation_loss == pytest.approx(1.75)
+    assert figures.distance == pytest.approx((0.75 + 0.25 + 0.0) / 3)

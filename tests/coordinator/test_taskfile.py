@@ -50,7 +50,7 @@ def test_a_short_file_is_a_whole_task(tmp_path):
         (with_rounds('quorum = "two"'), r"Expected `int`, got `str`.*`rounds.quorum`"),
         (with_rounds('deadline = "soon"'), r"regex.*`rounds.deadline`"),
         (with_rounds("deadline = 90"), r"Expected `str`.*`rounds.deadline`"),
-        (with_rounds('policy = "best"'), "rounds.policy is one of random, stalest"),
+        (with_rounds('policy = "best"'), "rounds.policy is one of paper, random, stalest"),
         (with_rounds('aggregation = "sum"'), r"enum value 'sum'.*`rounds.aggregation`"),
         (with_rounds("target = 1.5"), r"<= 1.*`rounds.target`"),
         (GOOD + '[model]\nansatz = "magic"', r"enum value 'magic'.*`model.ansatz`"),
@@ -199,7 +199,7 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (TEXTS + 'base = "gpt-5"', "model.base is one of smollm2-135m"),
+        (TEXTS + 'base = "gpt-5"', "model.base is smollm2-135m or a .gguf file"),
         (TEXTS + "blocks = 31", "at most 30"),
         (TEXTS + 'answers = [" yes"]', "for each of the 2 classes"),
         (TEXTS + 'answers = [" yes", ""]', "an empty one"),

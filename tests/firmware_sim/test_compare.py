@@ -116,15 +116,9 @@ def test_runs_that_cannot_be_compared_are_refused() -> None:
 
 
 def test_a_sweep_runs_every_policy_on_every_seed_of_a_real_fleet() -> None:
-    told: list[tuple[str, int]] = []
-
-    def engine(scenario: Scenario, seed: int) -> Result:
-        return emulate(scenario, seed)
-
     policies = ("stalest", "random")
-    runs = sweep(parse(SMALL), policies, (0, 1), engine, lambda p, s: told.append((p, s)))
-    assert told == [(p, s) for s in (0, 1) for p in policies]
-    assert [(r.policy, r.seed) for r in runs] == told
+    runs = sweep(parse(SMALL), policies, (0, 1), emulate)
+    assert [(r.policy, r.seed) for r in runs] == [(p, s) for s in (0, 1) for p in policies]
     found = compare(runs)
     assert [row.policy for row in found.rows] == list(policies)
     assert all(row.energy_j.mean > 0 and row.bytes.mean > 0 for row in found.rows)
@@ -136,9 +130,9 @@ def test_a_policy_that_is_not_there_or_twice_is_refused_before_anything_runs() -
         raise AssertionError("nothing may run")
 
     with pytest.raises(ConfigError, match="policy is best; accepted: one of"):
-        sweep(parse(SMALL), ("random", "best"), (0,), never, lambda _p, _s: None)
+        sweep(parse(SMALL), ("random", "best"), (0,), never)
     with pytest.raises(ConfigError, match="one name twice"):
-        sweep(parse(SMALL), ("random", "random"), (0,), never, lambda _p, _s: None)
+        sweep(parse(SMALL), ("random", "random"), (0,), never)
 
 
 def test_effort_is_paid_for_in_time_and_energy_and_changes_nothing_that_is_learned() -> None:

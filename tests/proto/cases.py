@@ -29,6 +29,7 @@ from proto.messages import (
     Message,
     Metrics,
     Offer,
+    Piece,
     Pull,
     Receipt,
     Report,
@@ -71,6 +72,7 @@ FULL_METRICS = Metrics(
     evaluations=COUNTER,
     gradients=COUNTER,
     shots=COUNTER,
+    teacher_loss=1e300,
 )
 SMALL_UPDATE = Update(
     id=SHORT,
@@ -220,6 +222,8 @@ CASES: dict[str, Message] = {
     "update-largest": Update(
         id=SHORT, turn=1, model=DIGEST, rows=1, payload=bytes(MAX_UPDATE), metrics=METRICS
     ),
+    "piece": Piece(id=SHORT, turn=1, index=0, count=2, data=b"half"),
+    "piece-extreme": Piece(id=SHORT, turn=COUNTER, index=63, count=64, data=bytes(MAX_UPDATE)),
     "pull-map": Pull(address=SHORT, want=b""),
     "pull-extreme": Pull(address=SHORT, want=b"\xff" * 8192),
     "offer-moments": Offer(
@@ -258,7 +262,7 @@ CASES: dict[str, Message] = {
             SMALL_UPDATE,
         )
     ),
-    "bundle-extreme": Bundle(items=(Ack(items=((SHORT, 2, TEXT),) * 64),) * 8),
+    "bundle-extreme": Bundle(items=(Ack(items=((SHORT, 2, TEXT),) * 32),) * 8),
 }
 
 SIGNED_KINDS: tuple[type[Message], ...] = get_args(Signed)

@@ -80,7 +80,7 @@ def refused_messages() -> object:
         "nan-metric": (_raw(*update[:-1], nan), "not a finite number"),
         "infinite-metric": (_raw(*update[:-1], infinite), "not a finite number"),
         "huge-array-declared": (b"\x01\xdd\xff\xff\xff\xff\x04", "truncated"),
-        "huge-bytes-declared": (b"\x01\x98\x16\xc6\xff\xff\xff\xff", "length <= 16"),
+        "huge-bytes-declared": (b"\x01\x97\x16\xc6\xff\xff\xff\xff", "length <= 16"),
         "huge-text-declared": (b"\x01\x94\x04\xdb\xff\xff\xff\xff", "truncated"),
         "huge-tuple-declared": (b"\x01\x92\x19\xdd\xff\xff\xff\xff", "length <= 64"),
     }

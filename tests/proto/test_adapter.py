@@ -12,17 +12,22 @@ FROZEN = replace(ADAPTER, share="b", combine="padded")
 
 
 def test_b_alone_travels_while_a_is_frozen():
-    assert adapter_layout(FROZEN) == (("q_b", (6, 576, 8)), ("v_b", (6, 192, 8)))
-    assert frozen_layout(FROZEN) == (("q_a", (6, 8, 576)), ("v_a", (6, 8, 576)))
+    assert adapter_layout(FROZEN) == (("lora_q_b", (6, 8, 576)), ("lora_v_b", (6, 8, 192)))
+    assert frozen_layout(FROZEN) == (("lora_q_a", (6, 576, 8)), ("lora_v_a", (6, 576, 8)))
 
 
 def test_both_travel_where_nothing_is_frozen():
-    assert [name for name, _ in adapter_layout(ADAPTER)] == ["q_a", "q_b", "v_a", "v_b"]
+    assert [name for name, _ in adapter_layout(ADAPTER)] == [
+        "lora_q_a",
+        "lora_q_b",
+        "lora_v_a",
+        "lora_v_b",
+    ]
     assert frozen_layout(ADAPTER) == ()
 
 
 def test_a_small_box_trains_the_first_columns():
-    assert model_layout(FROZEN, 2) == (("q_b", (6, 576, 2)), ("v_b", (6, 192, 2)))
+    assert model_layout(FROZEN, 2) == (("lora_q_b", (6, 2, 576)), ("lora_v_b", (6, 2, 192)))
     for rank in (1, 9):
         with pytest.raises(RemoteError, match="2 to 8 is accepted"):
             model_layout(FROZEN, rank)

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_client.circuit.aims import Blend
 from edge_client.circuit.backends.checkpoint import Checkpoint
 from edge_client.circuit.backends.jobs import Jobs
 from edge_client.circuit.backends.machine import Machine, check_installed
@@ -16,7 +17,9 @@ from edge_client.model import Model
 from edge_client.optimisers.chosen import BY_GRADIENT
 from proto.circuit import Circuit, Classifier, check_classifier
 from proto.codec import encode
+from proto.hybrid import Hybrid
 from proto.messages import Execution, Task
+from proto.models import circuit_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,17 @@ class Workbench:
 
 def circuit_of(task: Task) -> Classifier:
     """The circuit a task trains; only tasks that train one come here."""
-    assert isinstance(task.model, Classifier)
-    return task.model
+    circuit = circuit_in(task.model)
+    assert circuit is not None
+    return circuit
+
+
+def blend_of(task: Task) -> Blend | None:
+    """The teacher's part in the circuit's loss, or None."""
+    model = task.model
+    if not isinstance(model, Hybrid) or not model.share:
+        return None
+    return Blend(model.share, model.warmth)
 
 
 def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -> Workbench:
@@ -47,10 +59,10 @@ def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -
 
     home: the box's folder; empty keeps nothing on disk. Raises ConfigError, RemoteError.
     """
-    execution, model = task.execution, circuit_of(task)
+    execution, model, blend = task.execution, circuit_of(task), blend_of(task)
     plain = execution.backend == "numpy" and not execution.shots
     if plain and task.training.optimiser in BY_GRADIENT:
-        return Workbench(classifier_model(model), None, None)
+        return Workbench(classifier_model(model, blend=blend), None, None)
     check_classifier(model)
     unrolled = unroll(model.circuit)
     folder = Path(home) if home else None
@@ -60,7 +72,7 @@ def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -
     path = folder / "quantum" / f"{task.job}-{name}.journal" if folder and not plain else None
     checkpoint = Checkpoint(path, turn, execution.shot_budget)
     jobs = Jobs(machine, execution.shots, checkpoint, seed)
-    return Workbench(measured_model(model, unrolled, jobs), jobs, checkpoint)
+    return Workbench(measured_model(model, unrolled, jobs, blend), jobs, checkpoint)
 
 
 def _machine(
