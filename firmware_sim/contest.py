@@ -19,7 +19,6 @@ from firmware_sim.scenario import Scenario, read
 from proto.errors import ConfigError
 from proto.files import write_whole
 
-
 ENGINES = ("virtual", "ray")
 
 
