@@ -150,15 +150,15 @@ def measured(data: Path, seeds: int) -> dict[str, Any]:
     if runs and saved["stamp"]["data"] == stamp["data"]:
         first = runs["0"]
         some = ["plain", "distillation", "selection: paper", "adaptive, may lower"]
-        again = run(cases(data, 1)[0], some)
+        again = run(next(cases(data, [0])), some)
         runs = runs if all(again[name] == first["arms"].get(name) for name in some) else {}
     else:
         runs = {}
-    for case in cases(data, seeds):
-        if str(case.seed) not in runs:
-            found = run(case, list(arms()))
-            runs[str(case.seed)] = {"baselines": case.baselines, "arms": found}
-            print(f"seed {case.seed} of {seeds}", file=sys.stderr)
+    _save(path, stamp, runs)
+    for case in cases(data, [seed for seed in range(seeds) if str(seed) not in runs]):
+        found = run(case, list(arms()))
+        runs[str(case.seed)] = {"baselines": case.baselines, "arms": found}
+        print(f"seed {case.seed} of {seeds}", file=sys.stderr)
         _save(path, stamp, runs)
     return {seed: runs[seed] for seed in map(str, range(seeds))}
 
