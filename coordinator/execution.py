@@ -1,5 +1,6 @@
 """Which backends, shots and optimisers go together: what no box could carry out is not offered."""
 
+from proto.adapter import Adapter
 from proto.errors import ConfigError
 from proto.messages import Task
 from proto.models import kind_of, model_layout
@@ -35,6 +36,8 @@ def _adapter_fault(task: Task) -> str:
         return f"training.optimiser {name} trains circuits: adamw or adam for an adapter"
     if kind_of(task.model) == "adapter" and not training.batch:
         return "training.batch is at least 1 for an adapter: all rows at once take too much memory"
+    if isinstance(task.model, Adapter) and task.model.combine == "stacked" and training.feedback:
+        return 'training.feedback is for model.combine "padded": stacking turns what was owed'
     if training.warmup > training.steps or (training.warmup and name != "adamw"):
         return "training.warmup is for training.optimiser adamw, and at most training.steps"
     return ""

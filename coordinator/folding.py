@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from coordinator import aggregation, robust, server_adam
 from coordinator.jobstate import Rules
 from coordinator.kinds import first_arrays
+from coordinator.ranks import way_of
+from proto.adapter import Adapter
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from proto.models import model_layout, summed_columns
 from quantization import moments
-from quantization.arrays import BadArrays, Layout, size, unflatten
+from quantization.arrays import Array, BadArrays, Layout, unflatten
 from quantization.pack import pack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
@@ -85,6 +87,8 @@ AGGREGATIONS: Mapping[str, _Shape] = {
     "trimmed-mean": _Shape(robust.init, robust.add, robust.trimmed_mean),
     "median": _Shape(robust.init, robust.add, robust.median),
 }
+STATEFUL = frozenset({"fedadam"})
+"""Aggregations that go on from what the last round left."""
 
 
 def scheme_of(task: Task) -> Scheme:
@@ -111,8 +115,8 @@ def check(task: Task, kind: int, update: Update) -> None:
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
-            delta = unpack_vector(update.payload, layout_of(task), scheme_of(task))
-            aggregation.check(delta)
+            layout = model_layout(task.model, update.metrics.rank)
+            aggregation.check(unpack_vector(update.payload, layout, scheme_of(task)))
         elif update.payload:
             raise RemoteError("an evaluation that carries a payload")
     except BadArrays as error:
@@ -134,17 +138,35 @@ def fold(
 
 
 def _fold_training(task: Task, model: bytes, parts: Iterable[Part], server: Server) -> Result:
-    layout, scheme, shape = layout_of(task), scheme_of(task), AGGREGATIONS[server.aggregation]
-    total, tally = shape.init(size(layout)), _Tally()
-    for part in parts:
-        tally.add(part)
-        total = shape.add(total, unpack_vector(part.payload, layout, scheme), part.rows)
-    change, state = shape.finish(total), b""
+    layout, tally, state = layout_of(task), _Tally(), b""
+    start = unpack_vector(model, layout, EXACT)
+    change = _change(task, start, map(tally.seen, parts), server)
     if server.aggregation == "fedadam":
         state, change = server_adam.step(server.state, change, server.rate)
-    new = unflatten(unpack_vector(model, layout, EXACT) + change, layout)
+    new = unflatten(start + change, layout)
     packed = pack(new, layout, EXACT, np.random.default_rng(0))
     return Result(packed, tally.count, tally.figures(), state)
+
+
+def _change(task: Task, model: Array, parts: Iterable[Part], server: Server) -> Array:
+    """The boxes' changes (n,) as one."""
+    scheme = scheme_of(task)
+    if isinstance(task.model, Adapter) and AGGREGATIONS[server.aggregation] is _MEAN:
+        way = way_of(task.model)
+        state = way.init(task.model)
+        for part in parts:
+            rank = part.metrics.rank if part.metrics else 0
+            delta = unpack_vector(part.payload, model_layout(task.model, rank), scheme)
+            state = way.add(state, delta, rank, part.rows)
+        return way.finish(state, model)
+    shape = AGGREGATIONS[server.aggregation]
+    total = shape.init(model.size)
+    for part in parts:
+        if part.metrics and part.metrics.rank:
+            raise RemoteError(f"a {server.aggregation} of different ranks: take the mean")
+        delta = unpack_vector(part.payload, layout_of(task), scheme)
+        total = shape.add(total, delta, part.rows)
+    return shape.finish(total)
 
 
 def _fold_figures(parts: Iterable[Part]) -> Result:
@@ -198,6 +220,11 @@ class _Tally:
             self._taught += metrics.teacher_loss * held
             self._taught_rows += held
         self._work += [metrics.evaluations, metrics.gradients, metrics.shots]
+
+    def seen(self, part: Part) -> Part:
+        """The part itself, added."""
+        self.add(part)
+        return part
 
     def figures(self) -> Figures:
         first, last, loss, accuracy = (float(s) for s in self._sums)

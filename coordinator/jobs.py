@@ -341,7 +341,8 @@ class Jobs:
 
     def _server(self, job: Job) -> folding.Server:
         """The aggregation's state is in the store like the model, saved in the same unit."""
-        row = self._store.model(job.state.job, "server")
+        stateful = job.state.rules.aggregation in folding.STATEFUL
+        row = self._store.model(job.state.job, "server") if stateful else None
         return folding.server_of(job.state.rules, row.data if row else b"")
 
     def _refresh(self, job: Job) -> None:

@@ -57,6 +57,18 @@ def check_fits(task: Task) -> None:
         raise ConfigError(f"a model of {classes_of(task.model)} classes for another number of them")
 
 
+def warnings_of(task: Task) -> list[str]:
+    """What may be meant, but is worth a second thought."""
+    model = task.model
+    if not isinstance(model, Adapter) or model.share == "b" or model.combine == "stacked":
+        return []
+    told = (
+        'with model.share "ab" the mean of A and the mean of B are not the mean of their products;'
+        ' share "b" is exact, combine "stacked" nearly so'
+    )
+    return [told]
+
+
 def first_arrays(task: Task, seed: int) -> dict[str, Array]:
     """What every box starts from: small random angles; an adapter that does nothing."""
     rng, layout = np.random.default_rng(seed), model_layout(task.model)

@@ -3,6 +3,7 @@
 import os
 
 from coordinator.jobstate import JobState, new_job
+from coordinator.kinds import warnings_of
 from coordinator.store import Store
 from coordinator.taskfile import TaskFile, rules_of, task_of
 from coordinator.taskhybrid import HybridModel
@@ -23,6 +24,8 @@ def submit(store: Store, file: TaskFile, fleet: str, now: float) -> JobState:
         state = new_job(file.job, rules_of(file), moments=task.data.components > 0)
         job = {"id": file.job, "created": now, "task": encode(task), "key": os.urandom(32)}
         store.add_job(job, state)
+        for warning in warnings_of(task):
+            store.say(now, file.job, f"warning: {warning}")
         if isinstance(file.model, HybridModel) and file.model.teacher_job is not None:
             assert isinstance(task.model, Hybrid)
             store.save_model(teacher_row(store, file.job, file.model.teacher_job, task.model))

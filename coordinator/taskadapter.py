@@ -29,6 +29,7 @@ class AdapterModel(
     Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="adapter"
 ):
     base: str = "smollm2-135m"
+    """A known name, or a GGUF file of the Llama architecture on this machine."""
     blocks: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)] = 6
     """How many of the last blocks are adapted."""
     rank: Annotated[int, Meta(ge=1, le=MAX_RANK)] = 8
@@ -37,6 +38,8 @@ class AdapterModel(
     share: Literal["b", "ab"] = "b"
     combine: Literal["padded", "stacked"] = "padded"
     least_rank: Annotated[int, Meta(ge=0, le=MAX_RANK)] = 0
+    personal: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Steps each box takes in the end for an adapter of its own."""
     prompt: str = f"{SLOT}\nAnswer:"
     answers: tuple[str, ...] = ()
     """One token for each class; left out, " no" and " yes"."""
@@ -45,9 +48,7 @@ class AdapterModel(
 
 def adapter_of(model: AdapterModel, classes: int) -> Adapter:
     """The adapter for so many classes. Raises ConfigError."""
-    if model.base not in BASES:
-        raise ConfigError(f"model.base is one of {', '.join(BASES)}, not {model.base!r}")
-    base = BASES[model.base]
+    base = BASES.get(model.base) or _base_in(model.base)
     if model.blocks > base.blocks:
         raise ConfigError(f"model.blocks is at most {base.blocks}, all that {model.base} has")
     answers = model.answers or ((" no", " yes") if classes == 2 else ())  # noqa: PLR2004
@@ -64,10 +65,22 @@ def adapter_of(model: AdapterModel, classes: int) -> Adapter:
         share=model.share,
         combine=model.combine,
         least_rank=model.least_rank,
+        personal=model.personal,
         prompt=model.prompt,
         answers=answers,
         tokens=model.tokens,
     )
+
+
+def _base_in(path: str) -> Base:
+    """What a task must know of a GGUF file. Raises ConfigError where there is none."""
+    if not path.endswith(".gguf"):
+        raise ConfigError(f"model.base is {', '.join(BASES)} or a .gguf file, not {path!r}")
+    from quantization.runtime.model import open_model  # noqa: PLC0415 - for strangers alone
+
+    with open_model(path) as model:
+        shape = model.facts.shape
+        return Base(model.sha256, model.facts.blocks, shape.width, shape.kv_width)
 
 
 def _target(name: TargetName, base: Base) -> Target:

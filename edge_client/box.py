@@ -310,7 +310,7 @@ class Box:
         self._pantry.stop()
         missing = self._pantry.missing(offer)
         if not missing:
-            self._fetched()
+            self._step(state.Fetched(offer.turn))
             return
         self._pantry.begin(missing, offer.key)
         self._listen(missing)

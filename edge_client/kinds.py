@@ -53,6 +53,10 @@ class Bench(Protocol):
         """Measurements made so far."""
 
     @property
+    def personal(self) -> int:
+        """Steps for an adapter of this box's own, after the last round; 0 makes none."""
+
+    @property
     def probe(self) -> int:
         """Training rows on which losses are told, 0 for all: where a forward pass costs much."""
 
@@ -96,7 +100,9 @@ def bench_of(request: Assignment, task: Task, start: Start) -> Bench:
     from edge_client.adapter.bench import AdapterBench, Site  # noqa: PLC0415 - heavy
 
     home, limits, _ = _site(request, start)
-    site = Site(limits, home, start.steps, task.training.batch, start.seconds)
+    steps = start.steps or task.model.personal
+    whole, batch = not start.steps, task.training.batch
+    site = Site(limits, home, steps, batch, start.seconds, whole)
     return AdapterBench(task.model, request.features, site)
 
 
@@ -148,6 +154,7 @@ class CircuitBench:
     bench: Workbench
     rank: int = 0
     probe: int = 0
+    personal: int = 0
     teacher_loss: float | None = None
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client import dataset, kinds, residual, texts
+from edge_client import dataset, kinds, personal, residual, texts
 from edge_client.circuit.backends.machine import NotHere
 from edge_client.columns import choose
 from edge_client.config import Data
@@ -123,6 +123,8 @@ def _update(request: Assignment, offer: Offer) -> Update:
             z = bench.rows(own.table, Parts(own.train, own.validation))
             if offer.kind == EVALUATE:
                 metrics = _judge(bench, arrays, z, own)
+                if bench.personal and request.home:
+                    _personalise(request, offer, bench, Rows(*_parts(z, own)))
             else:
                 payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
         finally:
@@ -158,20 +160,9 @@ def _train(
 ) -> tuple[bytes, Metrics]:
     """A packed delta, and the figures of the received model on the box's rows."""
     task = decode_signed(request.task, Task)
-    layout, training = model_layout(task.model, bench.rank), task.training
+    layout = model_layout(task.model, bench.rank)
     arrays = bench.cut(unpack(request.model, model_layout(task.model), EXACT))
-    rate = training.learning_rate * training.decay ** (offer.round - 1)
-    draws = _draws(request, offer)
-    hyper = Hyper(
-        steps=offer.steps,
-        learning_rate=rate,
-        batch=training.batch,
-        seed=draws,
-        optimiser=training.optimiser,
-        warmup=training.warmup,
-        weight_decay=training.weight_decay,
-        probe=bench.probe,
-    )
+    hyper = _hyper(request, offer, offer.steps, bench.probe)
     trained = local_update(bench.model, arrays, rows, hyper)
     payload = _packed(request, offer, delta(trained.arrays, arrays), layout)
     return payload, Metrics(
@@ -187,6 +178,36 @@ def _train(
         rank=bench.rank,
         teacher_loss=bench.teacher_loss,
     )
+
+
+def _hyper(request: Assignment, offer: Offer, steps: int, probe: int) -> Hyper:
+    training = decode_signed(request.task, Task).training
+    return Hyper(
+        steps=steps,
+        learning_rate=training.learning_rate * training.decay ** max(0, offer.round - 1),
+        batch=training.batch,
+        seed=_draws(request, offer),
+        optimiser=training.optimiser,
+        warmup=min(training.warmup, steps),
+        weight_decay=training.weight_decay,
+        probe=probe,
+    )
+
+
+def _personalise(request: Assignment, offer: Offer, bench: kinds.Bench, rows: Rows) -> None:
+    """Train on where the fleet has stopped, for this box alone; not without validation rows."""
+    if not len(rows.validation_y):
+        return
+    layout = model_layout(decode_signed(request.task, Task).model)
+    arrays = unpack(request.model, layout, EXACT)
+    hyper = _hyper(request, offer, bench.personal, bench.probe)
+    trained = local_update(bench.model, arrays, rows, hyper)
+    own = evaluate(bench.model, trained.arrays, rows.validation_z, rows.validation_y)
+    model = pack(trained.arrays, layout, EXACT, np.random.default_rng(0))
+    start = hashlib.sha256(request.model).digest()
+    assert trained.validation_loss is not None
+    kept = personal.Personal(start, model, trained.validation_loss, own.loss)
+    personal.keep(Path(request.home), offer.job, kept)
 
 
 def _packed(request: Assignment, offer: Offer, change: Arrays, layout: Layout) -> bytes:

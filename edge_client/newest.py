@@ -41,6 +41,20 @@ def keep(home: Path, job: str, newest: Newest) -> None:
     write_whole(home / "models" / f"{job}.model", msgspec.msgpack.encode(newest), durable=False)
 
 
+def mark(home: Path, job: str) -> tuple[int, int, int]:
+    """Changes whenever another model of the job, or an adapter of the box's own, is written."""
+    found = []
+    for kind in ("model", "personal"):
+        path = home / "models" / f"{job}.{kind}"
+        found.append(path.stat() if path.exists() else None)
+    model, own = found
+    return (
+        model.st_mtime_ns if model else 0,
+        model.st_ino if model else 0,
+        own.st_mtime_ns if own else 0,
+    )
+
+
 def load(home: Path, job: str) -> tuple[str, Newest]:
     """A job's newest model (the latest job's when `job` is empty). Raises ConfigError."""
     files = sorted((home / "models").glob("*.model"), key=lambda p: p.stat().st_mtime)

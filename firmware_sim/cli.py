@@ -33,8 +33,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path(),
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
     task: Annotated[
-        str, typer.Option(help="telemetry: an adapter learns to read emulated boards' journals.")
+        str,
+        typer.Option(help="telemetry: read emulated boards' journals; sms: messages of --data."),
     ] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="For sms: a .tsv, .csv or .jsonl with label and text.")
+    ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -42,14 +46,15 @@ def demo(
 
     Each box holds its own rows of breast_cancer; a quarter is held back by this harness alone, and
     every accuracy is measured there. With --task telemetry a language model learns to read boards'
-    journals instead, and teaches a circuit; its base model is fetched where it is not here.
+    journals instead, and teaches a circuit; with --task sms it learns to tell spam in messages of
+    your own. The base model is fetched where it is not here; the adapter is exported to --out.
     """
     from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
     if task:
         settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
-        _reading(task, settings_, json=json)
+        _reading(task, data, settings_, json=json)
         return
     settings = main_job.Settings(clients or 8, rounds or 15, seed, broker, keep)
     if not json:
@@ -70,7 +75,11 @@ def demo(
 
 
 def _reading(
-    task: str, given: tuple[int, int, int, tuple[str, ...], Path | None, Path], *, json: bool
+    task: str,
+    data: Path | None,
+    given: tuple[int, int, int, tuple[str, ...], Path | None, Path],
+    *,
+    json: bool,
 ) -> None:
     """The demo of a task that reads text."""
     import msgspec
@@ -80,12 +89,16 @@ def _reading(
     from firmware_sim.show import show_reading
     from proto.errors import ConfigError
 
-    if task != "telemetry":
-        raise ConfigError(f"no task {task!r}; there is: telemetry")
     settings = text_demo.Settings(*given)
+    if task == "telemetry":
+        rows = text_demo.telemetry_rows(settings)
+    elif task == "sms" and data is not None:
+        rows = text_demo.sms_rows(settings, data)
+    else:
+        why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
+        raise ConfigError(f"{why}; there is: telemetry, and sms with --data FILE")
     if not json:
         typer.echo(f"Starting {settings.clients} boxes; each reads its rows first ...")
-    rows = text_demo.telemetry_rows(settings)
     result = text_demo.run(rows, settings, None if json else Follower())
     if json:
         typer.echo(msgspec.json.encode(result))

@@ -50,6 +50,8 @@ class Adapter(
     or all boxes' products added and cut back to the rank (ab alone; FLoRA, Wang et al. 2024)."""
     least_rank: Annotated[int, Meta(ge=0, le=MAX_RANK)] = 0
     """Smallest rank a small box may train; 0 asks all for the whole rank."""
+    personal: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Steps each box takes on its own rows after the last round; what they give stays there."""
     prompt: Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)] = SLOT
     answers: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],

@@ -28,6 +28,7 @@ from proto.transport import MAX_IN_FLIGHT, Deliver
 _logger = logging.getLogger(__name__)
 
 _READ = 32 * 1024
+_DISCONNECT = b"\xe0"
 _ACKED: ReasonCode = ReasonCode(PacketTypes.PUBACK)
 _NOTHING: Any = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
 
@@ -66,6 +67,7 @@ class _LeanClient(Client):
     """
 
     held = b""
+    unsent = b""
 
     def __init__(self, client_id: str, take: Callable[[Plain], None]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5, manual_ack=True)
@@ -76,6 +78,24 @@ class _LeanClient(Client):
             self.held = super()._sock_recv(max(bufsize, _READ))
         data, self.held = self.held[:bufsize], self.held[bufsize:]
         return data
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        """Gather packets; one `flush` sends all. A DISCONNECT, after which paho closes, at once."""
+        self.unsent += bytes(buf)
+        if buf[:1] == _DISCONNECT:
+            self.flush()
+        return len(buf)
+
+    def flush(self) -> None:
+        """Send what was gathered; what the socket will not take now stays. Raises OSError."""
+        if self.want_write():  # said within a callback
+            self.loop_write()
+        while self.unsent:
+            try:
+                sent = super()._sock_send(self.unsent)
+            except BlockingIOError:
+                return
+            self.unsent = self.unsent[sent:]
 
     def _handle_publish(self) -> MQTTErrorCode:
         plain = plain_publish(self._in_packet["command"], self._in_packet["packet"])
@@ -138,7 +158,8 @@ class Connection:
         """Wait for something to do and do it. Returns whether the connection still stands."""
         if (opened := self._client.socket()) is None:
             return False
-        if (writing := bool(self._client.want_write())) != self._writing:
+        self._client.flush()
+        if (writing := bool(self._client.unsent)) != self._writing:
             self._writing = writing
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
             selector.modify(opened, wanted)
@@ -147,8 +168,6 @@ class Connection:
         for key, ready in selector.select(longest_s):
             if key.fileobj is not opened:
                 calm()
-            if key.fileobj is opened and ready & selectors.EVENT_WRITE:
-                self._client.loop_write()
             if key.fileobj is opened and ready & selectors.EVENT_READ:
                 self._read()
         self._client.loop_misc()

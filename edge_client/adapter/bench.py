@@ -21,7 +21,7 @@ from edge_client.dataset import Table
 from edge_client.model import Features, Labels, Model, Parts
 from proto.adapter import Adapter, adapter_layout, frozen_layout
 from proto.errors import LocalError
-from quantization.adapters.lora import LORA
+from quantization.adapters.lora import filled
 from quantization.arrays import Array, Arrays
 from quantization.pack import unpack
 from quantization.runtime.sessions import Batch, Task
@@ -46,6 +46,8 @@ class Site:
     """Training steps to come, of so many rows, within so many seconds; 0 only predicts."""
     batch: int = 8
     seconds: float = float("inf")
+    whole: bool = True
+    """The task's rank, also where this box trains a lower one: for judging and answering."""
 
 
 def rank_of(adapter: Adapter, limits: Limits) -> int:
@@ -74,7 +76,8 @@ class AdapterBench:
 
     def __init__(self, adapter: Adapter, frozen: bytes, site: Site) -> None:
         self._adapter, self._site = adapter, site
-        self.rank = rank_of(adapter, site.limits) if site.steps else 0
+        self.rank = 0 if site.whole else rank_of(adapter, site.limits)
+        self.personal = adapter.personal
         free = psutil.virtual_memory().available // MIB
         self._part = part_of(adapter, site.batch, site.limits, free) if site.steps else TOGETHER
         self._engine: Engine = engine_of(adapter, site.limits)
@@ -88,6 +91,7 @@ class AdapterBench:
         layout = frozen_layout(adapter)
         self._frozen = self.cut(unpack(frozen, layout, EXACT)) if layout else {}
         self._steps_done = 0
+        self._run: Trunk | None = None
 
     @property
     def model(self) -> Model[HiddenRows]:
@@ -113,15 +117,8 @@ class AdapterBench:
 
     def lora(self, arrays: Arrays) -> dict[str, Array]:
         """All four arrays: trained, frozen, and zeros where nothing is adapted."""
-        rank = self.rank or self._adapter.rank
-        shape, blocks = self._engine.model.facts.shape, self._adapter.blocks
-        found = {**self._frozen, **arrays}
-        for name in LORA:
-            if name not in found:
-                outputs = shape.kv_width if name == "lora_v_b" else shape.width
-                inner = (outputs, rank) if name.endswith("_a") else (rank, outputs)
-                found[name] = np.zeros((blocks, *inner), np.float32)
-        return found
+        shape, rank = self._engine.model.facts.shape, self.rank or self._adapter.rank
+        return filled({**self._frozen, **arrays}, shape, self._adapter.blocks, rank)
 
     def _init(self, rng: Generator) -> dict[str, Array]:
         layout = adapter_layout(self._adapter, self.rank)
@@ -134,7 +131,14 @@ class AdapterBench:
         }
 
     def _prepare(self, ids: Features) -> HiddenRows:
-        return self._cache.prepare(ids, self._trunk)
+        if self._site.steps:
+            return self._cache.prepare(ids, self._trunk)
+        # Who only answers keeps the trunk open, and no states.
+        return Cache(None, "", self._cache.width, 0).prepare(ids, self._open_once)
+
+    def _open_once(self, _tokens: int) -> Trunk:
+        self._run = self._run or self._engine.trunk()
+        return self._run
 
     def _trunk(self, tokens: int) -> Trunk:
         run, began, first = self._engine.trunk(), time.monotonic(), True

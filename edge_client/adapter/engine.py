@@ -5,7 +5,6 @@ They stay open from round to round for as long as the training process lives.
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import lru_cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -14,9 +13,9 @@ from edge_client.circuit.backends.machine import NotHere
 from edge_client.config import Adapter as Limits
 from edge_client.model import Labels
 from proto.adapter import Adapter
-from proto.errors import LocalError
+from proto.errors import ConfigError, LocalError
 from quantization.arrays import Array
-from quantization.runtime.find import KNOWN, find
+from quantization.runtime.find import find, name_of
 from quantization.runtime.model import Model, open_model
 from quantization.runtime.sessions import (
     Forward,
@@ -29,6 +28,8 @@ from quantization.runtime.sessions import (
 )
 
 LIBRARIES = ("onnxruntime", "tokenizers")
+_open: dict[tuple[str, str, int, int], "Engine"] = {}
+"""The one engine of this process."""
 
 
 class Engine:
@@ -61,6 +62,9 @@ class Engine:
         opened: Trunk = open_trunk(self.model, self._blocks)
         return lambda rows: opened.run(padded(rows)[0])
 
+    def close(self) -> None:
+        self._files.close()
+
     def encode(self, text: str) -> list[int]:
         return self.model.tokens.encode(text, begin=False)
 
@@ -72,7 +76,8 @@ class Engine:
 def engine_of(adapter: Adapter, limits: Limits) -> Engine:
     """The engine for an adapter's base model. Raises QfleetError where this box has none."""
     check_installed()
-    engine = _engine(source_of(adapter, limits), adapter.base.hex(), adapter.blocks, limits.threads)
+    which = (source_of(adapter, limits), adapter.base.hex(), adapter.blocks, limits.threads)
+    engine = _engine(which)
     shape = engine.model.facts.shape
     widths = {"q": (shape.width, shape.width), "v": (shape.width, shape.kv_width)}
     for target in adapter.targets:
@@ -85,12 +90,10 @@ def source_of(adapter: Adapter, limits: Limits) -> str:
     """The base model's file here, by the box's settings or by its hash. Raises NotHere."""
     if limits.base:
         return limits.base
-    known = next((k.name for k in KNOWN.values() if k.sha256 == adapter.base.hex()), None)
-    if known is None:
-        raise NotHere(f"base model {adapter.base.hex()[:16]}... is unknown: set adapter.base")
     try:
+        known = name_of(adapter.base.hex())
         find(known)
-    except LocalError as error:
+    except ConfigError as error:
         raise NotHere(str(error)) from None
     return known
 
@@ -102,9 +105,18 @@ def check_installed() -> None:
             raise NotHere(f"adapters need {library}: pip install 'qfleet[adapter]'")
 
 
-@lru_cache(maxsize=1)
-def _engine(source: str, sha256: str, blocks: int, threads: int) -> Engine:
-    return Engine(source, sha256, blocks, threads)
+def _engine(which: tuple[str, str, int, int]) -> Engine:
+    """The open engine, or another in its place: two do not fit a small box."""
+    if which not in _open:
+        forget()
+        _open[which] = Engine(*which)
+    return _open[which]
+
+
+def forget() -> None:
+    """Close what is open."""
+    while _open:
+        _open.popitem()[1].close()
 
 
 def one_hot(labels: Labels, classes: int) -> Array:

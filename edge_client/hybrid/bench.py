@@ -44,6 +44,7 @@ class HybridBench:
 
     rank = 0
     probe = 0
+    personal = 0
 
     def __init__(self, task: Task, features: bytes, bench: Workbench, site: Site) -> None:
         assert isinstance(task.model, Hybrid)

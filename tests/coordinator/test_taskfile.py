@@ -199,7 +199,7 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (TEXTS + 'base = "gpt-5"', "model.base is one of smollm2-135m"),
+        (TEXTS + 'base = "gpt-5"', "model.base is smollm2-135m or a .gguf file"),
         (TEXTS + "blocks = 31", "at most 30"),
         (TEXTS + 'answers = [" yes"]', "for each of the 2 classes"),
         (TEXTS + 'answers = [" yes", ""]', "an empty one"),

@@ -67,8 +67,8 @@ def test_a_fault_that_begins_later_fails_nobody_yet():
 
 def test_words_tell_more_than_sensors_alone():
     pytest.importorskip("sklearn")
-    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
 
     table, split = telemetry(4, 80, 0)
     train, test = np.concatenate(split.boxes), np.concatenate(split.test)
