@@ -47,7 +47,7 @@ from coordinator.taskhybrid import HybridModel  # noqa: E402
 from proto.messages import Task  # noqa: E402
 
 SEEDS = 5
-ROUNDS, STEPS, CAP, JUMP = 15, 5, 50, 15
+ROUNDS, STEPS, CAP, JUMP = 12, 5, 50, 15
 """The paper's regulators grow from 10 steps to 100, its hybrid by 30 at most; here half of each."""
 COHORT = 3
 SLACK = 1.02

@@ -47,8 +47,8 @@ SKETCH, COMPONENTS = 64, 4
 BOARDS = (*("pi-zero-2w",) * 3, *("pi-3b-plus",) * 3, *("pi-4",) * 2, *("pi-5",) * 2)
 BLOCKS = 2
 """Of the teacher: fewer than a box would train, since there are many seeds."""
-ROUNDS, STEPS = 4, 4
-"""Of the teacher: 160 training steps of 8 rows in all."""
+ROUNDS, STEPS = 3, 4
+"""Of the teacher: 120 training steps of 8 rows in all."""
 PROMPT = "{text}\nIs this message spam? Answer:"
 TOKENS = 64
 MADE_BY = (
@@ -108,7 +108,7 @@ class _Reader:
             job="teacher",
             data=Data(classes=table.classes, columns=(), text="text"),
             model=AdapterModel(prompt=PROMPT, tokens=TOKENS, blocks=BLOCKS),
-            training=Train(learning_rate=2e-3, optimiser="adamw", steps=STEPS, batch=8, decay=0.7),
+            training=Train(learning_rate=1e-2, optimiser="adamw", steps=STEPS, batch=8, decay=0.7),
         )
         self.table, self.task = table, task_of(file, "bench", 1)
         self.folder = folder
