@@ -118,7 +118,7 @@ class _Reader:
         self.columns = sketched(np.stack([pooled(part) for part in parts]), base, SKETCH)
 
     def bench(self, seed: int) -> AdapterBench:
-        site = Site(Limits(), self.folder)
+        site = Site(Limits(), self.folder, STEPS, whole=True)
         return AdapterBench(self.task.model, first_shared(self.task, seed), site)  # type: ignore[arg-type]
 
 

@@ -1,9 +1,11 @@
 """Circuits that read through a language model and learn from it, by real boxes in one process."""
 
 import msgspec
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from coordinator.export import export
 from coordinator.folding import Figures
 from coordinator.reports import decisions
 from coordinator.taskfile import Data, RoundsTable, Steps, TaskFile, Train
@@ -68,6 +70,10 @@ def test_the_fleets_adapter_teaches_the_fleets_circuit_which_then_answers_on_eac
     source = write_rows(tmp_path / "new.tsv", 9)
     answers = predict_file(predictor(fleet.home / "pi-2", "circuit", limits), source)
     assert [name for name, _ in answers] == ["ham", "spam"] * 12
+    paths = {path.suffix: path for path in export(fleet.store, "circuit", tmp_path)}
+    assert paths[".qasm"].read_text().startswith("OPENQASM 3")
+    with np.load(paths[".npz"]) as arrays:
+        assert sorted(arrays) == ["angles", "bias", "feature_matrix", "feature_shift", "head"]
     for secret in (b"WIN CASH", b"PRIZE", b"lunch at"):
         assert secret not in wire
 
