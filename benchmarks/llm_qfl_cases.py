@@ -47,10 +47,11 @@ SKETCH, COMPONENTS = 64, 4
 BOARDS = (*("pi-zero-2w",) * 3, *("pi-3b-plus",) * 3, *("pi-4",) * 2, *("pi-5",) * 2)
 BLOCKS = 2
 """Of the teacher: fewer than a box would train, since there are many seeds."""
-ROUNDS, STEPS = 3, 4
-"""Of the teacher: 120 training steps of 8 rows in all."""
+ROUNDS, ASKED, STEPS = 16, 3, 4
+"""Of the teacher: 192 training steps of 8 rows in all."""
 PROMPT = "{text}\nIs this message spam? Answer:"
 TOKENS = 64
+RATE = 0.02
 MADE_BY = (
     1,
     CLIENTS,
@@ -108,7 +109,7 @@ class _Reader:
             job="teacher",
             data=Data(classes=table.classes, columns=(), text="text"),
             model=AdapterModel(prompt=PROMPT, tokens=TOKENS, blocks=BLOCKS),
-            training=Train(learning_rate=1e-2, optimiser="adamw", steps=STEPS, batch=8, decay=0.7),
+            training=Train(learning_rate=RATE, optimiser="adamw", steps=STEPS, batch=8, decay=0.95),
         )
         self.table, self.task = table, task_of(file, "bench", 1)
         self.folder = folder
@@ -167,11 +168,10 @@ def _taught(reader: _Reader, train: list[NDArray[np.intp]], seed: int) -> Floats
     """Logits of all rows by an adapter that the clients have trained together."""
     bench = reader.bench(seed)
     task, model = reader.task, replace(bench.model, prepare=lambda ready: ready)
-    packed = folding.first_model(task, seed)
+    packed, rng = folding.first_model(task, seed), np.random.default_rng([seed, 2])
     for number in range(1, ROUNDS + 1):
-        parts = [
-            _lesson(reader, model, packed, (rows, seed, number)) for rows in train if len(rows)
-        ]
+        asked = [train[box] for box in rng.choice(CLIENTS, ASKED, replace=False)]
+        parts = [_lesson(reader, model, packed, (rows, seed, number)) for rows in asked]
         packed = folding.fold(task, TRAIN, packed, parts).data
     chances = model.predict(unpack(packed, model_layout(task.model), EXACT), reader.hidden)
     return np.log(np.maximum(chances, 1e-9))
