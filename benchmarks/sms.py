@@ -40,7 +40,7 @@ from quantization.pack import unpack  # noqa: E402
 from quantization.scheme import EXACT  # noqa: E402
 
 BOXES, ALPHA, MOST, SEED = 10, 0.3, 100, 0
-BLOCKS, ROUNDS, STEPS, RATE = 2, 8, 8, 4e-3
+BLOCKS, ROUNDS, STEPS, RATE = 2, 8, 8, 5e-3
 SCHEMES: dict[str, dict[str, Any]] = {
     "fp32": {"bits": 32},
     "8-bit": {"bits": 8},
