@@ -4,7 +4,6 @@ Through the library's C interface, whose contexts take several sequences; its Py
 """
 
 import ctypes
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,20 +16,12 @@ from proto.errors import ConfigError, LocalError
 from quantization.adapters.as_gguf import to_gguf
 from quantization.adapters.lora import Adapter
 from quantization.arrays import Array
+from quantization.runtime.llama import llama
 from quantization.runtime.model import Model
 from quantization.runtime.scoring import MAX_PREFIX, MAX_TEXT, TOGETHER
 
-# Idle OpenMP threads spin unless told otherwise before the library is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-import llama_cpp as llama
-
 CELLS = MAX_PREFIX + TOGETHER * MAX_TEXT
 """Keys and values a context holds: 140 MB at float16 for SmolLM2's full length."""
-
-
-@llama.llama_log_callback  # type: ignore[untyped-decorator]
-def _quiet(_level: int, _text: bytes, _data: Any) -> None:
-    """llama.cpp tells its life to stderr; what matters comes back as a return code."""
 
 
 class LlamaScorer:
@@ -39,8 +30,6 @@ class LlamaScorer:
     def __init__(self, model: Model, labels: list[int]) -> None:
         self.model = model
         self.labels = labels
-        llama.llama_log_set(_quiet, None)
-        llama.llama_backend_init()
         wanted = llama.llama_model_default_params()
         self.held = llama.llama_model_load_from_file(str(model.path).encode(), wanted)
         if not self.held:
