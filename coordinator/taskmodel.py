@@ -1,4 +1,4 @@
-"""The `[model]` table of a task file, and the classifier it names."""
+"""The `[model]` table of a task file for circuits, and the classifier it names."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -14,8 +14,9 @@ from proto.qcnn import SIZES, qcnn_circuit
 DEFAULT_REPS = 3
 
 
-class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    kind: Literal["circuit"] = "circuit"
+class Model(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="circuit"
+):
     ansatz: Literal[
         "real-amplitudes",
         "re-uploading",

@@ -22,26 +22,43 @@ def _root() -> None:
 
 @app.command()
 def demo(
-    clients: Annotated[int, typer.Option(help="Boxes, each a process of its own.")] = 8,
-    rounds: Annotated[int, typer.Option(help="Training rounds.")] = 15,
+    clients: Annotated[
+        int | None, typer.Option(help="Boxes, each a process of its own; 8, or 4 that read.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Training rounds; 15, or 5 of an adapter.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path(),
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
+    task: Annotated[
+        str,
+        typer.Option(help="telemetry: read emulated boards' journals; sms: messages of --data."),
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="For sms: a .tsv, .csv or .jsonl with label and text.")
+    ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """A broker, a coordinator and boxes train one quantum classifier together, sealed end to end.
 
     Each box holds its own rows of breast_cancer; a quarter is held back by this harness alone, and
-    every accuracy is measured there.
+    every accuracy is measured there. With --task telemetry a language model learns to read boards'
+    journals instead, and teaches a circuit; with --task sms it learns to tell spam in messages of
+    your own. The base model is fetched where it is not here; the adapter is exported to --out.
     """
     from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
-    settings = main_job.Settings(clients, rounds, seed, broker, keep)
+    if task:
+        settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
+        _reading(task, data, settings_, json=json)
+        return
+    settings = main_job.Settings(clients or 8, rounds or 15, seed, broker, keep)
     if not json:
-        typer.echo(f"Starting {clients} boxes ...")
+        typer.echo(f"Starting {settings.clients} boxes ...")
     result = main_job.run(settings, None if json else Follower())
     if json:
         import msgspec
@@ -55,6 +72,38 @@ def demo(
     draw(result, picture)
     show(result)
     typer.echo(f"The picture: {picture.resolve()}")
+
+
+def _reading(
+    task: str,
+    data: Path | None,
+    given: tuple[int, int, int, tuple[str, ...], Path | None, Path],
+    *,
+    json: bool,
+) -> None:
+    """The demo of a task that reads text."""
+    import msgspec
+
+    from coordinator.tables import Follower
+    from firmware_sim import text_demo
+    from firmware_sim.show import show_reading
+    from proto.errors import ConfigError
+
+    settings = text_demo.Settings(*given)
+    if task == "telemetry":
+        rows = text_demo.telemetry_rows(settings)
+    elif task == "sms" and data is not None:
+        rows = text_demo.sms_rows(settings, data)
+    else:
+        why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
+        raise ConfigError(f"{why}; there is: telemetry, and sms with --data FILE")
+    if not json:
+        typer.echo(f"Starting {settings.clients} boxes; each reads its rows first ...")
+    result = text_demo.run(rows, settings, None if json else Follower())
+    if json:
+        typer.echo(msgspec.json.encode(result))
+    else:
+        show_reading(result)
 
 
 def main() -> NoReturn:

@@ -41,7 +41,7 @@ def task(table: Table, settings: Settings) -> TaskFile:
     """The task file the demo hands in (examples/breast_cancer.toml is the same in words)."""
     return TaskFile(
         job=JOB,
-        data=Data(classes=table.classes, columns=table.columns),
+        data=Data(classes=table.classes, columns=table.columns, components=4),
         rounds=RoundsTable(
             count=settings.rounds,
             cohort=settings.clients,
@@ -61,7 +61,7 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
     split = dirichlet(table.y, settings.clients, ALPHA, settings.seed)
     home = settings.keep or Path(tempfile.mkdtemp(prefix="qfleet-demo-"))
     try:
-        with Processes(home, JOB, _broker_flags(settings.broker)) as fleet:
+        with Processes(home, JOB, broker_flags(settings.broker)) as fleet:
             store = fleet.start_coordinator()
             _start_boxes(fleet, table, split)
             submit(store, task(table, settings), JOB, time.time())
@@ -95,7 +95,8 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
     }
 
 
-def _broker_flags(broker: str) -> tuple[str, ...]:
+def broker_flags(broker: str) -> tuple[str, ...]:
+    """What `coordinator start` is told of a broker's kind or URL."""
     return ("--broker", broker) if "://" in broker else ("--kind", broker)
 
 

@@ -74,7 +74,7 @@ class Circuit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     observables: Annotated[tuple[Observable, ...], Meta(min_length=1, max_length=MAX_OBSERVABLES)]
 
 
-class Classifier(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Classifier(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
     """A circuit and how its expectation values become class probabilities.
 
     squash: what is done to each feature first. head: `linear` is a trained affine map to logits;

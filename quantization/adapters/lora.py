@@ -68,6 +68,14 @@ def fresh(shape: Shape, blocks: int, rank: int, rng: Generator) -> dict[str, Arr
     return arrays
 
 
+def filled(arrays: Arrays, shape: Shape, blocks: int, rank: int) -> dict[str, Array]:
+    """All four arrays, zeros where nothing is adapted."""
+    return {
+        name: arrays[name] if name in arrays else np.zeros(dims, np.float32)
+        for name, dims in layout(shape, blocks, rank)
+    }
+
+
 def check(adapter: Adapter, shape: Shape, blocks: int) -> None:
     """Raises BadAdapter unless the adapter fits a model of that shape and number of blocks."""
     if set(adapter.arrays) != set(LORA):

@@ -57,6 +57,14 @@ def find(source: str) -> Path:
     raise ConfigError(f"{source} is not here yet; run: quantize pull {source}")
 
 
+def name_of(sha256: str) -> str:
+    """The name of a known model by its hash. Raises ConfigError for one that has none."""
+    for known in KNOWN.values():
+        if known.sha256 == sha256:
+            return known.name
+    raise ConfigError(f"no known base model has SHA-256 {sha256[:16]}...; name its file")
+
+
 def places(known: Known) -> list[Path]:
     """Where a known model may lie: the cache, then its package, which is never imported."""
     found = [cache_folder() / known.file]
