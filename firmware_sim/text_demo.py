@@ -31,7 +31,7 @@ from quantization.runtime.pull import pull
 
 BASE = "smollm2-135m"
 SMS_QUESTION = "{text}\nSpam?"
-SMS_ROWS, SMS_TEST = 80, 30
+SMS_ROWS, SMS_TEST = 100, 40
 ROWS, TEST = 40, 16
 """A box's rows, and test rows of the same kind: a base model reads each once, in 0.2 s of CPU."""
 
@@ -75,7 +75,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
         count=settings.rounds,
         cohort=settings.clients,
         quorum=quorum,
-        deadline="30m",
+        deadline="20m",
         seed=settings.seed,
     )
     adapter = TaskFile(
@@ -91,7 +91,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
         model=HybridModel(teacher="fleet", teacher_job=rows.name),
         training=Train(steps=10),
         rounds=RoundsTable(
-            count=10, cohort=settings.clients, quorum=quorum, deadline="30m", seed=settings.seed
+            count=10, cohort=settings.clients, quorum=quorum, deadline="20m", seed=settings.seed
         ),
     )
     return (adapter, circuit) if rows.teaches else (adapter,)
