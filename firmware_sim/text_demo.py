@@ -75,7 +75,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
         count=settings.rounds,
         cohort=settings.clients,
         quorum=quorum,
-        deadline="30m",
+        deadline="20m",
         seed=settings.seed,
     )
     adapter = TaskFile(
@@ -91,7 +91,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
         model=HybridModel(teacher="fleet", teacher_job=rows.name),
         training=Train(steps=10),
         rounds=RoundsTable(
-            count=10, cohort=settings.clients, quorum=quorum, deadline="30m", seed=settings.seed
+            count=10, cohort=settings.clients, quorum=quorum, deadline="20m", seed=settings.seed
         ),
     )
     return (adapter, circuit) if rows.teaches else (adapter,)
