@@ -214,6 +214,7 @@ def calibrate(
     ] = 4.0,
     out: Annotated[Path | None, typer.Option(help="Write the costs (TOML) here.")] = None,
     *,
+    adapter: Annotated[bool, typer.Option(help="Measure an adapter too.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure what circuits and adapters cost on this machine, for --costs of run and compare.
@@ -224,7 +225,10 @@ def calibrate(
     from firmware_sim import calibrate as measuring
     from proto.files import write_whole
 
-    found = measuring.measure(core, lambda what: None if json else typer.echo(f"measuring {what}"))
+    def tell(what: str) -> None:
+        typer.echo(f"measuring {what}", err=True)
+
+    found = measuring.measure(core, tell, adapter=adapter)
     if out is not None:
         write_whole(out, measuring.text(found).encode())
     if json:

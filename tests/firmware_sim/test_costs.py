@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coordinator.taskmodel import Model, classifier_of
-from firmware_sim import calibrate
+from firmware_sim import calibrate, calibrate_adapter
 from firmware_sim.costs import adapter_s, circuit_mib, gradient_s, load, shape, shipped
 from proto.errors import ConfigError
 
@@ -65,13 +65,23 @@ def test_measuring_finds_that_more_rows_and_more_qubits_cost_more(
     monkeypatch.setattr(calibrate, "QUBITS", (2, 6))
     monkeypatch.setattr(calibrate, "LEAST_S", 0.005)
     told: list[str] = []
-    found = calibrate.measure(4.0, told.append)
+    found = calibrate.measure(4.0, told.append, adapter=False)
     small, large = list(found.circuits.values())
     assert small.step_s + 256 * small.row_s < large.step_s + 256 * large.row_s
     assert found.start_s > 0.1
     assert found.base_mib > 20
     assert "re-uploading, 6 qubits" in told
     assert found.adapter_row_s == shipped().adapter_row_s
+
+
+def test_an_adapter_is_measured_where_it_can_be_trained_and_else_it_is_told_why() -> None:
+    told: list[str] = []
+    found = calibrate_adapter.measure(told.append)
+    if found is None:
+        assert told[0].startswith("no adapter: ")
+        return
+    assert 0 < found.row_s < found.trunk_row_s * 5
+    assert 150 < found.mib < 600
 
 
 def test_a_core_that_is_worth_nothing_is_refused() -> None:
