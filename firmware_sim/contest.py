@@ -97,24 +97,28 @@ def tell(asked: Asked, results: Sequence[Result], wanted: Wanted) -> None:
 
 
 def show(comparison: Comparison) -> None:
-    """The comparison as tables for people."""
+    """The comparison as tables for people: a column for each policy."""
     console = Console()
     seeds = len(comparison.seeds)
-    title = f"{comparison.scenario}: until accuracy {comparison.target:g}, means over {seeds} seeds"
-    for caption, (head, rows) in (
-        (title, table_rows(comparison)),
-        ("Paired by seed; below 1 is better", ratio_rows(comparison)),
-    ):
-        table = Table(title=caption, title_justify="left", show_lines=True)
-        for column in head:
-            table.add_column(column, justify="left" if column == head[0] else "right")
-        for row in rows:
-            table.add_row(*(cell.replace(" (", "\n(") for cell in row))
-        if rows:
-            console.print(table)
+    title = f"{comparison.scenario}: until accuracy {comparison.target:g}, {seeds} seeds, 95 %"
+    _turned(console, title, *table_rows(comparison))
+    head, rows = ratio_rows(comparison)
+    if rows:
+        _turned(console, "Paired by seed; below 1 is better", head, rows)
     missed = [row.policy for row in comparison.rows if row.hits < row.seeds]
     if missed:
         console.print(
             f"{', '.join(missed)} missed the target in some runs: those count with all they spent, "
             "which is less than they would have needed."
         )
+
+
+def _turned(console: Console, title: str, head: list[str], rows: list[list[str]]) -> None:
+    """Rows become columns: policies are few, measures are many."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(head[0])
+    for row in rows:
+        table.add_column(row[0], justify="right")
+    for at, name in enumerate(head[1:], 1):
+        table.add_row(name, *(row[at] for row in rows))
+    console.print(table)
