@@ -9,6 +9,7 @@ import msgspec
 from coordinator.jobstate import Event as RoundEvent
 from coordinator.jobstate import Phase
 from coordinator.selection.plan import Plan
+from coordinator.store import Store
 from edge_client.circuit.backends.chosen import circuit_of
 from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import Table, encode
@@ -119,7 +120,7 @@ class Accounts:
         """What the run came to."""
         store, fleet = self._fleet.store, self._fleet
         state = store.job(self.job).value
-        seen, own = self._judged(held)
+        seen, own = judged(store, self.job, held)
         over = state.phase in (Phase.FINISHED, Phase.STOPPED)
         rounds = tuple(
             self._round(row, seen) for row in store.rounds(self.job) if row.turn in self._rows
@@ -137,7 +138,7 @@ class Accounts:
             reason=state.reason,
             boards=tuple(client.board for client in clients),
             accuracy_by_client=own,
-            refusals=self._refusals(),
+            refusals=refusals(store, self.job),
             events=fleet.broker.traffic.count,
             trace=fleet.trace.digest() if fleet.trace else "",
         )
@@ -160,35 +161,33 @@ class Accounts:
             **self._rows[row.turn],
         )
 
-    def _judged(
-        self, held: Holdings
-    ) -> tuple[dict[int, tuple[Evaluation, str]], tuple[float, ...]]:
-        """Each turn's model on rows nobody holds; the last one on each client's own kind."""
-        store = self._fleet.store
-        task = decode_signed(store.job(self.job).task, Task)
-        features = store.model(self.job, "features")
-        if task.data.components and features is None:
-            return {}, ()
-        packed = features.data if features else b""
-        model, layout = classifier_model(circuit_of(task)), model_layout(task.model)
 
-        def judge(data: bytes, table: Table) -> Evaluation:
-            z = features_of(task, table.X, packed)
-            return evaluate(
-                model, unpack(data, layout, EXACT), z, encode(table.labels, table.classes)
-            )
+def judged(
+    store: Store, job: str, held: Holdings
+) -> tuple[dict[int, tuple[Evaluation, str]], tuple[float, ...]]:
+    """Each turn's model on rows nobody holds; the last one on each client's own kind."""
+    task = decode_signed(store.job(job).task, Task)  # type: ignore[union-attr]
+    features = store.model(job, "features")
+    if task.data.components and features is None:
+        return {}, ()
+    packed = features.data if features else b""
+    model, layout = classifier_model(circuit_of(task)), model_layout(task.model)
 
-        history = [row for row in store.model_history(self.job) if row.turn]
-        seen = {row.turn: (judge(row.data, held.test), row.digest.hex()) for row in history}
-        own: tuple[float, ...] = ()
-        if history and held.own_tests:
-            last = history[-1].data
-            parts = [table for table in held.own_tests if len(table.y)]
-            own = tuple(judge(last, table).accuracy for table in parts)
-        return seen, own
+    def judge(data: bytes, table: Table) -> Evaluation:
+        z = features_of(task, table.X, packed)
+        return evaluate(model, unpack(data, layout, EXACT), z, encode(table.labels, table.classes))
 
-    def _refusals(self) -> dict[str, int]:
-        """Reasons boxes gave for declining, as the coordinator's log has them."""
-        lines = [row.text for row in self._fleet.store.said(self.job, 0)]
-        declined = [line.split(": ", 1)[1] for line in lines if " declined " in line]
-        return dict(sorted(Counter(declined).items()))
+    history = [row for row in store.model_history(job) if row.turn]
+    seen = {row.turn: (judge(row.data, held.test), row.digest.hex()) for row in history}
+    own: tuple[float, ...] = ()
+    if history and held.own_tests:
+        parts = [table for table in held.own_tests if len(table.y)]
+        own = tuple(judge(history[-1].data, table).accuracy for table in parts)
+    return seen, own
+
+
+def refusals(store: Store, job: str) -> dict[str, int]:
+    """Reasons boxes gave for declining, as the coordinator's log has them."""
+    lines = [row.text for row in store.said(job, 0)]
+    declined = [line.split(": ", 1)[1] for line in lines if " declined " in line]
+    return dict(sorted(Counter(declined).items()))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from coordinator.taskfile import seconds
+from edge_client.config import EdgeConfig
 from edge_client.dataset import Table
 from edge_client.requests import Assignment, Request, Result
 from firmware_sim import effort
@@ -98,6 +99,8 @@ class Emulation:
         self._dark: set[str] = set()
         """Boxes without power, or killed for a while or for good."""
         self._poison: dict[str, Any] = {}
+        self._warm: dict[str, float] = {}
+        """Until when each box's training process stays loaded for the next round."""
         self._epoch: dict[str, int] = {}
         """Counts changes of a board's load: what was foreseen before one counts no more."""
         director = Director(scenario.script, self.clients, seed, self._clock)
@@ -150,7 +153,10 @@ class Emulation:
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
         times = self.scenario.work.effort
-        ends = machine.begin(now, effort.work_s(self._costs, task, request, rows, times))
+        work = effort.work_s(self._costs, task, request, rows, times)
+        if now < self._warm.get(box, 0.0):
+            work -= self._costs.start_s
+        ends = machine.begin(now, work)
         self._foresee(box)
         draw = uniform(machine.client.seed, _CRASH, int(now))
         if (lives := survives_s(bad.crash_per_h, draw)) < ends - now:
@@ -161,6 +167,7 @@ class Emulation:
         if isinstance(request, Assignment):
             self.machines[box].rest(self._clock.now)
             self.accounts.ends(box)
+            self._warm[box] = self._clock.now + EdgeConfig().linger
             self._foresee(box)
 
     def sends(self, box: str, result: Result) -> Result:
@@ -228,6 +235,7 @@ class Emulation:
             return
         self._dark.add(name)
         self.fleet.kill_box(name)
+        self._warm.pop(name, None)
 
     def _back(self, name: str) -> None:
         if name in self._dark and not self.machines[name].to(self._clock.now).off:
