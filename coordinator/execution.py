@@ -24,6 +24,8 @@ def _backend_fault(execution: Execution) -> str:
         return 'model.backend = "ibm" costs money: set model.shot_budget, the most a box may spend'
     if execution.shot_budget and not shots:
         return "model.shot_budget without model.shots bounds nothing"
+    if execution.simulated_rounds and backend == "numpy" and not shots:
+        return "all rounds are simulated exactly: leave model.simulated_rounds out, or set model.shots"
     return ""
 
 
@@ -33,6 +35,8 @@ def _optimiser_fault(task: Task) -> str:
         return f"training.optimiser {name} needs the same rows at each step: training.batch = 0"
     if name == "lbfgs" and task.execution.shots:
         return "training.optimiser lbfgs needs exact values: model.shots = 0, or take spsa"
+    if training.personal_head and task.model.head == "parity":
+        return "a parity has no head to keep: leave training.personal_head out"
     needed = size(classifier_layout(task.model)) + 2
     if name == "cobyla" and training.steps < needed:
         return f"training.optimiser cobyla needs training.steps of at least {needed} for this model"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coordinator.folding import layout_of
+from coordinator.folding import layout_of, shared_of
 from coordinator.store import Store
 from proto.codec import decode_signed
 from proto.errors import ConfigError
@@ -33,7 +33,9 @@ def export(store: Store, job: str, folder: Path, formats: tuple[str, ...]) -> li
     written = []
     if "npz" in formats:
         extra = _features(store, job, task)
-        written.append(_write(folder / f"{job}.npz", _npz({**arrays, **extra})))
+        # With personal heads nobody has trained the one here.
+        trained = {name: arrays[name] for name, _ in shared_of(task)}
+        written.append(_write(folder / f"{job}.npz", _npz({**trained, **extra})))
     if "qasm" in formats:
         program = to_qasm3(task.model.circuit, [float(a) for a in arrays["angles"]])
         written.append(_write(folder / f"{job}.qasm", program.encode()))

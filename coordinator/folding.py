@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from coordinator import aggregation, robust, server_adam
 from coordinator.jobstate import Rules
-from proto.circuit import classifier_layout
+from proto.circuit import classifier_layout, shared_layout
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from quantization import moments
 from quantization.arrays import BadArrays, Layout, draw, size, unflatten
-from quantization.pack import pack, unpack_vector
+from quantization.pack import pack, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 SPREAD = 0.3
@@ -93,6 +93,11 @@ def layout_of(task: Task) -> Layout:
     return classifier_layout(task.model)
 
 
+def shared_of(task: Task) -> Layout:
+    """What an update changes."""
+    return shared_layout(task.model, personal_head=task.training.personal_head)
+
+
 def first_model(task: Task, seed: int) -> bytes:
     """The packed model every box starts from: small random numbers."""
     layout, rng = layout_of(task), np.random.default_rng(seed)
@@ -107,7 +112,7 @@ def check(task: Task, kind: int, update: Update) -> None:
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
-            delta = unpack_vector(update.payload, layout_of(task), scheme_of(task))
+            delta = unpack_vector(update.payload, shared_of(task), scheme_of(task))
             aggregation.check(delta)
         elif update.payload:
             raise RemoteError("an evaluation that carries a payload")
@@ -130,15 +135,17 @@ def fold(
 
 
 def _fold_training(task: Task, model: bytes, parts: Iterable[Part], server: Server) -> Result:
-    layout, scheme, shape = layout_of(task), scheme_of(task), AGGREGATIONS[server.aggregation]
-    total, tally = shape.init(size(layout)), _Tally()
+    shared, scheme, shape = shared_of(task), scheme_of(task), AGGREGATIONS[server.aggregation]
+    total, tally = shape.init(size(shared)), _Tally()
     for part in parts:
         tally.add(part)
-        total = shape.add(total, unpack_vector(part.payload, layout, scheme), part.rows)
+        total = shape.add(total, unpack_vector(part.payload, shared, scheme), part.rows)
     change, state = shape.finish(total), b""
     if server.aggregation == "fedadam":
         state, change = server_adam.step(server.state, change, server.rate)
-    new = unflatten(unpack_vector(model, layout, EXACT) + change, layout)
+    layout = layout_of(task)
+    new = unpack(model, layout, EXACT)
+    new |= {name: new[name] + moved for name, moved in unflatten(change, shared).items()}
     packed = pack(new, layout, EXACT, np.random.default_rng(0))
     return Result(packed, tally.count, tally.figures(), state)
 

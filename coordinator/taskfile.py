@@ -59,6 +59,7 @@ class Train(Strict, frozen=True):
     batch: Annotated[int, Meta(ge=0)] = 0
     bits: Literal[8, 32] = 8
     block: Annotated[int, Meta(ge=1, le=4096)] = 64
+    personal_head: bool = False
 
 
 class RoundsTable(Strict, frozen=True):
@@ -129,14 +130,18 @@ def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
             bits=file.training.bits,
             block=file.training.block,
             optimiser=file.training.optimiser,
+            personal_head=file.training.personal_head,
         ),
         execution=Execution(
             backend=file.model.backend,
             shots=file.model.shots,
             noise=file.model.noise,
             shot_budget=file.model.shot_budget,
+            simulated_rounds=file.model.simulated_rounds,
         ),
     )
+    if 0 < file.rounds.count <= file.model.simulated_rounds:
+        raise ConfigError("model.simulated_rounds leaves model.backend none of rounds.count")
     try:
         validate(task)
         check_classifier(task.model)

@@ -32,6 +32,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     shots: Annotated[int, Meta(ge=0, le=2**20)] = 0
     noise: str = ""
     shot_budget: Annotated[int, Meta(ge=0, le=2**40)] = 0
+    simulated_rounds: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
 Layers = Callable[[int, int], tuple[Gate, ...]]

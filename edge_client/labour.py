@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client import dataset
-from edge_client.circuit.backends.chosen import Workbench, workbench
+from edge_client.circuit.backends.chosen import Workbench, in_round, workbench
 from edge_client.circuit.backends.machine import NotHere, check_installed
 from edge_client.columns import choose
 from edge_client.config import Data
 from edge_client.model import Labels
+from edge_client.personal import keep_head, with_head
 from edge_client.requests import (
     Assignment,
     Broken,
@@ -26,10 +27,10 @@ from edge_client.requests import (
     Result,
 )
 from edge_client.train import Hyper, Rows, evaluate, local_update
-from proto.circuit import classifier_layout
+from proto.circuit import classifier_layout, shared_layout
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import ConfigError, LocalError, QfleetError
-from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
+from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Offer, Task, Update
 from quantization import moments
 from quantization.arrays import Array, Arrays, BadArrays, delta
 from quantization.pack import pack, unpack
@@ -106,13 +107,15 @@ def _update(request: Assignment, offer: Offer) -> Update:
         payload = moments.moments_to_bytes(moments.measure(own.X[own.learnt]))
     else:
         z = features_of(task, own.X, request.features)
-        arrays = unpack(request.model, classifier_layout(task.model), EXACT)
+        received = unpack(request.model, classifier_layout(task.model), EXACT)
+        arrays = with_head(request.home, task, received, offer.turn)
         bench = _bench(request, task, offer)
         try:
             if offer.kind == EVALUATE:
                 metrics = _judge(bench, arrays, z, own)
             else:
-                payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
+                rows = Rows(*_parts(z, own))
+                payload, metrics = _train(request, offer, bench, arrays, rows)
         finally:
             bench.close()
     return Update(
@@ -134,6 +137,8 @@ def _bench(request: Assignment, task: Task, offer: Offer) -> Workbench:
     which = f"{request.box}/{offer.turn}/{offer.kind}/{offer.round}/{offer.steps}".encode()
     start = (which, request.model, request.features)
     turn = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in start)).digest()[:16]
+    if offer.kind == TRAIN:
+        task = in_round(task, offer.round)
     return workbench(task, request.quantum, request.home, turn, _draws(request, offer))
 
 
@@ -142,12 +147,12 @@ def _draws(request: Assignment, offer: Offer) -> int:
 
 
 def _train(
-    request: Assignment, offer: Offer, bench: Workbench, rows: Rows
+    request: Assignment, offer: Offer, bench: Workbench, arrays: Arrays, rows: Rows
 ) -> tuple[bytes, Metrics]:
     """A packed delta, and the figures of the received model on the box's rows."""
     task = decode_signed(request.task, Task)
-    layout, training = classifier_layout(task.model), task.training
-    arrays = unpack(request.model, layout, EXACT)
+    training = task.training
+    shared = shared_layout(task.model, personal_head=training.personal_head)
     rate = training.learning_rate * training.decay ** (offer.round - 1)
     draws = _draws(request, offer)
     hyper = Hyper(offer.steps, rate, training.batch, draws, training.optimiser)
@@ -155,7 +160,9 @@ def _train(
     # Each box rounds by its own draws: shared ones would leave a bias in the mean.
     rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
     scheme = Scheme(training.bits, training.block)
-    payload = pack(delta(trained.arrays, arrays), layout, scheme, rng)
+    moved = delta(trained.arrays, arrays)
+    payload = pack({name: moved[name] for name, _ in shared}, shared, scheme, rng)
+    keep_head(request.home, task, offer.turn, arrays, trained.arrays)
     return payload, Metrics(
         first_loss=trained.first_loss,
         last_loss=trained.last_loss,

@@ -10,8 +10,10 @@ from edge_client import newest
 from edge_client.circuit.classifier import classifier_model
 from edge_client.columns import load_features
 from edge_client.labour import features_of
+from edge_client.personal import is_trained, with_head
 from proto.circuit import classifier_layout
 from proto.codec import decode_signed
+from proto.errors import ConfigError
 from proto.messages import Task
 from quantization.pack import unpack
 from quantization.scheme import EXACT
@@ -25,11 +27,13 @@ class Predictor:
     round: int
     task: Task
     held: newest.Newest
+    home: Path
 
     def probabilities(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rows (rows, columns) in the task's columns to (rows, classes)."""
         model = classifier_model(self.task.model)
-        arrays = unpack(self.held.model, classifier_layout(self.task.model), EXACT)
+        received = unpack(self.held.model, classifier_layout(self.task.model), EXACT)
+        arrays = with_head(str(self.home), self.task, received)
         prepared = model.prepare(features_of(self.task, X, self.held.features))
         return model.predict(arrays, prepared)
 
@@ -37,7 +41,11 @@ class Predictor:
 def predictor(home: Path, job: str) -> Predictor:
     """The newest model of a job. Raises ConfigError where none has arrived."""
     name, held = newest.load(home, job)
-    return Predictor(name, held.round, decode_signed(held.task, Task), held)
+    task = decode_signed(held.task, Task)
+    if not is_trained(str(home), task):
+        text = f"{name} gives each box a head of its own; this box gets its in its first round"
+        raise ConfigError(text)
+    return Predictor(name, held.round, task, held, home)
 
 
 def predict_file(found: Predictor, source: str) -> list[tuple[str, float]]:

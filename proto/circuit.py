@@ -101,6 +101,14 @@ def classifier_layout(classifier: Classifier) -> tuple[tuple[str, tuple[int, ...
     return (angles, ("head", (rows, len(classifier.circuit.observables))), ("bias", (rows,)))
 
 
+def shared_layout(
+    classifier: Classifier, *, personal_head: bool
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """What of the layout travels in an update: all of it, or with personal heads the angles."""
+    layout = classifier_layout(classifier)
+    return layout[:1] if personal_head else layout
+
+
 def check(circuit: Circuit) -> None:
     """Raises RemoteError, with text that names the faulty part, unless all of it makes sense.
 

@@ -138,6 +138,8 @@ class Training(Message, frozen=True):
     bits: Literal[8, 32]
     block: Annotated[int, Meta(ge=1, le=4096)]
     optimiser: OptimiserName = "adam"
+    personal_head: bool = False
+    """Each box keeps a classical head of its own; only the circuit's angles leave it."""
 
 
 class Execution(Message, frozen=True):
@@ -150,6 +152,8 @@ class Execution(Message, frozen=True):
     """A fake device of Qiskit's ("FakeManilaV2"), or a calibration saved on the box; aer only."""
     shot_budget: Counter = 0
     """Shots a box may spend on this job in all; 0 sets no bound."""
+    simulated_rounds: Small = 0
+    """So many rounds of training come first on the box's own simulator, exactly, and cost none."""
 
 
 class Task(Message, frozen=True, tag=7):

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edge_client.circuit.backends.checkpoint import Checkpoint
 from edge_client.circuit.backends.jobs import Jobs
 from edge_client.circuit.backends.machine import Machine, check_installed
@@ -55,6 +57,13 @@ def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -
     checkpoint = Checkpoint(path, turn, execution.shot_budget)
     jobs = Jobs(machine, execution.shots, checkpoint, seed)
     return Workbench(measured_model(task.model, unrolled, jobs), jobs, checkpoint)
+
+
+def in_round(task: Task, round_: int) -> Task:
+    """The task as it is carried out in a round of training: the first ones may be simulated."""
+    if round_ > task.execution.simulated_rounds:
+        return task
+    return replace(task, execution=Execution())
 
 
 def _machine(
