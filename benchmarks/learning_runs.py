@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from coordinator import folding
@@ -31,7 +30,6 @@ from quantization.arrays import Arrays
 from quantization.pack import unpack
 from quantization.scheme import EXACT
 
-BOXES = 10
 SPLIT = "dirichlet:0.3"
 NOWHERE = BlobRef(digest=bytes(32), address=bytes(16), size=1)
 TARGET = "label"
@@ -117,18 +115,17 @@ class Setting:
     source: str
     components: int = 4
     rounds: int = 30
-    train: Train = Train(steps=20)
-    model: Model = Model()
-    boxes: int = BOXES
+    steps: int = 10
+    boxes: int = 10
 
     def task(
-        self, table: Table, ansatz: str = "", *, personal_head: bool = False
+        self, table: Table, ansatz: Any = "real-amplitudes", *, personal_head: bool = False
     ) -> Task:
         file = TaskFile(
             job="learning",
             data=Data(classes=table.classes, columns=table.columns, components=self.components),
-            model=replace(self.model, ansatz=ansatz or self.model.ansatz),
-            training=replace(self.train, personal_head=personal_head),
+            model=Model(ansatz=ansatz),
+            training=Train(steps=self.steps, personal_head=personal_head),
             rounds=RoundsTable(count=self.rounds),
         )
         return task_of(file, "fleet", 1)
@@ -146,9 +143,8 @@ class Judged:
     def right(self, task: Task, arrays: Arrays, rows: NDArray[np.intp]) -> float:
         return evaluate(classifier_model(task.model), arrays, self.z[rows], self.y[rows]).accuracy
 
-    def one(self, task: Task, model: bytes) -> dict[str, float]:
+    def one(self, task: Task, arrays: Arrays) -> dict[str, float]:
         """One model for all."""
-        arrays = unpack(model, classifier_layout(task.model), EXACT)
         served = [self.right(task, arrays, rows) for rows in self.own if len(rows)]
         found = {"worst_decile": worst_decile(served)}
         return {"test": self.right(task, arrays, self.test), **found}
@@ -172,40 +168,43 @@ class Deal:
     seed: int
     folder: Path
 
-    def run(self) -> dict[str, Any]:
+    def run(self, *, whole: bool) -> dict[str, Any]:
+        """Figures of the federated and the pooled circuit, and where whole of all others."""
         split = deal(SPLIT, self.table.y, self.setting.boxes, self.seed)
         train = np.concatenate(split.boxes)
         sources = [self._file(str(k), rows) for k, rows in enumerate(split.boxes)]
-        everything = [self._file("all", train)]
-        task = self.setting.task(self.table)
-        features = Fleet(task, sources, self.setting.rounds, self.seed).fit_features()
-        z, y = features_of(task, self.table.X, features), encode(self.table.labels, task.data.classes)
+        task, rounds = self.setting.task(self.table), self.setting.rounds
+        features = Fleet(task, sources, rounds, self.seed).fit_features()
+        z, y = features_of(task, self.table.X, features), encode(self.table.labels, self.table.classes)
         judged = Judged(z, y, np.concatenate(split.test), split.test)
 
-        def trained(task: Task, sources: Sequence[Path], homes: Sequence[str] = ()) -> bytes:
-            rounds = self.setting.rounds
-            return Fleet(task, sources, rounds, self.seed, homes=homes, features=features).train()
+        def trained(task: Task, sources: Sequence[Path], homes: Sequence[str] = ()) -> Arrays:
+            fleet = Fleet(task, sources, rounds, self.seed, homes=homes, features=features)
+            return unpack(fleet.train(), classifier_layout(task.model), EXACT)
 
-        def kept(task: Task) -> list[Arrays]:
-            """The models of boxes with heads of their own."""
-            homes = [str(self.folder / f"home-{k}") for k in range(len(sources))]
-            angles = unpack(trained(task, sources, homes), classifier_layout(task.model), EXACT)
-            return [with_head(home, task, angles) for home in homes]
-
-        alone = [unpack(trained(task, [s]), classifier_layout(task.model), EXACT) for s in sources]
-        own = self.setting.task(self.table, personal_head=True)
-        found = {
+        together = trained(task, sources)
+        found: dict[str, Any] = {
             "sizes": [len(rows) for rows in split.boxes],
-            "federated": judged.one(task, trained(task, sources)),
-            "pooled": judged.one(task, trained(task, everything)),
-            "local": {
-                "test": float(np.mean([judged.right(task, a, judged.test) for a in alone])),
-                **judged.each(task, alone),
+            "federated": {
+                **judged.one(task, together),
+                **judged.each(task, [together] * len(sources)),
             },
-            "personal_heads": judged.each(own, kept(own)),
+            "pooled": judged.one(task, trained(task, [self._file("all", train)])),
             "logreg": {"test": _logistic(judged, train)},
             "logreg_local": {"test": float(np.mean([_logistic(judged, r) for r in split.boxes]))},
         }
+        if not whole:
+            return found
+        alone = [trained(task, [source]) for source in sources]
+        found["local"] = {
+            "test": float(np.mean([judged.right(task, a, judged.test) for a in alone])),
+            **judged.each(task, alone),
+        }
+        own = self.setting.task(self.table, personal_head=True)
+        homes = [str(self.folder / f"home-{k}") for k in range(len(sources))]
+        angles = trained(own, sources, homes)
+        models = [with_head(home, own, angles) for home in homes]
+        found["personal_heads"] = judged.each(own, models)
         if len(self.table.classes) == 2:  # noqa: PLR2004 - a parity tells two apart
             paper = self.setting.task(self.table, ansatz="paper")
             found["paper_circuit"] = judged.one(paper, trained(paper, sources))

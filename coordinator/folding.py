@@ -66,6 +66,8 @@ class Result(NamedTuple):
     figures: Figures
     state: bytes = b""
     """What the next round's aggregation goes on from; empty for most."""
+    remark: str = ""
+    """What the operator should know of it."""
 
 
 class _Shape(NamedTuple):
@@ -164,9 +166,25 @@ def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
         pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))
         count += 1
     layout = moments.feature_layout(columns, components)
-    arrays = moments.finish(pooled, components).arrays()
-    data = pack(arrays, layout, EXACT, np.random.default_rng(0))
-    return Result(data, count, Figures(rows=pooled.count))
+    found = moments.finish(pooled, components)
+    data = pack(found.arrays(), layout, EXACT, np.random.default_rng(0))
+    return Result(data, count, Figures(rows=pooled.count), remark=_remark(task, found))
+
+
+def _remark(task: Task, found: moments.FeatureMap) -> str:
+    """On columns that never change. Raises RemoteError where too few do for the components."""
+    varied = int(found.matrix.any(axis=0).sum())
+    if varied < task.data.components:
+        raise RemoteError(
+            f"the boxes' columns vary in {varied} directions: set data.components to at most that, "
+            f"not {task.data.components}, in a new job"
+        )
+    still = np.flatnonzero(~found.matrix.any(axis=1))
+    names = [task.data.columns[at] for at in still[:5]]
+    if not names:
+        return ""
+    more = f" and {len(still) - 5} more" if len(still) > 5 else ""  # noqa: PLR2004
+    return f"the same in every row of every box: {', '.join(names)}{more}; data.columns can do without"
 
 
 class _Tally:

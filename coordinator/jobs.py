@@ -260,6 +260,8 @@ class Jobs:
         loss, accuracy = result.figures.validation_loss, result.figures.validation_accuracy
         self._dispatch(job, Folded(loss, accuracy), now)
         self._notices.say(now, _told(state, result), state.job)
+        if result.remark:
+            self._notices.say(now, result.remark, state.job)
 
     def _close(self, job: Job, now: float, **values: object) -> None:
         turn = job.state.turn

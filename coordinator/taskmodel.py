@@ -111,4 +111,6 @@ def _paper(model: Model, features: int, classes: int) -> Classifier:
         )
     gates = (*ansatz.zz_feature_map(features), *ansatz.real_amplitudes(features, model.reps))
     circuit = ansatz.assemble(features, gates, ansatz.parity(features))
-    return Classifier(circuit, "none", classes, "parity")
+    # The paper scales to 0..1. Standardised features as they are wind the ZZ angles round and round:
+    # test accuracy on breast_cancer 0.61, against 0.85 (five splits, 150 steps of Adam).
+    return Classifier(circuit, "unit", classes, "parity")

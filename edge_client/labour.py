@@ -17,6 +17,7 @@ from edge_client.columns import choose
 from edge_client.config import Data
 from edge_client.model import Labels
 from edge_client.personal import keep_head, with_head
+from edge_client.remarks import remarks
 from edge_client.requests import (
     Assignment,
     Broken,
@@ -41,7 +42,7 @@ def carry_out(request: Request) -> Result:
     """One request to its result. Bad data gives a reason, never an exception."""
     if isinstance(request, Inspection):
         try:
-            return Finding(request.task, _fitting_rows(request))
+            return _found(request)
         except (QfleetError, BadArrays) as error:
             return Finding(request.task, 0, *_told(error))
     offer = decode_sealed(request.offer)
@@ -63,7 +64,7 @@ def _told(error: Exception) -> tuple[str, str]:
     return str(error)[:200], str(error)
 
 
-def _fitting_rows(request: Inspection) -> int:
+def _found(request: Inspection) -> Finding:
     task = decode_signed(request.task, Task)
     check_installed(task.execution.backend)
     own = _own(task, request.data)
@@ -71,7 +72,8 @@ def _fitting_rows(request: Inspection) -> int:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
         raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
-    return len(own.train)
+    said = remarks(task, own.X[own.learnt], own.y[own.learnt])
+    return Finding(request.task, len(own.train), detail=said)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -34,6 +34,8 @@ class Workbench:
         return self.jobs.shots if self.jobs else 0
 
     def close(self) -> None:
+        if self.jobs:
+            self.jobs.tell_all()
         if self.checkpoint:
             self.checkpoint.close()
 
