@@ -4,8 +4,9 @@
 
 Ten boxes, rows dealt by Dirichlet(0.3) to at least 20 each, a quarter of the rows an untouched test
 split. A seed deals rows, draws the first numbers and pairs all that is compared. Every seed's raw
-figures are kept in benchmarks/results and printed from there while code and data are the same. Where code has changed, one seed of each task is trained again: if it gives the very same
-figures, the others are kept, too.
+figures are kept in benchmarks/results and printed from there while code and data are the same.
+Where code has changed, one seed of each task is trained again: if it gives the very same figures,
+the others are kept, too.
 """
 
 import argparse
@@ -32,7 +33,7 @@ CODE = (
     "edge_client/labour.py",
     "edge_client/optimise.py",
     "edge_client/optimisers/*.py",
-    "edge_client/personal.py",
+    "edge_client/ownhead.py",
     "edge_client/train.py",
     "firmware_sim/splits.py",
     "proto/ansatz.py",

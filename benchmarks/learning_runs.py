@@ -1,4 +1,4 @@
-"""One seed of `learning.py`: rows dealt, then trained by the very functions boxes and coordinator run.
+"""One seed of `learning.py`: rows dealt, and trained by what boxes and coordinator run.
 
 Only the way between them is short: what would be sealed and sent is handed over.
 """
@@ -16,8 +16,9 @@ from coordinator.taskfile import Data, Model, RoundsTable, TaskFile, Train, task
 from edge_client import config
 from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import Table, encode
-from edge_client.labour import carry_out, features_of
-from edge_client.personal import with_head
+from edge_client.kinds import features_of
+from edge_client.labour import carry_out
+from edge_client.ownhead import with_head
 from edge_client.requests import Assignment, Done
 from edge_client.train import evaluate
 from firmware_sim.judge import worst_decile
@@ -43,7 +44,6 @@ class Fleet:
     sources: Sequence[Path]
     rounds: int
     seed: int
-    quantum: config.Quantum = config.Quantum()
     homes: Sequence[str] = ()
     features: bytes = b""
     work: dict[str, int] = field(default_factory=dict)
@@ -97,7 +97,6 @@ class Fleet:
             model=model,
             features=self.features,
             data=config.Data(source=str(self.sources[box]), target=TARGET),
-            quantum=self.quantum,
             home=self.homes[box] if self.homes else "",
         )
         done = carry_out(request)
@@ -156,7 +155,10 @@ class Judged:
             if len(rows):
                 served.append(self.right(task, arrays, rows))
                 count.append(len(rows))
-        return {"own": float(np.average(served, weights=count)), "worst_decile": worst_decile(served)}
+        return {
+            "own": float(np.average(served, weights=count)),
+            "worst_decile": worst_decile(served),
+        }
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,10 @@ class Deal:
         sources = [self._file(str(k), rows) for k, rows in enumerate(split.boxes)]
         task, rounds = self.setting.task(self.table), self.setting.rounds
         features = Fleet(task, sources, rounds, self.seed).fit_features()
-        z, y = features_of(task, self.table.X, features), encode(self.table.labels, self.table.classes)
+        z, y = (
+            features_of(task, self.table.X, features),
+            encode(self.table.labels, self.table.classes),
+        )
         judged = Judged(z, y, np.concatenate(split.test), split.test)
 
         def trained(task: Task, sources: Sequence[Path], homes: Sequence[str] = ()) -> Arrays:
@@ -205,7 +210,7 @@ class Deal:
         angles = trained(own, sources, homes)
         models = [with_head(home, own, angles) for home in homes]
         found["personal_heads"] = judged.each(own, models)
-        if len(self.table.classes) == 2:  # noqa: PLR2004 - a parity tells two apart
+        if len(self.table.classes) == 2:
             paper = self.setting.task(self.table, ansatz="paper")
             found["paper_circuit"] = judged.one(paper, trained(paper, sources))
         return found

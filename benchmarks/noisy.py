@@ -31,7 +31,7 @@ from coordinator.taskfile import Data, Model, RoundsTable, TaskFile, Train, task
 from edge_client.circuit.backends.chosen import workbench  # noqa: E402
 from edge_client.config import Quantum  # noqa: E402
 from edge_client.dataset import Table, load  # noqa: E402
-from edge_client.labour import features_of  # noqa: E402
+from edge_client.kinds import features_of  # noqa: E402
 from edge_client.train import evaluate  # noqa: E402
 from firmware_sim.splits import deal, write_csv  # noqa: E402
 from proto.circuit import classifier_layout  # noqa: E402

@@ -1,4 +1,4 @@
-"""Raw figures of long runs, a line for each seed, kept while what they depend on is the same."""
+"""What long benchmarks share: figures saved while code and data are the same, means, intervals."""
 
 import ast
 import hashlib
@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 Found = dict[str, Any]
 
 
-def code_key(patterns: Iterable[str]) -> str:
-    """Of the code but for its comments, docstrings and layout."""
+def code_key(patterns: Sequence[str]) -> str:
+    """Of the code in these files but for its comments, docstrings and layout."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -37,9 +37,7 @@ def data_key(setting: object, table: Table) -> str:
     return digest.hexdigest()[:16]
 
 
-def kept(
-    name: str, code: str, data: str, seeds: int, run: Callable[[int], Found]
-) -> list[Found]:
+def kept(name: str, code: str, data: str, seeds: int, run: Callable[[int], Found]) -> list[Found]:
     """Figures of the seeds from 0: those saved that still hold, the others by `run`, saved at once.
 
     Where only the code has changed, the first saved seed is run again; if its figures are the very
@@ -62,22 +60,6 @@ def kept(
     return [runs[str(seed)] for seed in range(seeds)]
 
 
-def summary(values: list[float]) -> dict[str, float]:
-    """Mean and 95 % interval by Student's t."""
-    from scipy.stats import t
-
-    mean, reach = statistics.fmean(values), 0.0
-    if len(values) > 1:
-        error = statistics.stdev(values) / math.sqrt(len(values))
-        reach = float(t.ppf(0.975, len(values) - 1)) * error
-    ends = {"mean": mean, "low": mean - reach, "high": mean + reach}
-    return {**{name: round(end, 4) for name, end in ends.items()}, "seeds": len(values)}
-
-
-def _is_text(line: ast.AST) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
-
-
 def _plain(found: Found) -> Found:
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
@@ -87,3 +69,25 @@ def _save(path: Path, stamp: list[str], runs: dict[str, Found]) -> None:
     path.parent.mkdir(exist_ok=True)
     text = f'{{"stamp": {json.dumps(stamp)}, "seeds": {{\n{lines}\n}}}}\n'
     path.write_text(text, encoding="utf-8")
+
+
+def _is_text(line: ast.AST) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+
+
+def summary(values: Sequence[float], digits: int = 4) -> dict[str, float]:
+    """Mean and 95 % interval by Student's t."""
+    from scipy.stats import t
+
+    mean, reach = statistics.fmean(values), 0.0
+    if len(values) > 1:
+        spread = statistics.stdev(values) / math.sqrt(len(values))
+        reach = float(t.ppf(0.975, len(values) - 1)) * spread
+    low, high = mean - reach, mean + reach
+    return {"mean": round(mean, digits), "low": round(low, digits), "high": round(high, digits)}
+
+
+def ratio(values: Sequence[float], digits: int = 3) -> dict[str, float]:
+    """Geometric mean of ratios above 0, and its 95 % interval."""
+    logs = summary([math.log(value) for value in values], 9)
+    return {name: round(math.exp(value), digits) for name, value in logs.items()}

@@ -170,15 +170,26 @@ def resume(job: str, home: Home = None, *, json: Json = False) -> None:
 def export(
     job: str,
     to: Annotated[Path, typer.Option(help="Folder to write into.")] = Path(),
-    formats: Annotated[str, typer.Option(help="Any of npz,qasm.")] = "npz,qasm",
+    formats: Annotated[
+        str,
+        typer.Option(
+            help="Of a circuit any of npz,qasm; of an adapter npz,gguf,onnx,peft. Else all."
+        ),
+    ] = "",
+    base: Annotated[str, typer.Option(help="An adapter's base model, where it has no name.")] = "",
     home: Home = None,
     *,
     json: Json = False,
 ) -> None:
-    """Write the newest model: NumPy arrays, OpenQASM 3 with its weights."""
+    """Write the newest model: a circuit as NumPy arrays and OpenQASM 3 with its weights.
+
+    An adapter as NumPy arrays, GGUF for llama.cpp, onnxruntime's adapter file and a PEFT folder.
+    """
     from coordinator.export import export as write
 
-    paths = [str(p) for p in write(_store(home), job, to, tuple(formats.split(",")))]
+    paths = [
+        str(p) for p in write(_store(home), job, to, tuple(filter(None, formats.split(","))), base)
+    ]
     _show({"files": paths}, "\n".join(paths), json=json)
 
 

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from coordinator import aggregation, robust, server_adam
 from coordinator.jobstate import Rules
-from proto.circuit import classifier_layout, shared_layout
+from coordinator.kinds import first_arrays
+from coordinator.ranks import way_of
+from proto.adapter import Adapter
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
+from proto.models import model_layout, sent_layout, summed_columns
 from quantization import moments
-from quantization.arrays import BadArrays, Layout, draw, size, unflatten
+from quantization.arrays import Array, BadArrays, Layout, flatten, unflatten
 from quantization.pack import pack, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
-
-SPREAD = 0.3
-"""The first model's numbers are uniform in ±SPREAD."""
 
 
 class Part(NamedTuple):
@@ -36,6 +36,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     last_loss: float | None = None
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    teacher_loss: float | None = None
+    """Of the boxes that have a teacher, on their validation rows."""
+    distance: float | None = None
+    """Mean distance of a box's validation loss from the fleet's; every box counts the same."""
     rows: int = 0
     validation_rows: int = 0
     evaluations: int = 0
@@ -85,37 +89,41 @@ AGGREGATIONS: Mapping[str, _Shape] = {
     "trimmed-mean": _Shape(robust.init, robust.add, robust.trimmed_mean),
     "median": _Shape(robust.init, robust.add, robust.median),
 }
+STATEFUL = frozenset({"fedadam"})
+"""Aggregations that go on from what the last round left."""
 
 
 def scheme_of(task: Task) -> Scheme:
-    return Scheme(bits=task.training.bits, block=task.training.block)
+    training = task.training
+    return Scheme(training.bits, training.block, training.keep)
 
 
 def layout_of(task: Task) -> Layout:
-    return classifier_layout(task.model)
+    return model_layout(task.model)
 
 
-def shared_of(task: Task) -> Layout:
+def sent_of(task: Task, rank: int = 0) -> Layout:
     """What an update changes."""
-    return shared_layout(task.model, personal_head=task.training.personal_head)
+    return sent_layout(task.model, rank, personal_head=task.training.personal_head)
 
 
 def first_model(task: Task, seed: int) -> bytes:
-    """The packed model every box starts from: small random numbers."""
-    layout, rng = layout_of(task), np.random.default_rng(seed)
-    return pack(draw(layout, SPREAD, rng), layout, EXACT, rng)
+    """The packed model every box starts from."""
+    arrays = first_arrays(task, seed)
+    return pack(arrays, layout_of(task), EXACT, np.random.default_rng(0))
 
 
 def check(task: Task, kind: int, update: Update) -> None:
     """Raise RemoteError unless this update could be folded."""
     try:
         if kind == MOMENTS:
-            moments.moments_from_bytes(update.payload, len(task.data.columns))
+            columns = summed_columns(task.model, len(task.data.columns))
+            moments.moments_from_bytes(update.payload, columns)
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
-            delta = unpack_vector(update.payload, shared_of(task), scheme_of(task))
-            aggregation.check(delta)
+            layout = sent_of(task, update.metrics.rank)
+            aggregation.check(unpack_vector(update.payload, layout, scheme_of(task)))
         elif update.payload:
             raise RemoteError("an evaluation that carries a payload")
     except BadArrays as error:
@@ -137,19 +145,36 @@ def fold(
 
 
 def _fold_training(task: Task, model: bytes, parts: Iterable[Part], server: Server) -> Result:
-    shared, scheme, shape = shared_of(task), scheme_of(task), AGGREGATIONS[server.aggregation]
-    total, tally = shape.init(size(shared)), _Tally()
-    for part in parts:
-        tally.add(part)
-        total = shape.add(total, unpack_vector(part.payload, shared, scheme), part.rows)
-    change, state = shape.finish(total), b""
+    layout, sent, tally, state = layout_of(task), sent_of(task), _Tally(), b""
+    before = unpack(model, layout, EXACT)
+    start = flatten({name: before[name] for name, _ in sent}, sent)
+    change = _change(task, start, map(tally.seen, parts), server)
     if server.aggregation == "fedadam":
         state, change = server_adam.step(server.state, change, server.rate)
-    layout = layout_of(task)
-    new = unpack(model, layout, EXACT)
-    new |= {name: new[name] + moved for name, moved in unflatten(change, shared).items()}
+    new = {**before, **unflatten(start + change, sent)}
     packed = pack(new, layout, EXACT, np.random.default_rng(0))
     return Result(packed, tally.count, tally.figures(), state)
+
+
+def _change(task: Task, model: Array, parts: Iterable[Part], server: Server) -> Array:
+    """The boxes' changes (n,) as one."""
+    scheme = scheme_of(task)
+    if isinstance(task.model, Adapter) and AGGREGATIONS[server.aggregation] is _MEAN:
+        way = way_of(task.model)
+        state = way.init(task.model)
+        for part in parts:
+            rank = part.metrics.rank if part.metrics else 0
+            delta = unpack_vector(part.payload, model_layout(task.model, rank), scheme)
+            state = way.add(state, delta, rank, part.rows)
+        return way.finish(state, model)
+    shape = AGGREGATIONS[server.aggregation]
+    total = shape.init(model.size)
+    for part in parts:
+        if part.metrics and part.metrics.rank:
+            raise RemoteError(f"a {server.aggregation} of different ranks: take the mean")
+        delta = unpack_vector(part.payload, sent_of(task), scheme)
+        total = shape.add(total, delta, part.rows)
+    return shape.finish(total)
 
 
 def _fold_figures(parts: Iterable[Part]) -> Result:
@@ -160,7 +185,8 @@ def _fold_figures(parts: Iterable[Part]) -> Result:
 
 
 def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
-    columns, components = len(task.data.columns), task.data.components
+    columns = summed_columns(task.model, len(task.data.columns))
+    components = task.data.components
     pooled, count = moments.init(columns), 0
     for part in parts:
         pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))
@@ -179,12 +205,14 @@ def _remark(task: Task, found: moments.FeatureMap) -> str:
             f"the boxes' columns vary in {varied} directions: set data.components to at most that, "
             f"not {task.data.components}, in a new job"
         )
-    still = np.flatnonzero(~found.matrix.any(axis=1))
-    names = [task.data.columns[at] for at in still[:5]]
+    still = np.flatnonzero(~found.matrix.any(axis=1)).tolist()
+    # Of a hybrid the first numbers are what it reads, the task's own columns follow.
+    own = [at - len(found.shift) + len(task.data.columns) for at in still]
+    names = [task.data.columns[at] for at in own if at >= 0]
     if not names:
         return ""
-    more = f" and {len(still) - 5} more" if len(still) > 5 else ""  # noqa: PLR2004
-    return f"the same in every row of every box: {', '.join(names)}{more}; data.columns can do without"
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")  # noqa: PLR2004
+    return f"the same in every row of every box: {listed}; data.columns can do without"
 
 
 class _Tally:
@@ -194,6 +222,8 @@ class _Tally:
         self.count = 0
         self._rows = self._validation_rows = 0
         self._sums = np.zeros(4)
+        self._losses: list[float] = []
+        self._taught, self._taught_rows = 0.0, 0
         self._work = np.zeros(3, np.int64)
 
     def add(self, part: Part) -> None:
@@ -210,17 +240,30 @@ class _Tally:
             metrics.validation_loss * held,
             metrics.validation_accuracy * held,
         ]
+        if held:
+            self._losses.append(metrics.validation_loss)
+        if held and metrics.teacher_loss is not None:
+            self._taught += metrics.teacher_loss * held
+            self._taught_rows += held
         self._work += [metrics.evaluations, metrics.gradients, metrics.shots]
+
+    def seen(self, part: Part) -> Part:
+        """The part itself, added."""
+        self.add(part)
+        return part
 
     def figures(self) -> Figures:
         first, last, loss, accuracy = (float(s) for s in self._sums)
         rows, held = self._rows, self._validation_rows
         evaluations, gradients, shots = (int(n) for n in self._work)
+        mean = loss / held if held else 0.0
         return Figures(
             first_loss=first / rows if rows else None,
             last_loss=last / rows if rows else None,
-            validation_loss=loss / held if held else None,
+            validation_loss=mean if held else None,
             validation_accuracy=accuracy / held if held else None,
+            teacher_loss=self._taught / self._taught_rows if self._taught_rows else None,
+            distance=float(np.abs(np.array(self._losses) - mean).mean()) if held else None,
             rows=rows,
             validation_rows=held,
             evaluations=evaluations,

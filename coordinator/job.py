@@ -1,5 +1,6 @@
 """One job in a running coordinator: what its offers name, and what it accepts in return."""
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from proto import blobs
 from proto.codec import decode_signed
 from proto.errors import RemoteError
 from proto.identity import task_id
-from proto.messages import MAX_INLINE, MOMENTS, TRAIN, BlobRef, Offer, Pull, Task, Update
+from proto.messages import MAX_INLINE, MOMENTS, TRAIN, BlobRef, Metrics, Offer, Pull, Task, Update
 
 PULLS = 20
 """Pulls a box may make in a turn, beside four for each chunk."""
@@ -51,8 +52,11 @@ class Job:
     def open_round(self) -> None:
         self._pulls.clear()
 
-    def offer(self, seconds: float) -> Offer:
-        """The offer of the present turn, with so many seconds left."""
+    def offer(self, seconds: float, steps: int = 0, counted: int = 0) -> Offer:
+        """The offer of the present turn to one box, with so many seconds left.
+
+        0 steps are the task's own; `counted` is the last turn that counted this box's update.
+        """
         state = self.state
         learning = state.kind != MOMENTS
         _, inline = self._sealed["model"] if learning else (None, b"")
@@ -66,9 +70,10 @@ class Job:
             model=self.model if learning else None,
             features=self._ref("features") if learning else None,
             inline=inline if len(inline) <= MAX_INLINE else b"",
-            steps=self.task.training.steps if state.kind == TRAIN else 0,
+            steps=(steps or self.task.training.steps) if state.kind == TRAIN else 0,
             seconds=max(1, int(seconds)),
             seed=state.rules.seed,
+            counted=counted,
         )
 
     def holds(self, address: bytes) -> bool:
@@ -84,6 +89,10 @@ class Job:
         if not pull.want:
             return [("m", blobs.chunk_map(sealed))]
         return [(str(i), chunks[i]) for i in blobs.wanted(pull.want, len(chunks))[:PARTS]]
+
+    def awaits(self, box: str) -> bool:
+        """Whether the open round may still take an update of this box."""
+        return self.state.phase is Phase.COLLECTING and box in self.state.pending
 
     def check(self, box: str, update: Update) -> None:
         """Raise RemoteError unless this update belongs to the open round and can be folded."""
@@ -104,3 +113,23 @@ def job_of(row: Row, enlisted: list[Row]) -> Job:
     state = msgspec.json.decode(row.state, type=JobState)
     rows = {e.box: e.rows for e in enlisted}
     return Job(state, decode_signed(row.task, Task), task_id(row.task), row.key, rows)
+
+
+def model_row(job: Job, kind: str, data: bytes) -> dict[str, object]:
+    """A model, feature map or server state as the store keeps it."""
+    digest = hashlib.sha256(data).digest()
+    turn = job.state.turn
+    return {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
+
+
+def part_of(row: Row) -> folding.Part:
+    """A stored update as it is folded."""
+    metrics = msgspec.msgpack.decode(row.metrics, type=Metrics | None)
+    return folding.Part(row.rows, row.payload, metrics)
+
+
+def told(state: JobState, result: folding.Result) -> str:
+    """A round's end in a line."""
+    accuracy, loss = result.figures.validation_accuracy, result.figures.validation_loss
+    figures = f", validation accuracy {accuracy:.3f}, loss {loss:.4f}" if accuracy else ""
+    return f"{state.title} done: {result.included} updates, {result.figures.rows} rows{figures}"

@@ -4,7 +4,6 @@ Everything here happens inside the caller's unit of work. Folding and publishing
 unit (`run_later`), so that each phase is on disk before its work begins.
 """
 
-import hashlib
 from collections import deque
 from functools import partial
 
@@ -12,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.job import Job, job_of
+from coordinator.job import Job, job_of, model_row, part_of, told
 from coordinator.jobstate import (
     Action,
     Answered,
@@ -25,7 +24,6 @@ from coordinator.jobstate import (
     Fold,
     Folded,
     FoldFailed,
-    JobState,
     OfferTo,
     Open,
     Phase,
@@ -38,13 +36,15 @@ from coordinator.jobstate import (
     Tick,
     UpdateStored,
 )
+from coordinator.kinds import first_shared
+from coordinator.lineup import candidates
 from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
-from coordinator.selection.candidates import Candidate
 from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
+from coordinator.teacher import features_of
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
@@ -53,12 +53,13 @@ from proto.messages import (
     REFUSED,
     STORED,
     Enlistment,
-    Metrics,
+    Piece,
     Pull,
     Receipt,
     Report,
     Update,
 )
+from proto.pieces import Piles
 
 
 class Jobs:
@@ -75,6 +76,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._later: deque[partial[None]] = deque()
         self._up: dict[int, int] = {}
+        self._piles = Piles()
 
     # --- what the service calls ---
 
@@ -105,7 +107,8 @@ class Jobs:
             self._dispatch(job, Tick(), now)
             if self._due(job, now):
                 job.dirty, job.considered = False, now
-                self._dispatch(job, Consider(self._candidates(job, now), self._turn() + 1), now)
+                boxes = candidates(self._store, job, self._presence.reachable(now))
+                self._dispatch(job, Consider(boxes, self._turn() + 1), now)
 
     def run_later(self, now: float) -> bool:
         """Do one piece of work that waited for the last unit; whether there was one."""
@@ -169,6 +172,15 @@ class Jobs:
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
 
+    def piece(self, box: str, message: Piece, size: int) -> tuple[Update | None, str]:
+        """Part of a large update: the whole once all have come, or why none is wanted."""
+        job = self._of_turn(message.turn)
+        if job is None or not job.awaits(box):
+            self._piles.drop(box)
+            return None, f"turn {message.turn} is over"
+        self.add_bytes_up(message.turn, size)
+        return self._piles.add(box, message), ""
+
     def _refused(self, message: Update, why: str) -> tuple[int, str]:
         return (DUPLICATE, "") if self._store.knows_update(message.id) else (REFUSED, why)
 
@@ -183,6 +195,12 @@ class Jobs:
     def departed(self, box: str, now: float) -> None:
         for job in self._jobs.values():
             self._dispatch(job, Departed(box), now)
+
+    def count_late(self) -> None:
+        """Put what left after its round was closed, acks for one, to the round's account."""
+        open_turns = {job.state.turn for job in self._jobs.values()}
+        for turn in [turn for turn in self._post.down if turn and turn not in open_turns]:
+            self._store.count_bytes(turn, 0, self._post.down.pop(turn))
 
     def era_began(self, now: float) -> None:
         for job in self._jobs.values():
@@ -207,8 +225,9 @@ class Jobs:
         match action:
             case Open(plan):
                 self._open(job, plan, now)
-            case OfferTo(box, seconds):
-                self._post.to_box(box, job.offer(seconds), job.state.turn)
+            case OfferTo(box, seconds, steps):
+                offer = job.offer(seconds, steps, self._counted(job, box))
+                self._post.to_box(box, offer, job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -218,6 +237,11 @@ class Jobs:
                 self._store.drop_payloads(job.state.turn)
             case Say(text):
                 self._notices.say(now, text, job.state.job)
+
+    def _counted(self, job: Job, box: str) -> int:
+        """What a box with a residual must know: whether its last update is in the model."""
+        wants = job.task.training.feedback
+        return self._store.last_turns(job.state.job).get(box, 0) if wants else 0
 
     def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state
@@ -243,23 +267,27 @@ class Jobs:
         model = self._store.model(state.job, "model")
         try:
             rows = self._store.updates(state.turn)
-            parts = (_part(row) for row in rows if row.box in state.updated)
+            parts = (part_of(row) for row in rows if row.box in state.updated)
             start = model.data if model else b""
             result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:
             self._dispatch(job, FoldFailed(str(error)), now)
             return
         if result.data:
-            kind = "features" if state.kind == MOMENTS else "model"
-            self._save_model(job, kind, result.data)
+            if state.kind == MOMENTS:
+                blob = features_of(self._store, job.task, result.data)
+                self._save_model(job, "features", blob)
+            else:
+                self._save_model(job, "model", result.data)
         if result.state:
-            self._store.save_model(_row(job, "server", result.state))
+            self._store.save_model(model_row(job, "server", result.state))
         figures = msgspec.json.encode(result.figures)
         self._close(job, now, outcome="done", included=result.included, result=figures)
         self._store.drop_payloads(state.turn)
-        loss, accuracy = result.figures.validation_loss, result.figures.validation_accuracy
-        self._dispatch(job, Folded(loss, accuracy), now)
-        self._notices.say(now, _told(state, result), state.job)
+        f = result.figures
+        folded = Folded(f.validation_loss, f.validation_accuracy, f.teacher_loss, f.distance)
+        self._dispatch(job, folded, now)
+        self._notices.say(now, told(state, result), state.job)
         if result.remark:
             self._notices.say(now, result.remark, state.job)
 
@@ -285,6 +313,7 @@ class Jobs:
         self._dispatch(job, Published(), now)
         job.dirty = True
         if job.state.phase is Phase.FINISHED:
+            self._store.count_bytes(state.turn, 0, self._post.settle(state.turn))
             # No box need look at it any more; an empty payload takes the retained task away.
             del self._jobs[state.job]
             self._post.publish(self._post.topics.job(state.job, "task"), b"")
@@ -296,6 +325,8 @@ class Jobs:
         state, task = job.state, job.task
         if self._store.model(row.id, "model") is None:
             self._save_model(job, "model", folding.first_model(task, state.rules.seed))
+            if shared := first_shared(task, state.rules.seed):
+                self._save_model(job, "features", shared)
         self._refresh(job)
         self._post.publish(self._post.topics.job(row.id, "task"), sign(task, self._identity))
         self._dispatch(job, Restarted(), now)
@@ -307,12 +338,13 @@ class Jobs:
             self._dispatch(job, UpdateStored(box, state.turn), now)
 
     def _save_model(self, job: Job, kind: str, data: bytes) -> None:
-        self._store.save_model(_row(job, kind, data))
+        self._store.save_model(model_row(job, kind, data))
         job.encrypt(kind, data)
 
     def _server(self, job: Job) -> folding.Server:
         """The aggregation's state is in the store like the model, saved in the same unit."""
-        row = self._store.model(job.state.job, "server")
+        stateful = job.state.rules.aggregation in folding.STATEFUL
+        row = self._store.model(job.state.job, "server") if stateful else None
         return folding.server_of(job.state.rules, row.data if row else b"")
 
     def _refresh(self, job: Job) -> None:
@@ -344,34 +376,8 @@ class Jobs:
             return False
         return job.dirty or state.not_before > job.considered
 
-    def _candidates(self, job: Job, now: float) -> tuple[Candidate, ...]:
-        last = self._store.last_turns(job.state.job)
-        here = self._presence.reachable(now)
-        return tuple(
-            Candidate(box, rows, last.get(box, 0), here[box])
-            for box, rows in sorted(job.rows.items())
-            if rows > 0 and box in here
-        )
-
     def _turn(self) -> int:
         return self._store.count("turn")
 
     def _of_turn(self, turn: int) -> Job | None:
         return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)
-
-
-def _row(job: Job, kind: str, data: bytes) -> dict[str, object]:
-    digest = hashlib.sha256(data).digest()
-    turn = job.state.turn
-    return {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
-
-
-def _part(row: Row) -> folding.Part:
-    metrics = msgspec.msgpack.decode(row.metrics, type=Metrics | None)
-    return folding.Part(row.rows, row.payload, metrics)
-
-
-def _told(state: JobState, result: folding.Result) -> str:
-    accuracy, loss = result.figures.validation_accuracy, result.figures.validation_loss
-    figures = f", validation accuracy {accuracy:.3f}, loss {loss:.4f}" if accuracy else ""
-    return f"{state.title} done: {result.included} updates, {result.figures.rows} rows{figures}"

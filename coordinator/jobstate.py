@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.plan import Plan
+from coordinator.selection.regulators import Regulation
 from proto.messages import KIND_NAMES, MOMENTS, TRAIN
 
 
@@ -39,6 +40,14 @@ class Rules(Struct, frozen=True, kw_only=True):
     """"mean", "fedadam", "trimmed-mean" or "median"."""
     server_rate: float = 0.1
     """FedAdam's rate."""
+    steps: int = 0
+    """A training round's own steps, from the task."""
+    regulation: Regulation = Regulation()
+    """What makes them differ from box to box."""
+    gap: float = 0.0
+    """End when the fleet's loss is less than this above its teacher's; 0 never does."""
+    plateau: float = 0.0
+    """End when the boxes' mean distance from the fleet's loss changes by less; 0 never does."""
 
 
 class Member(Struct, frozen=True):
@@ -46,6 +55,8 @@ class Member(Struct, frozen=True):
 
     box: str
     answer: str = "offered"
+    steps: int = 0
+    """What it is given to do; 0 is the task's own."""
 
 
 class JobState(Struct, frozen=True, kw_only=True):
@@ -64,6 +75,12 @@ class JobState(Struct, frozen=True, kw_only=True):
     best: float | None = None
     accuracy: float | None = None
     stale: int = 0
+    gap: float | None = None
+    """The fleet's loss less its teacher's, on the same rows."""
+    distance: float | None = None
+    """The boxes' mean distance from the fleet's loss ..."""
+    drift: float | None = None
+    """... and by how much the last round changed it."""
     reason: str = ""
     stop_asked: bool = False
 
@@ -129,6 +146,9 @@ class Folded(Struct, frozen=True):
 
     validation_loss: float | None
     validation_accuracy: float | None
+    teacher_loss: float | None = None
+    distance: float | None = None
+    """The boxes' mean distance from the fleet's validation loss."""
 
 
 class FoldFailed(Struct, frozen=True):
@@ -188,6 +208,8 @@ class Open(Struct, frozen=True):
 class OfferTo(Struct, frozen=True):
     box: str
     seconds: float
+    steps: int = 0
+    """0 is the task's own."""
 
 
 class Fold(Struct, frozen=True):

@@ -4,8 +4,9 @@ import logging
 from collections import Counter
 
 from coordinator.presence import Presence
+from proto.bundling import Waiting, bundle
 from proto.errors import TransportError
-from proto.messages import Message
+from proto.messages import Letter
 from proto.topics import Topics
 from proto.transport import Port
 
@@ -13,7 +14,10 @@ logger = logging.getLogger("coordinator")
 
 
 class Post:
-    """Collects what to publish during a unit of work; `flush` sends it, `discard` does not."""
+    """Collects what to publish during a unit of work; `flush` sends it, `discard` does not.
+
+    A message to a box may say how long it can wait for another one to share its frame.
+    """
 
     def __init__(self, presence: Presence, topics: Topics) -> None:
         self.topics = topics
@@ -22,13 +26,17 @@ class Post:
         self._presence = presence
         self._letters: dict[tuple[str, int], tuple[bytes, bool]] = {}
         self._count = 0
+        self._new: list[tuple[str, Letter, int, float]] = []
+        self._waiting: dict[str, Waiting] = {}
+        self._turns: dict[str, int] = {}
+        """The latest turn of what waits for a box."""
 
-    def to_box(self, box: str, message: Message, turn: int = 0) -> None:
-        """Seal for one box. Does nothing while no keys are shared: the box will ask again."""
-        frame = self._presence.seal(box, message)
-        if frame is not None:
-            self.down[turn] += len(frame)
-            self._add(self.topics.to_box(box, "m"), frame, retain=False)
+    def to_box(self, box: str, message: Letter, turn: int = 0, wait: float = 0.0) -> None:
+        """Seal for one box, `wait` seconds after the flush at the latest.
+
+        Does nothing while no keys are shared: the box will ask again.
+        """
+        self._new.append((box, message, turn, wait))
 
     def key_offer(self, box: str, data: bytes) -> None:
         self._add(self.topics.to_box(box, "k"), data, retain=False)
@@ -47,8 +55,19 @@ class Post:
         self._count += 1
         self._letters[topic, self._count] = (payload, retain)
 
-    def flush(self, port: Port) -> None:
-        """Publish everything; what the port refuses is told, and keeps nothing else back."""
+    @property
+    def due(self) -> float:
+        """When `flush` has something to send that waits; infinity while nothing does."""
+        return min((waiting.due for waiting in self._waiting.values()), default=float("inf"))
+
+    def flush(self, port: Port, now: float) -> None:
+        """Publish what is due; what the port refuses is told, and keeps nothing else back."""
+        new, self._new = self._new, []
+        for box, message, turn, wait in new:
+            self._waiting.setdefault(box, Waiting()).add(message, now + wait)
+            self._turns[box] = max(turn, self._turns.get(box, 0))
+        for box in [box for box, waiting in self._waiting.items() if waiting.due <= now]:
+            self._seal(box)
         letters, self._letters = self._letters, {}
         for (topic, _), (payload, retain) in letters.items():
             try:
@@ -56,5 +75,23 @@ class Post:
             except TransportError as error:
                 logger.warning("not sent now, boxes will ask again: %s", error)
 
+    def settle(self, turn: int) -> int:
+        """Let all that waits on account of a turn leave with the next flush.
+
+        Returns the bytes sent on the turn's account that nobody has counted yet.
+        """
+        for box in [box for box, latest in self._turns.items() if latest == turn]:
+            self._seal(box)
+        return self.down.pop(turn, 0)
+
+    def _seal(self, box: str) -> None:
+        frame = self._presence.seal(box, bundle(self._waiting.pop(box).take()))
+        turn = self._turns.pop(box)
+        if frame is not None:
+            self.down[turn] += len(frame)
+            self._add(self.topics.to_box(box, "m"), frame, retain=False)
+
     def discard(self) -> None:
+        """Forget what was collected since the last flush."""
         self._letters.clear()
+        self._new.clear()

@@ -10,10 +10,11 @@ import msgspec
 
 from coordinator.store import Store
 from proto import exchange
+from proto.bundling import holds_update
 from proto.codec import decode_sealed, encode
 from proto.errors import RemoteError, SealError
 from proto.identity import Identity, open_signed
-from proto.messages import Birth, Era, Gone, Message, Resources, Sealed, Update
+from proto.messages import Birth, Era, Gone, Resources, Sealed
 from proto.replay import Window, admit
 from proto.sealing import Epoch, open_, peek, seal
 
@@ -133,7 +134,7 @@ class Presence:
         if window is None:
             raise SealError("a frame that was taken before")
         message = decode_sealed(body)
-        if isinstance(message, Update) and not claimed.signed:
+        if holds_update(message) and not claimed.signed:
             raise SealError("an update without a signature")
         contact.windows[epoch.id] = window
         if not contact.online:  # a will that was played again, perhaps: this box lives
@@ -141,7 +142,7 @@ class Presence:
             self._store.change_box(box, online=True)
         return Opened(message, epoch.id, claimed.sequence)
 
-    def seal(self, box: str, message: Message) -> bytes | None:
+    def seal(self, box: str, message: Sealed) -> bytes | None:
         """A frame to the box, or None while no keys are shared."""
         contact = self._contacts.get(box)
         if contact is None or contact.current is None:

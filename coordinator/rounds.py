@@ -37,7 +37,8 @@ from coordinator.jobstate import (
     Tick,
     UpdateStored,
 )
-from coordinator.selection.plan import Request, plan
+from coordinator.selection.plan import Pace, Request, plan
+from coordinator.selection.stopping import enough, progressed
 from proto.messages import EVALUATE, TRAIN
 
 NUDGE = 10.0
@@ -74,14 +75,15 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
         return state, ()
     rules = state.rules
     size = rules.cohort if state.kind == TRAIN else 0
-    request = Request(rules.scorer, size, rules.seed, event.turn)
+    pace = Pace(rules.steps, state.round, rules.regulation) if state.kind == TRAIN else Pace()
+    request = Request(rules.scorer, size, rules.seed, event.turn, pace)
     chosen = plan(event.candidates, request)
     if len(chosen.cohort) < rules.quorum:
         return replace(state, ready_since=0.0), ()
     since = state.ready_since or now
     if len(chosen.cohort) < max(rules.cohort, rules.quorum) and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
-    members = tuple(Member(box) for box in chosen.cohort)
+    members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in chosen.cohort)
     state = replace(
         state,
         phase=Phase.COLLECTING,
@@ -91,7 +93,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
         nudge=now + NUDGE,
         ready_since=0.0,
     )
-    return state, (Open(chosen), *(OfferTo(m.box, rules.deadline) for m in members))
+    return state, (Open(chosen), *(_offer(m, rules.deadline) for m in members))
 
 
 # --- collecting -----------------------------------------------------------------------------------
@@ -151,15 +153,20 @@ def _collect_tick(state: JobState, _event: Tick, now: float) -> Step:
         return _close(state, now)
     if now < state.nudge:
         return state, ()
-    silent = [m.box for m in state.members if m.answer == "offered"]
+    silent = [m for m in state.members if m.answer == "offered"]
     state = replace(state, nudge=now + NUDGE)
-    return state, tuple(OfferTo(box, state.due - now) for box in silent)
+    return state, tuple(_offer(m, state.due - now) for m in silent)
 
 
 def _ready(state: JobState, event: BoxReady, now: float) -> Step:
-    if event.box in state.pending and now < state.due:
-        return state, (OfferTo(event.box, state.due - now),)
+    if now < state.due:
+        again = (m for m in state.members if m.box == event.box and m.box in state.pending)
+        return state, tuple(_offer(m, state.due - now) for m in again)
     return state, ()
+
+
+def _offer(member: Member, seconds: float) -> OfferTo:
+    return OfferTo(member.box, seconds, member.steps)
 
 
 # --- folding and publishing -----------------------------------------------------------------------
@@ -167,14 +174,8 @@ def _ready(state: JobState, event: BoxReady, now: float) -> Step:
 
 def _folded(state: JobState, event: Folded, _now: float) -> Step:
     state = replace(state, phase=Phase.PUBLISHING, misses=0)
-    if state.kind == TRAIN and event.validation_loss is not None:
-        better = state.best is None or event.validation_loss < state.best - state.rules.min_gain
-        state = replace(
-            state,
-            best=event.validation_loss if better else state.best,
-            stale=0 if better else state.stale + 1,
-            accuracy=event.validation_accuracy,
-        )
+    if state.kind == TRAIN:
+        state = progressed(state, event)
     return state, (Publish(),)
 
 
@@ -194,7 +195,7 @@ def _published(state: JobState, _event: Published, now: float) -> Step:
     state = replace(state, members=(), not_before=now)
     if state.kind == EVALUATE:
         return replace(state, phase=Phase.FINISHED), (Say(f"finished: {state.reason}"),)
-    reason = _enough(state)
+    reason = enough(state)
     if state.kind == TRAIN and reason:
         if state.rules.evaluate:
             state = replace(state, kind=EVALUATE, reason=reason)
@@ -205,15 +206,6 @@ def _published(state: JobState, _event: Published, now: float) -> Step:
     if state.stop_asked:
         return replace(state, phase=Phase.STOPPED, stop_asked=False), (Say("stopped as asked"),)
     return replace(state, phase=Phase.WAITING), ()
-
-
-def _enough(state: JobState) -> str:
-    rules = state.rules
-    if rules.target and state.accuracy is not None and state.accuracy >= rules.target:
-        return f"validation accuracy {state.accuracy:.3f} reached the target {rules.target}"
-    if rules.patience and state.stale >= rules.patience:
-        return f"validation loss has not improved for {state.stale} rounds"
-    return f"all {rules.rounds} rounds are done" if state.round >= rules.rounds else ""
 
 
 # --- interruptions --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ deliveries acked and the letters sent (group commit). `coordinator/daemon.py` is
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordinator import admission
 from coordinator.admission import Fleet
@@ -16,14 +16,17 @@ from coordinator.notices import Notices, printable
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.store import Store
+from proto.bundling import unbundle
 from proto.errors import QfleetError, RemoteError, StorageError
 from proto.identity import sign
 from proto.messages import (
+    DUPLICATE,
     REFUSED,
     Ack,
     Birth,
     CoordinatorState,
     Enlistment,
+    Piece,
     Pull,
     Report,
     Revoked,
@@ -34,6 +37,8 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 
 MAX_ITEMS = 32
 """Acks in one letter."""
+ACK_WAIT = 0.25
+"""Seconds an ack may wait for the next offer to ride with."""
 ANNOUNCE = 300.0
 """Seconds between announcements of all tasks."""
 POLL = 0.5
@@ -98,6 +103,7 @@ class Service:
         if self._port is None:
             return
         try:
+            self._post.flush(self._port, float("inf"))
             self._port.publish(self.topics.coordinator, self._state(online=False), retain=True)
         except QfleetError as error:
             logger.warning("left without a goodbye: %s", error)
@@ -137,6 +143,8 @@ class Service:
                     self._jobs.run_later(now)
                     self._jobs.tick(now)
                 self._leave()
+            if now >= self._post.due:
+                self._leave()
         except StorageError as error:
             self._shake(error)
 
@@ -152,6 +160,7 @@ class Service:
         with self._store.unit():
             if self._shaken:
                 self._recover()
+            self._jobs.count_late()
             if boards:
                 self._store.save_boards(boards)
             if version != self._version:
@@ -177,15 +186,15 @@ class Service:
         """Seconds until `tick` is due."""
         now = self._now()
         at = self._jobs.wake(now)
-        look = max(0.0, self._look_at - now)
-        return look if at is None else min(look, max(0.0, at - now))
+        due = min(self._look_at, self._post.due)
+        return max(0.0, (due if at is None else min(due, at)) - now)
 
     def _leave(self) -> None:
         assert self._port is not None
         if self._accounts_due:
             self._accounts_due = False
             self._sync_accounts(self._now())
-        self._post.flush(self._port)
+        self._post.flush(self._port, self._now())
 
     # --- what arrives ---
 
@@ -217,16 +226,22 @@ class Service:
             case ("up", box, "k"):
                 opened = self._presence.accept(box, payload)
                 self._store.change_box(box, online=True, seen=now)
-                self._message(box, opened, len(payload), now)
+                self._messages(box, opened, len(payload), now)
                 # An ack of nothing tells the box that its keys are known here.
                 self._post.to_box(box, Ack(items=()))
                 self._jobs.ready(box, now)
             case ("up", box, "m"):
-                self._message(box, self._presence.open(box, payload), len(payload), now)
+                self._messages(box, self._presence.open(box, payload), len(payload), now)
             case ("join", token, "ask"):
                 self._join(token, payload, now)
             case _:
                 raise RemoteError("a topic nothing is expected on")
+
+    def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
+        """All that one frame of so many bytes holds; the first message answers for its size."""
+        for message in unbundle(opened.message):
+            self._message(box, replace(opened, message=message), size, now)
+            size = 0
 
     def _message(self, box: str, opened: Opened, size: int, now: float) -> None:
         match opened.message:
@@ -238,15 +253,31 @@ class Service:
                 self._jobs.enlist(box, enlistment, now)
             case Update() as update:
                 code, text = self._jobs.update(box, opened, size, now)
-                items, _ = self._acks.get(box, ([], 0))
-                items.append((update.id, code, text[:200]))
-                self._acks[box] = (items, update.turn)
+                self._answer(box, update, code, text)
                 if code == REFUSED:
                     self._notices.once(now, box, f"an update for turn {update.turn}: {text}")
+            case Piece():
+                self._piece(box, opened, size, now)
             case Pull() as pull:
                 self._jobs.pull(box, pull)
             case _:
                 raise RemoteError(f"a {type(opened.message).__name__} from a box")
+
+    def _piece(self, box: str, opened: Opened, size: int, now: float) -> None:
+        """Part of an update; the last one to come is counted, the update then costs no more."""
+        piece = opened.message
+        assert isinstance(piece, Piece)
+        update, why = self._jobs.piece(box, piece, size)
+        if update is not None:
+            self._message(box, replace(opened, message=update), 0, now)
+        elif why:
+            known = self._store.knows_update(piece.id)
+            self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)
+
+    def _answer(self, box: str, message: Update | Piece, code: int, text: str) -> None:
+        items, _ = self._acks.get(box, ([], 0))
+        items.append((message.id, code, text[:200]))
+        self._acks[box] = (items, message.turn)
 
     def _state_of(self, box: str, payload: bytes, now: float) -> None:
         if not payload:
@@ -293,7 +324,7 @@ class Service:
         for box, (items, turn) in self._acks.items():
             for start in range(0, max(len(items), 1), MAX_ITEMS):
                 ack = Ack(items=tuple(items[start : start + MAX_ITEMS]))
-                self._post.to_box(box, ack, turn)
+                self._post.to_box(box, ack, turn, ACK_WAIT)
         self._acks.clear()
 
     # --- telling ---

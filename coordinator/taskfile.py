@@ -9,15 +9,18 @@ from msgspec import Meta, Struct
 
 from coordinator.execution import check_execution
 from coordinator.jobstate import Rules
+from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
+from coordinator.selection.regulators import RULES, Regulation
 from coordinator.selection.scorers import SCORERS
-from coordinator.taskmodel import Model, classifier_of
-from proto.circuit import check_classifier
+from coordinator.taskadapter import AdapterModel
+from coordinator.taskhybrid import HybridModel
+from coordinator.taskmodel import Model
+from proto.adapter import Adapter
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
 from proto.messages import (
     ID_PATTERN,
     DataSpec,
-    Execution,
     OptimiserName,
     Task,
     Training,
@@ -35,7 +38,7 @@ LONGEST = 30 * 86400.0
 ROBUST = 3
 """Boxes below which no majority can outvote a bad one."""
 
-Time = Annotated[str, Meta(pattern=TIME)]
+Time = Annotated[str, Meta(pattern=TIME, description="a length of time: 90s, 2m, 1.5h or 1d")]
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,8 +47,11 @@ class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Data(Strict, frozen=True):
     classes: Annotated[tuple[str, ...], Meta(min_length=2)]
-    columns: tuple[str, ...]
-    components: Annotated[int, Meta(ge=0, le=12)] = 4
+    columns: tuple[str, ...] = ()
+    text: Annotated[str, Meta(max_length=100)] = ""
+    """The column that holds a row's text."""
+    components: Annotated[int, Meta(ge=0, le=12)] | None = None
+    """Left out: 4 of columns that are fed to a circuit, none where a text is read."""
     min_rows: Annotated[int, Meta(ge=1)] = 20
     validation: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
 
@@ -56,10 +62,27 @@ class Train(Strict, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
     decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Factor on the rate from round to round; left out, the rate ends at a quarter."""
-    batch: Annotated[int, Meta(ge=0)] = 0
-    bits: Literal[8, 32] = 8
+    batch: Annotated[int, Meta(ge=0)] | None = None
+    """Rows a step, 0 for all of them; left out, all for a circuit and 8 for an adapter."""
+    bits: Literal[2, 4, 8, 32] = 8
     block: Annotated[int, Meta(ge=1, le=4096)] = 64
+    keep: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    feedback: bool | None = None
+    """Left out: on where keep is below 1."""
+    warmup: Annotated[int, Meta(ge=0)] = 0
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     personal_head: bool = False
+
+
+class Steps(Strict, frozen=True):
+    """What may change a box's steps from round to round."""
+
+    rule: str = "fixed"
+    lower: bool = False
+    least: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    most: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    jump: Annotated[int, Meta(ge=1, le=100_000)] = 30
+    first_round: Annotated[int, Meta(ge=2, le=100_000)] = 3
 
 
 class RoundsTable(Strict, frozen=True):
@@ -73,6 +96,8 @@ class RoundsTable(Strict, frozen=True):
     patience: Annotated[int, Meta(ge=0)] = 0
     min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
     target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    gap: Annotated[float, Meta(ge=0.0)] = 0.0
+    plateau: Annotated[float, Meta(ge=0.0)] = 0.0
     aggregation: Literal["mean", "fedadam", "trimmed-mean", "median"] = "mean"
     server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
 
@@ -82,8 +107,9 @@ class TaskFile(Strict, frozen=True):
 
     job: Name
     data: Data
-    model: Model = Model()
+    model: ModelTable = Model()
     training: Train = Train()
+    steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
 
 
@@ -92,63 +118,86 @@ def read(path: Path) -> TaskFile:
     try:
         if path.stat().st_size > MAX_FILE:
             raise ConfigError(f"{path} is larger than {MAX_FILE} bytes; it is no task file")
-        file = msgspec.toml.decode(path.read_bytes(), type=TaskFile)
+        tables = msgspec.toml.decode(path.read_bytes())
+        if isinstance(model := tables.get("model"), dict):
+            model.setdefault("kind", "circuit")
+        file = msgspec.convert(tables, type=TaskFile)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
     if file.rounds.policy not in SCORERS:
         raise ConfigError(f"{path}: rounds.policy is one of {', '.join(sorted(SCORERS))}")
+    if file.steps.rule not in RULES:
+        raise ConfigError(f"{path}: steps.rule is one of {', '.join(RULES)}")
     return file
 
 
-def task_of(file: TaskFile, fleet: str, serial: int) -> Task:
-    """What the boxes are told. Raises ConfigError."""
-    data = file.data
-    features = data.components or len(data.columns)
-    if data.components > len(data.columns):
-        raise ConfigError(f"data.components is at most the number of columns, {len(data.columns)}")
-    if data.components and len(data.columns) > MAX_COLUMNS:
-        raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
+def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = None) -> Task:
+    """What the boxes are told; `taught` is the adapter of the teacher's job. Raises ConfigError."""
+    circuit, training = not isinstance(file.model, AdapterModel), file.training
+    data = _data_of(file)
     task = Task(
         fleet=fleet,
         job=file.job,
         serial=serial,
-        model=classifier_of(file.model, features, len(data.classes)),
-        data=DataSpec(
-            columns=data.columns,
-            classes=data.classes,
-            components=data.components,
-            min_rows=data.min_rows,
-            validation=data.validation,
-        ),
+        model=model_of(file.model, data, taught),
+        data=data,
         training=Training(
-            steps=file.training.steps,
-            learning_rate=file.training.learning_rate,
-            decay=file.training.decay or 0.25 ** (1 / max(1, file.rounds.count - 1)),
-            batch=file.training.batch,
-            bits=file.training.bits,
-            block=file.training.block,
-            optimiser=file.training.optimiser,
-            personal_head=file.training.personal_head,
+            steps=training.steps,
+            learning_rate=training.learning_rate,
+            decay=training.decay or 0.25 ** (1 / max(1, file.rounds.count - 1)),
+            batch=_batch(training.batch, circuit=circuit),
+            bits=training.bits,
+            block=training.block,
+            optimiser=training.optimiser,
+            keep=training.keep,
+            feedback=training.keep < 1 if training.feedback is None else training.feedback,
+            warmup=training.warmup,
+            weight_decay=training.weight_decay,
+            personal_head=training.personal_head,
         ),
-        execution=Execution(
-            backend=file.model.backend,
-            shots=file.model.shots,
-            noise=file.model.noise,
-            shot_budget=file.model.shot_budget,
-            simulated_rounds=file.model.simulated_rounds,
-        ),
+        execution=execution_of(file.model),
     )
-    if 0 < file.rounds.count <= file.model.simulated_rounds:
+    if task.execution.simulated_rounds >= file.rounds.count:
         raise ConfigError("model.simulated_rounds leaves model.backend none of rounds.count")
     try:
         validate(task)
-        check_classifier(task.model)
+        check_fits(task)
         check_execution(task)
     except QfleetError as error:
         raise ConfigError(f"this task cannot be offered: {error}") from None
     return task
+
+
+def _batch(batch: int | None, *, circuit: bool) -> int:
+    return batch if batch is not None else (0 if circuit else 8)
+
+
+def _data_of(file: TaskFile) -> DataSpec:
+    data, hybrid = file.data, isinstance(file.model, HybridModel)
+    columns = len(data.columns) + (file.model.sketch if isinstance(file.model, HybridModel) else 0)
+    components = data.components
+    if components is None:
+        components = 4 if hybrid or (isinstance(file.model, Model) and not data.text) else 0
+    if not data.columns and not data.text:
+        raise ConfigError("data.columns names no column, and data.text none either")
+    if not all(data.classes) or len(set(data.classes)) != len(data.classes):
+        raise ConfigError("data.classes holds an empty name, or one name twice")
+    if hybrid and not components:
+        raise ConfigError("data.components is at least 1 for a hybrid: a qubit for each")
+    if components > columns:
+        raise ConfigError(f"data.components is at most the number of columns, {columns}")
+    if components and columns > MAX_COLUMNS:
+        raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
+    return DataSpec(
+        columns=data.columns,
+        classes=data.classes,
+        components=components,
+        min_rows=data.min_rows,
+        validation=data.validation,
+        text=data.text,
+    )
 
 
 def rules_of(file: TaskFile) -> Rules:
@@ -159,6 +208,11 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError("rounds.deadline is from 1s to 30d")
+    least, own, most = file.steps.least, file.training.steps, file.steps.most
+    if file.steps.rule != "fixed" and not least <= own <= most:
+        raise ConfigError(
+            f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
+        )
     return Rules(
         rounds=table.count,
         cohort=table.cohort,
@@ -172,6 +226,10 @@ def rules_of(file: TaskFile) -> Rules:
         target=table.target,
         aggregation=table.aggregation,
         server_rate=table.server_rate,
+        steps=file.training.steps,
+        regulation=Regulation(**msgspec.structs.asdict(file.steps)),
+        gap=table.gap,
+        plateau=table.plateau,
     )
 
 

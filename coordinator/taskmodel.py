@@ -1,4 +1,4 @@
-"""The `[model]` table of a task file, and the classifier it names."""
+"""The `[model]` table of a task file for circuits, and the classifier it names."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -14,8 +14,9 @@ from proto.qcnn import SIZES, qcnn_circuit
 DEFAULT_REPS = 3
 
 
-class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    kind: Literal["circuit"] = "circuit"
+class Model(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="circuit"
+):
     ansatz: Literal[
         "real-amplitudes",
         "re-uploading",
@@ -111,6 +112,6 @@ def _paper(model: Model, features: int, classes: int) -> Classifier:
         )
     gates = (*ansatz.zz_feature_map(features), *ansatz.real_amplitudes(features, model.reps))
     circuit = ansatz.assemble(features, gates, ansatz.parity(features))
-    # The paper scales to 0..1. Standardised features as they are wind the ZZ angles round and round:
-    # test accuracy on breast_cancer 0.61, against 0.85 (five splits, 150 steps of Adam).
+    # The paper scales to 0..1. Standardised features as they are wind the ZZ angles round: test
+    # accuracy on breast_cancer 0.61, against 0.85 (five splits, 150 steps of Adam).
     return Classifier(circuit, "unit", classes, "parity")

@@ -7,9 +7,11 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edge_client.membership import Membership, load_memory, save_memory
+from proto import RELEASE
 from proto.errors import SealError
 from proto.identity import open_record, open_state
-from proto.messages import CoordinatorState
+from proto.messages import Birth, CoordinatorState, Era
+from proto.sealing import KemPair
 
 CLOCK_SLACK = 86400
 """Seconds two clocks may be apart before it is worth a line."""
@@ -31,6 +33,18 @@ class Allegiance:
     def session(self) -> int:
         """Counts this box's starts."""
         return self._memory.session
+
+    def birth(self, kem: KemPair, era: Era | None, turn: int) -> Birth:
+        """This start's birth; `turn` is the highest this box has seen in `era`."""
+        return Birth(
+            fleet=self._member.fleet,
+            box=self._member.box,
+            session=self.session,
+            kem=kem.public,
+            era=era,
+            turn=turn,
+            release=RELEASE,
+        )
 
     def hear(self, payload: bytes) -> tuple[CoordinatorState, bool]:
         """A proven state of the coordinator, and whether its key is new. Raises SealError."""

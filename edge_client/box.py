@@ -6,10 +6,11 @@ Single-threaded: the agent calls `handle` with whatever came (from the broker or
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
-from typing import Protocol
 
 from edge_client import session, state
 from edge_client.allegiance import Allegiance
@@ -17,22 +18,30 @@ from edge_client.config import EdgeConfig
 from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.fetching import Pantry
 from edge_client.membership import Membership
-from edge_client.newest import Newest, keep
+from edge_client.newest import Keeper, Newest
+from edge_client.post import Post
 from edge_client.refusals import Refusals
-from edge_client.requests import Assignment, Broken, Done, Finding, Inspection, Request, Result
+from edge_client.requests import (
+    Assignment,
+    Broken,
+    Done,
+    Finding,
+    Inspection,
+    Labour,
+    Request,
+    Result,
+)
 from edge_client.secure import Secure
 from edge_client.spool import Spool
 from edge_client.tasks import Tasks
-from edge_client.turnlog import TurnLog
-from proto import RELEASE
-from proto.codec import decode_sealed, encode
+from proto.bundling import unbundle
+from proto.codec import decode_update, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, sign, task_id
 from proto.messages import (
-    EVALUATE,
     MOMENTS,
     Ack,
-    Birth,
+    BlobRef,
     Enlistment,
     Gone,
     Message,
@@ -40,27 +49,20 @@ from proto.messages import (
     Report,
     Resources,
     Revoked,
-    Update,
 )
+from proto.pieces import letters
 from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
+YES_WAIT = 0.2
+"""Seconds a yes to an offer may wait for the update."""
 PULL_WAIT = 3.0
 """Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"
 """What the coordinator is told; which path it is concerns the owner alone."""
-KEEP_EVERY = 5.0
-"""Seconds between models written for prediction."""
 
 logger = logging.getLogger("edge_client")
-
-
-class Labour(Protocol):
-    """Where training happens: a child process, or at once in the emulator."""
-
-    def submit(self, request: Request) -> None: ...
-    def cancel(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,18 @@ class Box:
         self.topics = Topics(self._member.fleet)
         self._coordinator = Allegiance(self._home, self._member, setting.clock)
         self._secure = Secure(setting.identity)
-        self._spool = Spool(self._home / "outbox")
+        self._spool = Spool(self._home)
         self._pantry = Pantry(self._home / "blobs")
         self._tasks = Tasks(self._member.fleet)
+        topic = self.topics.from_box(self._member.box, "m")
+        self._post = Post(self._secure, partial(self._publish, topic), setting.now)
         self._pull_again: float | None = None
-        self._kept_at = -KEEP_EVERY
+        self._blobs: tuple[str, ...] = ()
+        """Topics of blobs on their way."""
+        self._newest = Keeper(self._home, setting.now)
         self._refusals = Refusals(setting.now)
-        self._turnlog = TurnLog(self._home / "turns.journal")
-        log = self._turnlog
-        self.state = session.start(log.era, log.turns, self._spool.turns())
+        seen = self._spool.seen
+        self.state = session.start(seen.era, seen.turns, self._spool.waiting())
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -119,7 +124,6 @@ class Box:
             self._publish(self.will.topic, self.will.payload, retain=True)
             self._port.close()
         self._spool.close()
-        self._turnlog.close()
 
     # --- the loop's body ---
 
@@ -146,11 +150,13 @@ class Box:
             self._step(state.Tick())
         if self._pull_again is not None and self._setting.now() >= self._pull_again:
             self._pull()
+        self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        times = [t for t in (session.wake(self.state), self._pull_again) if t is not None]
-        return max(0.0, min(times) - self._setting.now()) if times else None
+        times = (session.wake(self.state), self._pull_again, self._post.due)
+        at = min((t for t in times if t is not None), default=inf)
+        return None if at == inf else max(0.0, at - self._setting.now())
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
@@ -227,6 +233,10 @@ class Box:
         message, era, first = self._secure.open(payload)
         if first:
             self._step(state.Secured(era))
+        for item in unbundle(message):
+            self._message(item)
+
+    def _message(self, message: Message) -> None:
         match message:
             case Ack(items=items):
                 for id_, code, text in items:
@@ -249,15 +259,14 @@ class Box:
             self._pull()
 
     def _done(self, turn: int, update: bytes) -> None:
-        message = decode_sealed(update)
-        assert isinstance(message, Update)
+        message = decode_update(update)
         try:
             self._spool.put(message)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             self._step(state.Failed(turn, NO_ROOM))
             return
-        self._step(state.Trained(turn, message.id))
+        self._step(state.Trained(turn, message.id, len(message.payload)))
 
     # --- what the table asks for ---
 
@@ -267,11 +276,15 @@ class Box:
                 self._give_birth()
             case state.Inspect(_, task):
                 if body := self._tasks.body(task):
-                    self._submit(Inspection(body, self._setting.config.data))
+                    self._submit(
+                        Inspection(body, self._setting.config.data, self._setting.config.adapter)
+                    )
             case state.Enlist(job, task, rows, reason):
-                self._send(Enlistment(job=job, task=task, rows=rows, reason=reason))
+                self._post.send(Enlistment(job=job, task=task, rows=rows, reason=reason))
             case state.Answer(turn, accepted, reason):
-                self._send(self._report(turn, accepted=accepted, reason=reason))
+                report = self._report(turn, accepted=accepted, reason=reason)
+                # Nobody waits for a yes: it may go with the update, when training takes no time.
+                self._post.send(report, YES_WAIT if accepted else 0.0)
             case state.Fetch(offer):
                 self._fetch(offer)
             case state.Train(offer):
@@ -283,21 +296,13 @@ class Box:
             case state.Forget(id_):
                 self._spool.drop(id_)
             case state.Remember(era, turns):
-                self._turnlog.remember(era, turns)
+                self._spool.remember(era, turns)
             case state.Say(text):
                 logger.info("%s", text)
 
     def _give_birth(self) -> None:
         kem = KemPair()
-        birth = Birth(
-            fleet=self._member.fleet,
-            box=self._member.box,
-            session=self._coordinator.session,
-            kem=kem.public,
-            era=self.state.era,
-            turn=self.state.highest,
-            release=RELEASE,
-        )
+        birth = self._coordinator.birth(kem, self.state.era, self.state.highest)
         data = self._secure.birth(birth, kem)
         self._publish(self.topics.state(self._member.box), data, retain=True)
 
@@ -305,25 +310,24 @@ class Box:
         self._pantry.stop()
         missing = self._pantry.missing(offer)
         if not missing:
-            self._fetched()
+            self._step(state.Fetched(offer.turn))
             return
-        assert self._port is not None
         self._pantry.begin(missing, offer.key)
-        for ref in missing:
-            self._port.subscribe(self.topics.blob(ref.address, "+"))
+        self._listen(missing)
         self._pull()
 
     def _pull(self) -> None:
         pulls = self._pantry.pulls()
         self._pull_again = self._setting.now() + PULL_WAIT if pulls else None
         for pull in pulls:
-            self._send(pull)
+            self._post.send(pull)
 
     def _fetched(self) -> None:
         offer = self.state.offer
         if offer is None or self._pantry.missing(offer):
             return
         self._pull_again = None
+        self._listen()
         self._step(state.Fetched(offer.turn))
 
     def _train(self, offer: Offer) -> None:
@@ -333,7 +337,7 @@ class Box:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
             return
         if offer.kind != MOMENTS:
-            self._keep_newest(offer, Newest(offer.round, task, model, features))
+            self._newest.keep(offer, Newest(offer.round, task, model, features))
         self._submit(
             Assignment(
                 box=self._member.box,
@@ -345,18 +349,20 @@ class Box:
                 data=self._setting.config.data,
                 quantum=self._setting.config.quantum,
                 home=str(self._home),
+                adapter=self._setting.config.adapter,
             )
         )
 
-    def _keep_newest(self, offer: Offer, newest: Newest) -> None:
-        """For prediction. When rounds follow fast, not every model is worth a write."""
-        now = self._setting.now()
-        if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
-            keep(self._home, offer.job, newest)
-            self._kept_at = now
+    def _listen(self, refs: Sequence[BlobRef] = ()) -> None:
+        """Hear these blobs' parts, and no longer those of others."""
+        assert self._port is not None
+        self._port.unsubscribe(*self._blobs)
+        self._blobs = tuple(self.topics.blob(ref.address, "+") for ref in refs)
+        self._port.subscribe(*self._blobs)
 
     def _stop_work(self) -> None:
         self._pantry.stop()
+        self._listen()
         self._pull_again = None
         assert self._labour is not None
         self._labour.cancel()
@@ -367,18 +373,13 @@ class Box:
 
     def _send_update(self, id_: bytes) -> None:
         try:
-            self._send(self._spool.get(id_))
+            update = self._spool.get(id_)
         except StorageError as error:
             logger.error("an update is lost: %s", error)  # noqa: TRY400 - its text says all
             self._step(state.Acked(id_, 2, str(error)))
-
-    def _send(self, message: Message) -> None:
-        """Seal and publish. Without keys nothing is sent: a new exchange sends it all again."""
-        try:
-            frame = self._secure.seal(message)
-        except SealError:
             return
-        self._publish(self.topics.from_box(self._member.box, "m"), frame)
+        for letter in letters(update):
+            self._post.send(letter)
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand to the broker. What it will not take now is sent again in time."""

@@ -70,18 +70,38 @@ def status(
 
 @app.command()
 def predict(
-    source: Annotated[str, typer.Argument(help="A .csv or .npz file with the task's columns.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="A file with the task's columns (.csv, .tsv, .jsonl, .npz), or - ."),
+    ] = "",
     home: Home = None,
     job: Annotated[str, typer.Option(help="Which job's model; else the newest.")] = "",
+    text: Annotated[str, typer.Option(help="One text, for a task that reads text.")] = "",
     *,
     json: Json = False,
 ) -> None:
-    """Class and probability of each row, by the fleet's newest model, without a network."""
-    from edge_client.config import home_of
-    from edge_client.predict import predict_file, predictor
+    """Class and probability of each row, by the fleet's newest model, without a network.
 
-    found = predictor(home_of(home), job)
-    answers = predict_file(found, source)
+    With - each line of standard input is a text and is answered at once; a model that arrives
+    meanwhile answers from the next line on. With --json the answers are a line of JSON each.
+    """
+    from edge_client.config import home_of, load
+    from edge_client.predict import check_text_alone, predict_file, predict_stream, predictor
+
+    folder = home_of(home)
+    found = predictor(folder, job, load(folder).adapter)
+    if source == "-":
+        for line, (name, chance) in predict_stream(found, sys.stdin):
+            told = {"text": line, "class": name, "probability": chance, "round": found.round}
+            _show(told, f"{name}\t{chance:.4f}\t{line}", json=json)
+        return
+    if bool(text) == bool(source):
+        raise typer.BadParameter("give a file, - or --text")
+    if text:
+        check_text_alone(found)
+        answers = [answer for _, answer in predict_stream(found, [text])]
+    else:
+        answers = predict_file(found, source)
     value = {
         "job": found.job,
         "round": found.round,

@@ -30,7 +30,7 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What this box's owner consents to. Anything beyond is declined with the reason."""
 
-    kinds: tuple[str, ...] = ("circuit",)
+    kinds: tuple[str, ...] = ("circuit", "adapter", "hybrid")
     max_steps: Annotated[int, Meta(ge=1)] = 2000
     max_qubits: Annotated[int, Meta(ge=1, le=12)] = 12
     max_seconds: Annotated[int, Meta(ge=1)] = 86400
@@ -50,10 +50,29 @@ class Quantum(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Its name, or a fake one's ("FakeManilaV2"), which is simulated here with its noise."""
 
 
+class Adapter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What training an adapter may take of this box."""
+
+    base: str = ""
+    """The base model, a GGUF file; empty looks in the cache and in installed packages."""
+    memory_mib: Annotated[int, Meta(ge=0)] = 0
+    """Memory the training process may take; 0: what is free when it starts."""
+    cache_mib: Annotated[int, Meta(ge=0)] = 1024
+    """Disk for the trunk's hidden states of this box's rows."""
+    rank: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Largest rank this box trains, where a task allows less than its own; 0: the task's."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    max_temperature_c: Annotated[int, Meta(ge=30, le=300)] = 80
+    """Training pauses above, until the board is 5 degrees cooler."""
+    min_battery: Annotated[int, Meta(ge=0, le=100)] = 20
+    """Training pauses below this percentage, unless the board is charging."""
+
+
 class EdgeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: Data = Data()
     policy: Policy = Policy()
     quantum: Quantum = Quantum()
+    adapter: Adapter = Adapter()
     note: Annotated[str, Meta(max_length=200)] = ""
     """A sentence for whoever plans the rounds, sent sealed with each report."""
     ca: str = ""

@@ -37,6 +37,8 @@ class Table:
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     """The label names in this table; a box may hold fewer than its task has."""
+    texts: tuple[str, ...] = ()
+    """(rows,), where the table has a column of text."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -197,13 +199,13 @@ def _of_classes(table: Table, classes: tuple[str, ...]) -> Table:
 def _table(
     source: str, X: NDArray[np.float64], labels: list[str], columns: tuple[str, ...]
 ) -> Table:
-    _check_size(source, len(labels), len(columns))
     if not labels:
         raise ConfigError(f"{source}: there are no rows")
+    _check_size(source, len(labels), len(columns))
     if not np.isfinite(X).all():
         row, column = np.argwhere(~np.isfinite(X))[0]
         raise ConfigError(f"{source} row {row} column {columns[column]!r}: not finite")
-    classes = tuple(sorted(set(labels), key=_natural))
+    classes = class_names(labels)
     return Table(X, encode(labels, classes), columns, classes)
 
 
@@ -212,6 +214,11 @@ def _check_size(source: str, rows: int, columns: int) -> None:
         raise ConfigError(f"{source}: {columns} columns; 1 to {MAX_COLUMNS} are accepted")
     if rows > MAX_ROWS or rows * columns > MAX_CELLS:
         raise ConfigError(f"{source}: more than {MAX_ROWS} rows or {MAX_CELLS} cells")
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Each label once, whole numbers in their own order and first."""
+    return tuple(sorted(set(labels), key=_natural))
 
 
 def _natural(label: str) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from proto.errors import StorageError
 from proto.files import write_whole
 
 HEAD = struct.Struct("<II")
-MAX_RECORD = 256 * 1024
+MAX_RECORD = 8 * 1024 * 1024
 COMPACT_AT = 1024 * 1024
 """Bytes at which the file may be rewritten without what no longer counts."""
 

@@ -6,17 +6,18 @@ Run in a child process by the agent and in the same process by the emulator; bot
 import hashlib
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client import dataset
-from edge_client.circuit.backends.chosen import Workbench, in_round, workbench
-from edge_client.circuit.backends.machine import NotHere, check_installed
+from edge_client import dataset, kinds, personal, residual, texts
+from edge_client.circuit.backends.chosen import in_round
+from edge_client.circuit.backends.machine import NotHere
 from edge_client.columns import choose
 from edge_client.config import Data
-from edge_client.model import Labels
-from edge_client.personal import keep_head, with_head
+from edge_client.model import Features, Labels, Parts
+from edge_client.ownhead import keep_head, with_head
 from edge_client.remarks import remarks
 from edge_client.requests import (
     Assignment,
@@ -28,13 +29,13 @@ from edge_client.requests import (
     Result,
 )
 from edge_client.train import Hyper, Rows, evaluate, local_update
-from proto.circuit import classifier_layout, shared_layout
 from proto.codec import decode_sealed, decode_signed, encode
-from proto.errors import ConfigError, LocalError, QfleetError
+from proto.errors import ConfigError, LocalError, QfleetError, StorageError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Offer, Task, Update
+from proto.models import model_layout, sent_layout
 from quantization import moments
-from quantization.arrays import Array, Arrays, BadArrays, delta
-from quantization.pack import pack, unpack
+from quantization.arrays import Arrays, BadArrays, Layout, delta, flatten, size, unflatten
+from quantization.pack import pack, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
@@ -61,18 +62,20 @@ def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, ConfigError) and not isinstance(error, NotHere):
         told = "its data or settings cannot be used for this task; the box's own log says why"
         return told, str(error)
+    if isinstance(error, StorageError):
+        return "its disk is full, or refuses; the box's own log says more", str(error)
     return str(error)[:200], str(error)
 
 
 def _found(request: Inspection) -> Finding:
     task = decode_signed(request.task, Task)
-    check_installed(task.execution.backend)
     own = _own(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
         raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
-    said = remarks(task, own.X[own.learnt], own.y[own.learnt])
+    kinds.check_ready(task, request.adapter)
+    said = remarks(task, own.table.X[own.learnt], own.y[own.learnt])
     return Finding(request.task, len(own.train), detail=said)
 
 
@@ -80,11 +83,15 @@ def _found(request: Inspection) -> Finding:
 class Own:
     """The box's rows in the task's columns, their class numbers, and which serve for what."""
 
-    X: NDArray[np.float64]
-    y: Labels
+    table: dataset.Table
+    """Its `y` and `classes` are the task's."""
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
     test: NDArray[np.intp]
+
+    @property
+    def y(self) -> Labels:
+        return self.table.y
 
     @property
     def learnt(self) -> NDArray[np.intp]:
@@ -95,10 +102,15 @@ class Own:
 def _own(task: Task, data: Data) -> Own:
     if not data.source:
         raise LocalError("no data is set: name it in edge.toml, [data] source")
-    table = dataset.load(data.source, data.target)
-    X = choose(table.X, table.columns, task.data.columns)
-    y = dataset.encode(table.labels, task.data.classes)
-    return Own(X, y, *dataset.split(len(y), data.seed, task.data.validation, data.test))
+    spec = task.data
+    if spec.text:
+        table = texts.load(data.source, data.target, spec.text, spec.columns)
+    else:
+        table = dataset.load(data.source, data.target)
+    X = choose(table.X, table.columns, spec.columns)
+    y = dataset.encode(table.labels, spec.classes)
+    fitting = dataset.Table(X, y, spec.columns, spec.classes, table.texts)
+    return Own(fitting, *dataset.split(len(y), data.seed, spec.validation, data.test))
 
 
 def _update(request: Assignment, offer: Offer) -> Update:
@@ -106,18 +118,22 @@ def _update(request: Assignment, offer: Offer) -> Update:
     own = _own(task, request.data)
     payload, metrics = b"", None
     if offer.kind == MOMENTS:
-        payload = moments.moments_to_bytes(moments.measure(own.X[own.learnt]))
+        X = kinds.columns_of(request, task, _start(request, offer), own.table)
+        payload = moments.moments_to_bytes(moments.measure(X[own.learnt]))
     else:
-        z = features_of(task, own.X, request.features)
-        received = unpack(request.model, classifier_layout(task.model), EXACT)
+        received = unpack(request.model, model_layout(task.model), EXACT)
         arrays = with_head(request.home, task, received, offer.turn)
-        bench = _bench(request, task, offer)
+        part = in_round(task, offer.round) if offer.kind == TRAIN else task
+        bench = kinds.bench_of(request, part, _start(request, offer))
         try:
+            z = bench.rows(own.table, Parts(own.train, own.validation))
             if offer.kind == EVALUATE:
                 metrics = _judge(bench, arrays, z, own)
+                if bench.personal and request.home:
+                    _personalise(request, offer, bench, Rows(*_parts(z, own)))
             else:
                 rows = Rows(*_parts(z, own))
-                payload, metrics = _train(request, offer, bench, arrays, rows)
+                payload, metrics = _train(request, offer, bench, bench.cut(arrays), rows)
         finally:
             bench.close()
     return Update(
@@ -130,18 +146,16 @@ def _update(request: Assignment, offer: Offer) -> Update:
     )
 
 
-def _parts(z: Array, own: Own) -> tuple[Array, Labels, Array, Labels]:
+def _parts(z: Features, own: Own) -> tuple[Features, Labels, Features, Labels]:
     return z[own.train], own.y[own.train], z[own.validation], own.y[own.validation]
 
 
-def _bench(request: Assignment, task: Task, offer: Offer) -> Workbench:
-    """Where the task's circuit runs; the turn is named by all that its training starts from."""
+def _start(request: Assignment, offer: Offer) -> kinds.Start:
+    """The turn is named by all that its training starts from."""
     which = f"{request.box}/{offer.turn}/{offer.kind}/{offer.round}/{offer.steps}".encode()
     start = (which, request.model, request.features)
     turn = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in start)).digest()[:16]
-    if offer.kind == TRAIN:
-        task = in_round(task, offer.round)
-    return workbench(task, request.quantum, request.home, turn, _draws(request, offer))
+    return kinds.Start(turn, _draws(request, offer), offer.steps, offer.seconds)
 
 
 def _draws(request: Assignment, offer: Offer) -> int:
@@ -149,21 +163,15 @@ def _draws(request: Assignment, offer: Offer) -> int:
 
 
 def _train(
-    request: Assignment, offer: Offer, bench: Workbench, arrays: Arrays, rows: Rows
+    request: Assignment, offer: Offer, bench: kinds.Bench, arrays: Arrays, rows: Rows
 ) -> tuple[bytes, Metrics]:
     """A packed delta, and the figures of the received model on the box's rows."""
     task = decode_signed(request.task, Task)
-    training = task.training
-    shared = shared_layout(task.model, personal_head=training.personal_head)
-    rate = training.learning_rate * training.decay ** (offer.round - 1)
-    draws = _draws(request, offer)
-    hyper = Hyper(offer.steps, rate, training.batch, draws, training.optimiser)
+    sent = sent_layout(task.model, bench.rank, personal_head=task.training.personal_head)
+    hyper = _hyper(request, offer, offer.steps, bench.probe)
     trained = local_update(bench.model, arrays, rows, hyper)
-    # Each box rounds by its own draws: shared ones would leave a bias in the mean.
-    rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
-    scheme = Scheme(training.bits, training.block)
     moved = delta(trained.arrays, arrays)
-    payload = pack({name: moved[name] for name, _ in shared}, shared, scheme, rng)
+    payload = _packed(request, offer, {name: moved[name] for name, _ in sent}, sent)
     keep_head(request.home, task, offer.turn, arrays, trained.arrays)
     return payload, Metrics(
         first_loss=trained.first_loss,
@@ -175,10 +183,59 @@ def _train(
         evaluations=trained.evaluations,
         gradients=trained.gradients,
         shots=bench.shots,
+        rank=bench.rank,
+        teacher_loss=bench.teacher_loss,
     )
 
 
-def _judge(bench: Workbench, arrays: Arrays, z: Array, own: Own) -> Metrics:
+def _hyper(request: Assignment, offer: Offer, steps: int, probe: int) -> Hyper:
+    training = decode_signed(request.task, Task).training
+    return Hyper(
+        steps=steps,
+        learning_rate=training.learning_rate * training.decay ** max(0, offer.round - 1),
+        batch=training.batch,
+        seed=_draws(request, offer),
+        optimiser=training.optimiser,
+        warmup=min(training.warmup, steps),
+        weight_decay=training.weight_decay,
+        probe=probe,
+    )
+
+
+def _personalise(request: Assignment, offer: Offer, bench: kinds.Bench, rows: Rows) -> None:
+    """Train on where the fleet has stopped, for this box alone; not without validation rows."""
+    if not len(rows.validation_y):
+        return
+    layout = model_layout(decode_signed(request.task, Task).model)
+    arrays = unpack(request.model, layout, EXACT)
+    hyper = _hyper(request, offer, bench.personal, bench.probe)
+    trained = local_update(bench.model, arrays, rows, hyper)
+    own = evaluate(bench.model, trained.arrays, rows.validation_z, rows.validation_y)
+    model = pack(trained.arrays, layout, EXACT, np.random.default_rng(0))
+    start = hashlib.sha256(request.model).digest()
+    assert trained.validation_loss is not None
+    kept = personal.Personal(start, model, trained.validation_loss, own.loss)
+    personal.keep(Path(request.home), offer.job, kept)
+
+
+def _packed(request: Assignment, offer: Offer, change: Arrays, layout: Layout) -> bytes:
+    """A change by the task's scheme, with what this box owes where the task feeds errors back."""
+    training = decode_signed(request.task, Task).training
+    scheme = Scheme(training.bits, training.block, training.keep)
+    # Each box rounds by its own draws: shared ones would leave a bias in the mean.
+    rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
+    if not training.feedback or not request.home:
+        return pack(change, layout, scheme, rng)
+    home, length = Path(request.home), size(layout)
+    before = residual.owed(home, offer.job, request.task, length, offer.counted)
+    wanted = flatten(change, layout) + before
+    payload = pack(unflatten(wanted, layout), layout, scheme, rng)
+    after = wanted - unpack_vector(payload, layout, scheme)
+    residual.keep(home, offer.job, residual.of_turn(request.task, offer.turn, before, after))
+    return payload
+
+
+def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:
     """The received model on training rows, and on test rows (validation rows where none)."""
     model = bench.model
     seen = evaluate(model, arrays, z[own.train], own.y[own.train])
@@ -193,11 +250,3 @@ def _judge(bench: Workbench, arrays: Arrays, z: Array, own: Own) -> Metrics:
         steps=0,
         shots=bench.shots,
     )
-
-
-def features_of(task: Task, X: NDArray[np.float64], packed: bytes) -> Array:
-    """Rows in columns to rows in features, by the fleet's feature map when the task has one."""
-    if not task.data.components:
-        return X.astype(np.float32)
-    layout = moments.feature_layout(len(task.data.columns), task.data.components)
-    return moments.feature_map(unpack(packed, layout, EXACT)).apply(X)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -12,6 +12,16 @@ from quantization.arrays import Array, Arrays
 
 Labels = NDArray[np.int64]
 """(rows,): class numbers."""
+
+Features = NDArray[Any]
+"""(rows, ...): what a model prepares, one entry a row: numbers of a circuit, tokens of a text."""
+
+
+class Parts(NamedTuple):
+    """Numbers of a box's rows by their use."""
+
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
 
 
 class Prepared(Protocol):
@@ -53,8 +63,8 @@ class Model(Generic[P]):
 
     init: Callable[[Generator], dict[str, Array]]
     """Fresh arrays."""
-    prepare: Callable[[Array], P]
-    """Features z (rows, features); done once for rows that are used many times."""
+    prepare: Callable[[Features], P]
+    """Features z (rows, ...); done once for rows that are used many times."""
     loss_and_grad: Callable[[Arrays, P, Labels], tuple[float, dict[str, Array]]]
     """The loss on rows and their labels, and its gradient by each array."""
     predict: Callable[[Arrays, P], NDArray[np.float64]]

@@ -1,5 +1,6 @@
 """The newest global model of each job, kept on the box so that it can predict without a network."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -7,6 +8,10 @@ from msgspec import Struct
 
 from proto.errors import ConfigError
 from proto.files import write_whole
+from proto.messages import EVALUATE, Offer
+
+KEEP_EVERY = 5.0
+"""Seconds between models written for prediction."""
 
 
 class Newest(Struct, frozen=True, array_like=True):
@@ -18,8 +23,36 @@ class Newest(Struct, frozen=True, array_like=True):
     features: bytes
 
 
+class Keeper:
+    """Writes the models a box trains on, but not all of those that follow fast upon each other."""
+
+    def __init__(self, home: Path, now: Callable[[], float]) -> None:
+        self._home, self._now = home, now
+        self._kept_at = -KEEP_EVERY
+
+    def keep(self, offer: Offer, newest: Newest) -> None:
+        now = self._now()
+        if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
+            keep(self._home, offer.job, newest)
+            self._kept_at = now
+
+
 def keep(home: Path, job: str, newest: Newest) -> None:
     write_whole(home / "models" / f"{job}.model", msgspec.msgpack.encode(newest), durable=False)
+
+
+def mark(home: Path, job: str) -> tuple[int, int, int]:
+    """Changes whenever another model of the job, or an adapter of the box's own, is written."""
+    found = []
+    for kind in ("model", "personal"):
+        path = home / "models" / f"{job}.{kind}"
+        found.append(path.stat() if path.exists() else None)
+    model, own = found
+    return (
+        model.st_mtime_ns if model else 0,
+        model.st_ino if model else 0,
+        own.st_mtime_ns if own else 0,
+    )
 
 
 def load(home: Path, job: str) -> tuple[str, Newest]:

@@ -9,8 +9,7 @@ import msgspec
 import proto
 from edge_client import config, readings
 from edge_client.membership import load_member, load_memory
-from edge_client.spool import waiting
-from edge_client.turnlog import look
+from edge_client.spool import look_at
 from proto.broker_url import BrokerUrl
 from proto.errors import QfleetError
 from proto.identity import fingerprint
@@ -23,7 +22,7 @@ def overview(home: str | None) -> dict[str, Any]:
     folder = config.home_of(home)
     member, identity = load_member(folder)
     memory, settings = load_memory(folder), config.load(folder)
-    seen = look(folder / "turns.journal")
+    held = look_at(folder)
     models = sorted(path.stem for path in (folder / "models").glob("*.model"))
     return {
         "box": member.box,
@@ -33,9 +32,9 @@ def overview(home: str | None) -> dict[str, Any]:
         "root": fingerprint(member.root),
         "data": settings.data.source or None,
         "starts": memory.session,
-        "era": seen.era.number if seen.era else None,
-        "turns": dict(seen.turns),
-        "outbox": len(waiting(folder / "outbox")),
+        "era": held.seen.era.number if held.seen.era else None,
+        "turns": dict(held.seen.turns),
+        "outbox": len(held.updates),
         "models": models,
     }
 

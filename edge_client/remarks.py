@@ -1,4 +1,4 @@
-"""What a box's own log says of rows that can be trained on, but teach little. Nothing of it leaves."""
+"""What a box's own log says of rows that teach little. Nothing of it leaves the box."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def remarks(task: Task, X: NDArray[np.float64], y: Labels) -> str:
 
 
 def _constant(X: NDArray[np.float64], columns: Sequence[str]) -> list[str]:
-    same = (X == X[0]).all(axis=0)
+    same = (X[0] == X).all(axis=0)
     return [name for name, constant in zip(columns, same.tolist(), strict=True) if constant]
 
 

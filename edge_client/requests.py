@@ -1,8 +1,10 @@
 """What the agent asks of its training process, and what comes back: values only."""
 
+from typing import Protocol
+
 from msgspec import Struct
 
-from edge_client.config import Data, Quantum
+from edge_client.config import Adapter, Data, Quantum
 
 
 class Inspection(Struct, frozen=True, tag=True):
@@ -10,6 +12,7 @@ class Inspection(Struct, frozen=True, tag=True):
 
     task: bytes
     data: Data
+    adapter: Adapter = Adapter()
 
 
 class Assignment(Struct, frozen=True, tag=True):
@@ -25,6 +28,7 @@ class Assignment(Struct, frozen=True, tag=True):
     quantum: Quantum = Quantum()
     home: str = ""
     """The box's folder, where jobs in progress are kept; empty keeps nothing."""
+    adapter: Adapter = Adapter()
 
 
 class Finding(Struct, frozen=True, tag=True):
@@ -53,3 +57,10 @@ class Broken(Struct, frozen=True, tag=True):
 
 Request = Inspection | Assignment
 Result = Finding | Done | Broken
+
+
+class Labour(Protocol):
+    """Where training happens: a child process, or at once in the emulator."""
+
+    def submit(self, request: Request) -> None: ...
+    def cancel(self) -> None: ...

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 
 from proto import exchange
+from proto.bundling import holds_update
 from proto.codec import decode_sealed, encode
 from proto.errors import SealError
 from proto.identity import Identity, open_signed
-from proto.messages import Birth, Era, KeyOffer, Message, Sealed, Update
+from proto.messages import Birth, Era, KeyOffer, Message, Sealed
 from proto.replay import Window, admit
 from proto.sealing import Epoch, KemPair, open_, peek, seal
 
@@ -78,12 +79,12 @@ class Secure:
         self._keys.clear()
         self._confirmed = None
 
-    def seal(self, message: Message) -> bytes:
+    def seal(self, message: Sealed) -> bytes:
         """A frame to the coordinator; updates are signed as well. Raises SealError without keys."""
         keys = self._confirmed
         if keys is None:
             raise SealError("no keys are shared with the coordinator yet")
-        signer = self._identity if isinstance(message, Update) else None
+        signer = self._identity if holds_update(message) else None
         frame = seal(encode(message), keys.epoch.id, keys.epoch.up, keys.sequence, signer)
         keys.sequence += 1
         return frame

@@ -52,6 +52,8 @@ SETTLE = 1.0
 """Seconds after connecting in which the coordinator's retained state is expected."""
 ACK_WAIT = 15.0
 """Seconds until an update without an ack is sent again; doubles up to MAX_WAIT."""
+SLOWEST = 4096.0
+"""Bytes a second of a link on which a large update is not sent twice for want of patience."""
 MAX_WAIT = 300.0
 EPOCH_LIFE = 86400.0
 """Seconds until keys are renewed."""
@@ -132,7 +134,7 @@ def _secured(state: State, event: Secured, now: float) -> Step:
             actions.append(Say(f"the coordinator lost its memory: era {event.era.number} begins"))
         fresh = (Remember(event.era, {}),)
         state = replace(state, era=event.era, turns={})
-    sent = tuple(replace(w, again=now + ACK_WAIT, tries=0) for w in state.outbox)
+    sent = tuple(replace(w, again=now + ACK_WAIT + w.slack, tries=0) for w in state.outbox)
     state = replace(state, link=Link.SECURED, tries=0, again=now + EPOCH_LIFE, outbox=sent)
     actions += [Enlist(job, k.task, k.rows, k.reason) for job, k in state.jobs.items()]
     actions += [Send(w.id) for w in state.outbox]
@@ -152,12 +154,15 @@ def _link_tick(state: State, _event: Tick, now: float) -> Step:
         state, actions = _announce(replace(state, tries=0), now)
         return state, (*actions, Say("updates get no ack; keys are exchanged again"))
     kept = tuple(
-        replace(w, again=now + min(ACK_WAIT * 2 ** (w.tries + 1), MAX_WAIT), tries=w.tries + 1)
-        if w in late
-        else w
+        replace(w, again=now + _patience(w), tries=w.tries + 1) if w in late else w
         for w in state.outbox
     )
     return replace(state, outbox=kept), tuple(Send(w.id) for w in late)
+
+
+def _patience(waiting: Waiting) -> float:
+    doubled: float = ACK_WAIT * 2 ** (waiting.tries + 1)
+    return min(doubled, MAX_WAIT) + waiting.slack
 
 
 def _acked(state: State, event: Acked, _now: float) -> Step:
@@ -263,7 +268,8 @@ def _trained(state: State, event: Trained, now: float) -> Step:
     if state.work is not Work.TRAINING or not current:
         # A result of work given up meanwhile, even of this turn, is of another offer.
         return state, (Forget(event.id),)
-    waiting = Waiting(event.id, event.turn, now + ACK_WAIT)
+    slack = event.size / SLOWEST
+    waiting = Waiting(event.id, event.turn, now + ACK_WAIT + slack, slack=slack)
     state = replace(state, work=Work.IDLE, offer=None, outbox=(*state.outbox, waiting))
     return state, (Send(event.id),) if state.link is Link.SECURED else ()
 

@@ -1,12 +1,17 @@
-"""The outbox: each update is on disk until its ack comes. Survives kill -9 and a power cut."""
+"""What a box must not forget, in one journal: finished updates until their ack, and turns taken.
 
+It survives kill -9 and a power cut. One file, so that one sync makes both last: a turn just taken
+is written at once, and on disk for good before the update that comes of it is sent.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import DecodeError, Struct, msgpack
+from msgspec import DecodeError, Struct, field, msgpack
 
 from edge_client.journal import Journal, look
 from proto.errors import StorageError
-from proto.messages import Update
+from proto.messages import Era, Update
 
 MAX_KEPT = 64
 """Updates kept while the coordinator is away; more would be of rounds long over."""
@@ -20,60 +25,102 @@ class _Drop(Struct, frozen=True, array_like=True, tag=2):
     id: bytes
 
 
+class Seen(Struct, frozen=True, array_like=True, tag=3):
+    """The latest era, and the highest turn of each job taken in it."""
+
+    era: Era | None = None
+    turns: Mapping[str, int] = {}
+
+
+class Held(Struct):
+    """What the journal's records come to."""
+
+    updates: dict[bytes, Update] = field(default_factory=dict)
+    seen: Seen = Seen()
+
+    def add(self, entry: _Put | _Drop | Seen) -> None:
+        if isinstance(entry, Seen):
+            self.seen = entry
+        elif isinstance(entry, _Put):
+            self.updates[entry.update.id] = entry.update
+        else:
+            self.updates.pop(entry.id, None)
+
+    def entries(self) -> list[bytes]:
+        """The fewest records that come to the same."""
+        entries = (self.seen, *map(_Put, self.updates.values()))
+        return [msgpack.encode(entry) for entry in entries]
+
+
 class Spool:
-    """Packed updates by id, in a journal of `folder`."""
+    """Packed updates by id and the turns taken, in a journal of `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._journal = Journal(folder / "updates.journal")
-        self._kept = _kept(self._journal.replay())
+        self._journal = Journal(folder / "spool.journal")
+        self._held = _held(self._journal.replay())
 
     def put(self, update: Update) -> None:
         """On disk when it returns. Raises StorageError when the disk is full."""
-        if len(self._kept) >= MAX_KEPT:
+        if len(self._held.updates) >= MAX_KEPT:
             raise StorageError(f"the outbox holds {MAX_KEPT} updates nobody has taken")
-        self._journal.append(msgpack.encode(_Put(update)))
-        self._kept[update.id] = update
+        self._write(_Put(update), durable=True)
 
     def get(self, id_: bytes) -> Update:
         """Raises StorageError for an update that is not here."""
         try:
-            return self._kept[id_]
+            return self._held.updates[id_]
         except KeyError:
             raise StorageError(f"no update {id_.hex()} in the outbox") from None
 
     def drop(self, id_: bytes) -> None:
         """Its ack came. Should this be forgotten, it is sent again and found to be known."""
-        if self._kept.pop(id_, None) is None:
+        if id_ not in self._held.updates:
             return
         try:
-            self._journal.append(msgpack.encode(_Drop(id_)), durable=False)
-            if self._journal.large:
-                self._journal.rewrite([msgpack.encode(_Put(u)) for u in self._kept.values()])
+            self._write(_Drop(id_), durable=False)
+            self._tidy()
         except StorageError:
-            return  # a full disk cannot make us keep less
+            self._held.add(_Drop(id_))  # a full disk cannot make us keep less
 
-    def turns(self) -> dict[bytes, int]:
-        """What is kept: id to turn, oldest first."""
-        return {id_: update.turn for id_, update in self._kept.items()}
+    def waiting(self) -> dict[bytes, int]:
+        """What waits for its ack: id to turn, oldest first."""
+        return {id_: update.turn for id_, update in self._held.updates.items()}
+
+    @property
+    def seen(self) -> Seen:
+        return self._held.seen
+
+    def remember(self, era: Era, turns: Mapping[str, int]) -> None:
+        """Turns taken. Raises StorageError.
+
+        A new era is on disk when it returns, a turn once its update is. Should a power cut take
+        the turn away, then nothing that came of it has left this box.
+        """
+        self._tidy()
+        self._write(Seen(era, dict(turns)), durable=era != self.seen.era)
+
+    def _write(self, entry: _Put | _Drop | Seen, *, durable: bool) -> None:
+        self._journal.append(msgpack.encode(entry), durable=durable)
+        self._held.add(entry)
+
+    def _tidy(self) -> None:
+        if self._journal.large:
+            self._journal.rewrite(self._held.entries())
 
     def close(self) -> None:
         self._journal.close()
 
 
-def waiting(folder: Path) -> dict[bytes, Update]:
-    """What an outbox holds, for a look from outside."""
-    return _kept(look(folder / "updates.journal"))
+def look_at(folder: Path) -> Held:
+    """What a spool holds, for a look from outside."""
+    return _held(look(folder / "spool.journal"))
 
 
-def _kept(records: list[bytes]) -> dict[bytes, Update]:
-    kept: dict[bytes, Update] = {}
+def _held(records: list[bytes]) -> Held:
+    held = Held()
     for record in records:
         try:
-            entry = msgpack.decode(record, type=_Put | _Drop)
+            held.add(msgpack.decode(record, type=_Put | _Drop | Seen))
         except DecodeError as error:
-            raise StorageError(f"the outbox holds what no outbox wrote: {error}") from None
-        if isinstance(entry, _Put):
-            kept[entry.update.id] = entry.update
-        else:
-            kept.pop(entry.id, None)
-    return kept
+            raise StorageError(f"the spool holds what no box wrote: {error}") from None
+    return held

@@ -79,10 +79,11 @@ class Fetched(Struct, frozen=True):
 
 
 class Trained(Struct, frozen=True):
-    """An update is in the outbox, safe on disk."""
+    """An update is in the outbox, safe on disk; its packed size in bytes."""
 
     turn: int
     id: bytes
+    size: int = 0
 
 
 class Failed(Struct, frozen=True):
@@ -195,6 +196,8 @@ class Waiting(Struct, frozen=True):
     turn: int
     again: float
     tries: int = 0
+    slack: float = 0.0
+    """Seconds a large one may take on its way, added to each wait."""
 
 
 class Known(Struct, frozen=True):

@@ -1,9 +1,9 @@
 """The signed tasks a box knows: the newest of each job."""
 
-from proto.circuit import check_classifier
 from proto.errors import RemoteError, SealError
 from proto.identity import body_of, open_signed, task_id
 from proto.messages import Task
+from proto.models import check_model
 
 MAX_UNPROVEN = 16
 
@@ -27,7 +27,7 @@ class Tasks:
             raise
         if task.job != job or task.fleet != self._fleet:
             raise SealError(f"a task on a topic that is not its own: {job}")
-        check_classifier(task.model)
+        check_model(task.model)
         if any(t.job == job and t.serial > task.serial for t, _ in self._known.values()):
             raise RemoteError(f"an old task for {job}: serial {task.serial}")
         self._known = {k: v for k, v in self._known.items() if v[0].job != job}

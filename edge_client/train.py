@@ -10,7 +10,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.model import Labels, Model, P, Probe, Probing
+from edge_client.model import Features, Labels, Model, P, Probe, Probing
 from edge_client.optimisers.chosen import method_of
 from edge_client.optimisers.method import Plan
 from proto.errors import LocalError
@@ -27,14 +27,14 @@ Progress = Callable[[int, float], None]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rows:
-    """A box's samples: features z (rows, features) and class numbers y (rows,).
+    """A box's samples: features z (rows, ...) and class numbers y (rows,).
 
     Nothing is trained on the validation rows; there may be none.
     """
 
-    z: Array
+    z: Features
     y: Labels
-    validation_z: Array
+    validation_z: Features
     validation_y: Labels
 
 
@@ -49,6 +49,11 @@ class Hyper:
     seed: int = 0
     """Draws the batches, and the ways an optimiser looks."""
     optimiser: str = "adam"
+    warmup: int = 0
+    """First steps, in which the rate rises; adamw alone. So is the weight decay."""
+    weight_decay: float = 0.0
+    probe: int = 0
+    """Training rows on which losses are told; 0 is all of them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.steps <= MAX_STEPS:
@@ -136,7 +141,7 @@ class _Batch(Generic[P]):
             raise LocalError(text)
 
 
-def evaluate(model: Model[P], arrays: Arrays, z: Array, y: Labels) -> Evaluation:
+def evaluate(model: Model[P], arrays: Arrays, z: Features, y: Labels) -> Evaluation:
     """The model on labelled rows, of which there must be one."""
     return _evaluate(model, arrays, model.prepare(z), y)
 
@@ -151,13 +156,15 @@ def local_update(
     if not len(rows.y):
         raise LocalError("there are no rows to train on")
     prepared = model.prepare(rows.z)
-    first = _evaluate(model, arrays, prepared, rows.y)
+    seen = np.arange(len(rows.y))[: hyper.probe] if hyper.probe else None
+    told, told_y = _part(prepared, rows.y, seen)
+    first = _evaluate(model, arrays, told, told_y)
     work, moved = _Work(), dict(arrays)
     objectives = (
         _Batch(model, *_part(prepared, rows.y, batch), number, work)
         for number, batch in enumerate(_batches(hyper, len(rows.y)), 1)
     )
-    method = method_of(hyper.optimiser, Plan(hyper.learning_rate, hyper.steps, hyper.seed))
+    method = method_of(hyper.optimiser, _plan(hyper))
     for number, step in enumerate(method(arrays, objectives), 1):
         moved = step.arrays
         if progress:
@@ -169,12 +176,16 @@ def local_update(
         arrays=moved,
         rows=len(rows.y),
         first_loss=first.loss,
-        last_loss=_evaluate(model, moved, prepared, rows.y).loss,
+        last_loss=_evaluate(model, moved, told, told_y).loss,
         validation_loss=received.loss if received else None,
         validation_accuracy=received.accuracy if received else None,
         evaluations=work.evaluations,
         gradients=work.gradients,
     )
+
+
+def _plan(hyper: Hyper) -> Plan:
+    return Plan(hyper.learning_rate, hyper.steps, hyper.seed, hyper.warmup, hyper.weight_decay)
 
 
 def _part(prepared: P, labels: Labels, batch: NDArray[np.intp] | None) -> tuple[P, Labels]:

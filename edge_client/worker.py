@@ -6,12 +6,14 @@ while, because the next round often follows soon, and then ends by itself.
 
 import logging
 import os
+import queue
 import signal
 import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 import msgspec
@@ -23,6 +25,8 @@ from proto.messages import Offer
 
 LENGTH = struct.Struct(">I")
 MAX_MESSAGE = 64 * 1024 * 1024
+Child = subprocess.Popen[bytes]
+Letters = queue.SimpleQueue[bytes]
 logger = logging.getLogger("edge_client")
 
 
@@ -32,7 +36,8 @@ class Worker:
     def __init__(self, deliver: Callable[[Result], None], linger: float) -> None:
         self._deliver = deliver
         self._linger = linger
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
+        self._letters: Letters = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._retried: set[bytes] = set()
         self._lock = threading.Lock()
@@ -45,12 +50,7 @@ class Worker:
             self._waiting.append(request)
             if self._child is None:
                 self._start()
-            child = self._child
-        assert child is not None
-        try:
-            write(_stream(child.stdin), msgspec.msgpack.encode(request))
-        except OSError:
-            logger.debug("the training process died before its work; the reader tells")
+            self._letters.put(msgspec.msgpack.encode(request))
 
     def cancel(self) -> None:
         """Kill the child and forget what it had; nothing is delivered for it."""
@@ -82,9 +82,13 @@ class Worker:
             stdout=subprocess.PIPE,
             env=environment,
         )
-        threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
+        # A pipe holds 64 KiB: a child that is busy or paused must not hold up who serves the link.
+        self._letters = queue.SimpleQueue()
+        for work in (self._read, _feed):
+            ends = (self._child, self._letters)
+            threading.Thread(target=work, args=ends, daemon=True).start()
 
-    def _read(self, child: "subprocess.Popen[bytes]") -> None:
+    def _read(self, child: Child, letters: Letters) -> None:
         while data := read(_stream(child.stdout)):
             result: Result = msgspec.msgpack.decode(data, type=Result)
             with self._lock:
@@ -98,16 +102,12 @@ class Worker:
                     self._timer.start()
             if current:
                 self._deliver(result)
-        self._ended(child)
+        self._ended(child, letters)
 
-    def _ended(self, child: "subprocess.Popen[bytes]") -> None:
+    def _ended(self, child: Child, letters: Letters) -> None:
         code = child.wait()
-        for stream in (child.stdin, child.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:
-                    logger.debug("the pipe to the training process was broken")
+        _stream(child.stdout).close()
+        letters.put(b"")
         with self._lock:
             if child is not self._child:
                 return
@@ -125,13 +125,26 @@ class Worker:
             self._timer.cancel()
             self._timer = None
 
-    def _dismiss(self, child: "subprocess.Popen[bytes]") -> None:
+    def _dismiss(self, child: Child) -> None:
         """End an idle child: it leaves when its input closes."""
         with self._lock:
             if child is not self._child or self._waiting:
                 return
-            _stream(child.stdin).close()
+            self._letters.put(b"")
             self._child = None
+
+
+def _feed(child: Child, letters: Letters) -> None:
+    """Write what is put until an empty letter, then close the pipe: the child leaves."""
+    stream = _stream(child.stdin)
+    try:
+        while data := letters.get():
+            write(stream, data)
+    except OSError:
+        logger.debug("the pipe to the training process broke; its reader tells")
+    finally:
+        with suppress(OSError):  # what the child never read
+            stream.close()
 
 
 def _lost(request: Request, code: int) -> Result:

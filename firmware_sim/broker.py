@@ -132,6 +132,9 @@ class MemoryBroker:
     def subscribed(self, wire: Wire, patterns: tuple[str, ...]) -> None:
         self._control(wire.port, UP, partial(self._subscribe, wire, patterns))
 
+    def unsubscribed(self, wire: Wire, patterns: tuple[str, ...]) -> None:
+        self._control(wire.port, UP, partial(self._unsubscribe, wire, patterns))
+
     def acked(self, wire: Wire, message: int) -> None:
         self._control(wire.port, UP, partial(self._acked, wire, message))
 
@@ -181,6 +184,18 @@ class MemoryBroker:
             self._subscriptions.put(pattern, client_id, client_id)
             for topic, payload in list(self._retained.for_pattern(pattern)):
                 self._owe(client_id, topic, payload, retained=True)
+
+    def _unsubscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
+        client_id = wire.port.client_id
+        for pattern in patterns:
+            group = self._groups.get(pattern)
+            if group is None:
+                self._subscriptions.take(pattern, client_id)
+            elif client_id in group.members:
+                group.members.remove(client_id)
+                if not group.members:
+                    del self._groups[pattern]
+                    self._subscriptions.take(pattern.split("/", _SHARED_PARTS - 1)[2], pattern)
 
     def _join(self, client_id: str, pattern: str) -> None:
         group = self._groups.setdefault(pattern, _Group())

@@ -22,15 +22,20 @@ def _root() -> None:
 
 @app.command()
 def demo(
-    clients: Annotated[int, typer.Option(help="Boxes, each a process of its own.")] = 8,
+    clients: Annotated[
+        int | None, typer.Option(help="Boxes, each a process of its own; 8, or 4 that read.")
+    ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Training rounds; left out, as many as the task says: 15.")
+        int | None,
+        typer.Option(help="Training rounds; the file's, else 15, or 5 of an adapter."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path(),
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
-    task: Annotated[Path | None, typer.Option(help="A task file, such as examples/wine.toml.")] = None,
+    task: Annotated[
+        str, typer.Option(help="A circuit's task file, or telemetry: an adapter reads journals.")
+    ] = "",
     data: Annotated[
         str, typer.Option(help="Rows to deal: a .csv or .npz file, sklearn:NAME[:CLASS,CLASS].")
     ] = "sklearn:breast_cancer",
@@ -43,7 +48,9 @@ def demo(
     """A broker, a coordinator and boxes train one quantum classifier together, sealed end to end.
 
     Each box holds its own rows of breast_cancer, or of --data, dealt by --split; a quarter is held
-    back by this harness alone, and every accuracy is measured there. Examples:
+    back by this harness alone, and every accuracy is measured there. With --task telemetry a
+    language model learns to read boards' journals instead, and teaches a circuit; its base model is
+    fetched where it is not here. Other circuits:
 
     fleet demo --task examples/digits_3v8.toml --data sklearn:digits:3,8
 
@@ -52,9 +59,14 @@ def demo(
     from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
-    settings = main_job.Settings(clients, rounds, seed, broker, keep, task, data, split)
+    if task and not task.endswith(".toml"):
+        settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
+        _reading(task, settings_, json=json)
+        return
+    file = Path(task) if task else None
+    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, data, split)
     if not json:
-        typer.echo(f"Starting {clients} boxes ...")
+        typer.echo(f"Starting {settings.clients} boxes ...")
     result = main_job.run(settings, None if json else Follower())
     if json:
         import msgspec
@@ -68,6 +80,30 @@ def demo(
     draw(result, picture)
     show(result)
     typer.echo(f"The picture: {picture.resolve()}")
+
+
+def _reading(
+    task: str, given: tuple[int, int, int, tuple[str, ...], Path | None, Path], *, json: bool
+) -> None:
+    """The demo of a task that reads text."""
+    import msgspec
+
+    from coordinator.tables import Follower
+    from firmware_sim import text_demo
+    from firmware_sim.show import show_reading
+    from proto.errors import ConfigError
+
+    if task != "telemetry":
+        raise ConfigError(f"no task {task!r}: telemetry, or a task file (.toml)")
+    settings = text_demo.Settings(*given)
+    if not json:
+        typer.echo(f"Starting {settings.clients} boxes; each reads its rows first ...")
+    rows = text_demo.telemetry_rows(settings)
+    result = text_demo.run(rows, settings, None if json else Follower())
+    if json:
+        typer.echo(msgspec.json.encode(result))
+    else:
+        show_reading(result)
 
 
 def main() -> NoReturn:

@@ -47,7 +47,7 @@ class Settings:
 
 def task(table: Table, settings: Settings) -> TaskFile:
     """The task file the demo hands in (examples/breast_cancer.toml is the same in words)."""
-    data = Data(classes=table.classes, columns=table.columns)
+    data = Data(classes=table.classes, columns=table.columns, components=4)
     given = read(settings.task) if settings.task else TaskFile(job=JOB, data=data)
     if given.training.personal_head:
         raise ConfigError("training.personal_head: no one model is the fleet's, so none is judged")
@@ -72,7 +72,7 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
     file = task(table, settings)
     home = settings.keep or Path(tempfile.mkdtemp(prefix="qfleet-demo-"))
     try:
-        with Processes(home, JOB, _broker_flags(settings.broker)) as fleet:
+        with Processes(home, JOB, broker_flags(settings.broker)) as fleet:
             store = fleet.start_coordinator()
             _start_boxes(fleet, table, split)
             submit(store, file, JOB, time.time())
@@ -106,7 +106,8 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
     }
 
 
-def _broker_flags(broker: str) -> tuple[str, ...]:
+def broker_flags(broker: str) -> tuple[str, ...]:
+    """What `coordinator start` is told of a broker's kind or URL."""
     return ("--broker", broker) if "://" in broker else ("--kind", broker)
 
 

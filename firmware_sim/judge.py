@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.store import Store
+from edge_client.circuit.backends.chosen import circuit_of
 from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import Table, encode
-from edge_client.labour import features_of
+from edge_client.kinds import features_of
 from edge_client.train import evaluate
 from firmware_sim.splits import Split
-from proto.circuit import classifier_layout
 from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.messages import Task
+from proto.models import model_layout
 from quantization.pack import unpack
 from quantization.scheme import EXACT
 
@@ -43,7 +44,7 @@ def judge(store: Store, job: str, table: Table, split: Split) -> Verdict:
     z = features_of(task, table.X, features.data if features else b"")
     y = encode(table.labels, task.data.classes)
     test = np.concatenate(split.test)
-    model, layout = classifier_model(task.model), classifier_layout(task.model)
+    model, layout = classifier_model(circuit_of(task)), model_layout(task.model)
     arrays = [unpack(m.data, layout, EXACT) for m in models]
     by_round = tuple(evaluate(model, a, z[test], y[test]).accuracy for a in arrays)
     served = [evaluate(model, arrays[-1], z[r], y[r]).accuracy for r in split.test if len(r)]

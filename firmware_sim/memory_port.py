@@ -61,6 +61,12 @@ class MemoryPort:
         if self._wire is not None and self._online:
             self._broker.subscribed(self._wire, patterns)
 
+    def unsubscribe(self, *patterns: str) -> None:
+        """See `Port.unsubscribe`."""
+        gone = tuple(pattern for pattern in patterns if self.patterns.pop(pattern, self) is None)
+        if self._wire is not None and self._online:
+            self._broker.unsubscribed(self._wire, gone)
+
     def ack(self, delivery: Delivery) -> None:
         """See `Port.ack`. One from an earlier connection counts for nothing, as in MQTT."""
         number, message = divmod(delivery.token, 1 << 32)

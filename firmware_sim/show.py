@@ -5,6 +5,31 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+READING = {
+    "the fleet's adapter": "adapter_accuracy",
+    "the same, exported and read back": "exported_adapter_accuracy",
+    "the circuit it taught": "circuit_accuracy",
+    "logistic regression on the circuit's features, pooled": "logistic_on_the_circuits_features",
+    "TF-IDF and logistic regression, pooled": "pooled_words",
+}
+
+
+def show_reading(result: dict[str, Any]) -> None:
+    """What an adapter and its circuit learned, beside simpler ways, and where the files are."""
+    boxes, kept = result["clients"], result["test_rows"]
+    title = f"{result['task']}: {boxes} boxes, {kept} test rows kept back"
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    table.add_column("test accuracy", justify="right")
+    for name, key in READING.items():
+        table.add_row(name, f"{result[key]:.4f}")
+    console = Console()
+    console.print(table)
+    sample = result["sample"]
+    console.print(f"Asked about:\n{sample['text']}\nthe exported adapter says: {sample['answer']}")
+    console.print("Files: " + ", ".join(result["files"]), soft_wrap=True)
+    console.print(f"{result['cpu_s']} CPU seconds in {result['seconds']} s")
+
 
 def show(result: dict[str, Any]) -> None:
     """Rounds, then the figures that count."""

@@ -75,7 +75,7 @@ class Circuit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     observables: Annotated[tuple[Observable, ...], Meta(min_length=1, max_length=MAX_OBSERVABLES)]
 
 
-class Classifier(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Classifier(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
     """A circuit and how its expectation values become class probabilities.
 
     squash: what is done to each feature first: `arctan`, into ±pi/2; `unit`, the logistic curve
@@ -101,14 +101,6 @@ def classifier_layout(classifier: Classifier) -> tuple[tuple[str, tuple[int, ...
         return (angles,)
     rows = logits(classifier)
     return (angles, ("head", (rows, len(classifier.circuit.observables))), ("bias", (rows,)))
-
-
-def shared_layout(
-    classifier: Classifier, *, personal_head: bool
-) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """What of the layout travels in an update: all of it, or with personal heads the angles."""
-    layout = classifier_layout(classifier)
-    return layout[:1] if personal_head else layout
 
 
 def check(circuit: Circuit) -> None:

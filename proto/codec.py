@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from proto.errors import LocalError, RemoteError
-from proto.messages import Message, Sealed, Signed
+from proto.messages import MAX_PACKED, Message, Sealed, Signed, Update
 
 VERSION = 1
 MAX_MESSAGE = 128 * 1024
 """Largest message in bytes: what fits one publish. Most kinds are capped far below."""
+
+MAX_WHOLE = MAX_PACKED + 4096
+"""Largest update in bytes, put together from its pieces."""
 
 Value = TypeVar("Value")
 
@@ -38,9 +41,16 @@ def decode_sealed(data: bytes) -> Sealed:
     return message
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes, kind: type[Value]) -> Value:
-    if len(data) > MAX_MESSAGE:
-        raise RemoteError(f"message of {len(data)} bytes; at most {MAX_MESSAGE} are read")
+def decode_update(data: bytes) -> Update:
+    """An update however large, from its pieces or from this box's own training process."""
+    return _decode(_sealed, data, Update, MAX_WHOLE)
+
+
+def _decode(
+    decoder: msgspec.msgpack.Decoder[Any], data: bytes, kind: type[Value], most: int = MAX_MESSAGE
+) -> Value:
+    if len(data) > most:
+        raise RemoteError(f"message of {len(data)} bytes; at most {most} are read")
     if data[:1] != bytes([VERSION]):
         raise RemoteError(f"message version {data[0] if data else 'missing'}; this is {VERSION}")
     try:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from proto.circuit import Classifier
+from proto.models import Model
 
 ID_PATTERN = r"^[a-z0-9-]{1,32}\Z"
 Id = Annotated[str, Meta(min_length=1, max_length=32, pattern=ID_PATTERN)]
@@ -27,14 +27,19 @@ Counter = Annotated[int, Meta(ge=0, le=2**40)]
 Small = Annotated[int, Meta(ge=0, le=2**31)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
-OptimiserName = Literal["adam", "lbfgs", "cobyla", "spsa", "qn-spsa"]
+OptimiserName = Literal["adam", "adamw", "lbfgs", "cobyla", "spsa", "qn-spsa"]
 BACKEND_PATTERN = r"^(numpy|aer|ibm|pennylane:[a-z0-9_.]+)\Z"
 
 MAX_INLINE = 2048
 """Largest encrypted model in bytes that rides in an offer; a larger one is pulled in chunks."""
 
 MAX_UPDATE = 96 * 1024
-"""Largest packed update in bytes that fits one publish."""
+"""Largest packed update in bytes that fits one publish; a larger one travels in pieces."""
+
+MAX_PACKED = 4 * 2**20
+"""Largest packed update in bytes: a million numbers as float32."""
+
+MAX_PIECES = 64
 
 
 class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,7 +120,7 @@ class KeyAccept(Message, frozen=True, tag=6):
 
 
 class DataSpec(Message, frozen=True):
-    """The rows a task wants: feature columns in order (empty: any), class names in order."""
+    """The rows a task wants: feature columns in order, class names in order, the text's column."""
 
     columns: Annotated[tuple[Label, ...], Meta(max_length=4096)]
     classes: Annotated[tuple[Label, ...], Meta(min_length=2, max_length=1024)]
@@ -123,6 +128,8 @@ class DataSpec(Message, frozen=True):
     """Principal components fitted from federated moments; 0 feeds the columns as they are."""
     min_rows: Annotated[int, Meta(ge=1, le=2**20)]
     validation: Annotated[float, Meta(ge=0.0, le=0.5)]
+    text: Annotated[str, Meta(max_length=100)] = ""
+    """The column that holds a row's text; empty where the task reads none."""
 
 
 class Training(Message, frozen=True):
@@ -135,9 +142,17 @@ class Training(Message, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)]
     decay: Annotated[float, Meta(gt=0.0, le=1.0)]
     batch: Annotated[int, Meta(ge=0, le=2**20)]
-    bits: Literal[8, 32]
+    bits: Literal[2, 4, 8, 32]
     block: Annotated[int, Meta(ge=1, le=4096)]
     optimiser: OptimiserName = "adam"
+    keep: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    """Share of an update's numbers that travel, the largest; 1 sends all."""
+    feedback: bool = False
+    """Whether a box adds to its next update what packing the last one lost."""
+    warmup: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """First steps of a round, in which the rate rises to its full height; adamw alone."""
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Share of each number that adamw takes away per unit of rate."""
     personal_head: bool = False
     """Each box keeps a classical head of its own; only the circuit's angles leave it."""
 
@@ -162,7 +177,7 @@ class Task(Message, frozen=True, tag=7):
     fleet: Id
     job: Id
     serial: Small
-    model: Classifier
+    model: Model
     data: DataSpec
     training: Training
     execution: Execution = Execution()
@@ -265,9 +280,15 @@ class Metrics(Message, frozen=True):
     evaluations: Counter = 0
     gradients: Counter = 0
     shots: Counter = 0
+    rank: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Of an adapter trained by a small box, where it is not the task's; else 0."""
+    teacher_loss: float | None = None
+    """Of the teacher, on the same validation rows; None without a teacher."""
 
     def __post_init__(self) -> None:
-        figures = (self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy)
+        figures = [self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy]
+        if self.teacher_loss is not None:
+            figures.append(self.teacher_loss)
         if not all(math.isfinite(figure) for figure in figures):
             raise ValueError("a metric is not a finite number")
 
@@ -280,8 +301,19 @@ class Update(Message, frozen=True, tag=22):
     model: Digest
     """Hash of the global model this update starts from: never applied to another."""
     rows: Annotated[int, Meta(ge=0, le=2**20)]
-    payload: Annotated[bytes, Meta(max_length=MAX_UPDATE)]
+    payload: Annotated[bytes, Meta(max_length=MAX_PACKED)]
     metrics: Metrics | None
+
+
+class Piece(Message, frozen=True, tag=27):
+    """Part of an encoded `Update` that is too large for one publish. Acked by the whole alone."""
+
+    id: Short
+    """The update's."""
+    turn: Counter
+    index: Annotated[int, Meta(ge=0, lt=MAX_PIECES)]
+    count: Annotated[int, Meta(ge=2, le=MAX_PIECES)]
+    data: Annotated[bytes, Meta(min_length=1, max_length=MAX_UPDATE)]
 
 
 class Pull(Message, frozen=True, tag=23):
@@ -318,6 +350,8 @@ class Offer(Message, frozen=True, tag=24):
     steps: Annotated[int, Meta(ge=0, le=100_000)]
     seconds: Annotated[int, Meta(ge=1, le=30 * 86400)]
     seed: Annotated[int, Meta(ge=0, lt=2**32)]
+    counted: Counter = 0
+    """The last turn whose model holds an update of this box; 0: none does."""
 
     def __repr__(self) -> str:
         return f"Offer(turn {self.turn}: {KIND_NAMES[self.kind]} round {self.round} of {self.job})"
@@ -330,6 +364,20 @@ class Ack(Message, frozen=True, tag=25):
     """What became of messages: stored, already known, or refused with a reason."""
 
     items: Annotated[tuple[tuple[Short, int, Text], ...], Meta(max_length=64)]
+
+
+Letter = Report | Enlistment | Update | Piece | Pull | Offer | Ack
+
+
+class Bundle(Message, frozen=True, tag=26):
+    """Several messages in one frame, as if each had come in one of its own, in this order."""
+
+    items: Annotated[tuple[Letter, ...], Meta(min_length=2, max_length=8)]
+
+    def __post_init__(self) -> None:
+        # A frame is the replay mark of the one update in it.
+        if sum(isinstance(item, Update | Piece) for item in self.items) > 1:
+            raise ValueError("a bundle holds at most one update")
 
 
 Signed = (
@@ -346,6 +394,6 @@ Signed = (
     | Admission
     | Revoked
 )
-Sealed = Report | Enlistment | Update | Pull | Offer | Ack
+Sealed = Letter | Bundle
 MOMENTS, TRAIN, EVALUATE = 0, 1, 2
 KIND_NAMES = ("moments", "train", "evaluate")

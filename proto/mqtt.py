@@ -4,8 +4,6 @@ One thread of ours owns the network, and every connection gets a fresh paho clie
 thread touches. So paho's locks cannot meet ours, nothing half sent outlives its connection (paho
 resends all of it, past its own window), and paho's own thread, which dies of one exception in a
 callback, is not used. Callers only append to queues and wake the thread.
-
-Measured faults and the rule for each: research note on transport and security, section 2.2.
 """
 
 import contextlib
@@ -13,32 +11,23 @@ import logging
 import queue
 import selectors
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self, cast
-
-from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from typing import Any, Self
 
 from proto.broker_url import BrokerUrl, MqttSettings
-from proto.inbound import LARGEST_INBOUND, Inbound
-from proto.outgoing import UNLIMITED, Outgoing
-from proto.reconnect import TAKEN_OVER, Backoff, problem_words, refusal_words
-from proto.transport import MAX_IN_FLIGHT, Deliver, Delivery, Disconnected, Incoming
+from proto.connection import Connection
+from proto.outgoing import Outgoing
+from proto.reconnect import Backoff, problem_words
+from proto.transport import Deliver, Delivery, Disconnected, Incoming
 
 __all__ = ["BrokerUrl", "MqttPort", "MqttSettings"]
 
 _logger = logging.getLogger(__name__)
 
 _FLUSH_S = 2.0
-_READ = 32 * 1024
 _LONG_S = 3600.0
 
 
@@ -88,6 +77,10 @@ class MqttPort:
         """See `Port.subscribe`. Raises LocalError for a pattern no broker accepts."""
         self._outgoing.add_patterns(*patterns)
 
+    def unsubscribe(self, *patterns: str) -> None:
+        """See `Port.unsubscribe`."""
+        self._outgoing.drop_patterns(*patterns)
+
     def ack(self, delivery: Delivery) -> None:
         """See `Port.ack`. One from an earlier connection is not sent; the message comes again."""
         self._outgoing.add_ack(delivery.token)
@@ -128,7 +121,7 @@ class MqttPort:
                 if selector.select(max(0.0, min(left, self._let_work()))):
                     self._outgoing.calm()
 
-    def _connect(self, connection: "_Connection", patterns: dict[str, None]) -> socket.socket:
+    def _connect(self, connection: Connection, patterns: dict[str, None]) -> socket.socket:
         """Connect while the program goes on: names, TCP and TLS may take seconds."""
         with ThreadPoolExecutor(1) as helper:
             opening = helper.submit(connection.open, patterns)
@@ -142,7 +135,7 @@ class MqttPort:
         number = 0
         while not self._closing.is_set():
             number += 1
-            began, connection = time.monotonic(), _Connection(self._settings, number, self._tell)
+            began, connection = time.monotonic(), Connection(self._settings, number, self._tell)
             try:
                 self._live(connection)
             except (OSError, ValueError) as problem:
@@ -164,7 +157,7 @@ class MqttPort:
             _logger.warning("no broker: %s; next attempt in %.0f s", reason, wait)
             self._tell(Disconnected(reason))
 
-    def _live(self, connection: "_Connection") -> None:
+    def _live(self, connection: Connection) -> None:
         outgoing = self._outgoing
         subscribed, leave_by = outgoing.patterns, float("inf")
         beat_s = longest_s = self._settings.keepalive_s / 4
@@ -186,14 +179,14 @@ class MqttPort:
                 if self._more(connection, subscribed):
                     longest_s = 0.0  # came while we served, from here or elsewhere
 
-    def _more(self, connection: "_Connection", subscribed: dict[str, None]) -> bool:
+    def _more(self, connection: Connection, subscribed: dict[str, None]) -> bool:
         """Whether `_serve` would have something to do at once."""
         outgoing = self._outgoing
         room = len(connection.in_flight) < connection.window
         more = not self._posted.empty() or outgoing.patterns is not subscribed
         return connection.accepted and (more or outgoing.has_acks() or (room and outgoing.waits()))
 
-    def _serve(self, connection: "_Connection", subscribed: dict[str, None]) -> dict[str, None]:
+    def _serve(self, connection: Connection, subscribed: dict[str, None]) -> dict[str, None]:
         """Give paho what waits, no more than the window holds. Returns what is subscribed now."""
         outgoing = self._outgoing
         if not outgoing.online and not self._closing.is_set():
@@ -203,6 +196,8 @@ class MqttPort:
         patterns = outgoing.patterns
         if added := [pattern for pattern in patterns if pattern not in subscribed]:
             connection.subscribe(added)
+        if outgoing.dropped and (gone := outgoing.take_dropped()):
+            connection.unsubscribe(gone)
         while (token := outgoing.next_ack()) is not None:
             connection.ack(connection.inbound.settle(token))
         while len(connection.in_flight) < connection.window and (
@@ -210,164 +205,3 @@ class MqttPort:
         ):
             connection.publish(*waiting)
         return patterns
-
-
-class _BufferedClient(Client):
-    """Reads the socket in large pieces; paho alone makes three system calls of each packet.
-
-    Should a later paho no longer call `_sock_recv`, it reads as it likes and nothing is lost.
-    """
-
-    held = b""
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if not self.held:
-            self.held = super()._sock_recv(max(bufsize, _READ))
-        data, self.held = self.held[:bufsize], self.held[bufsize:]
-        return data
-
-
-class _Connection:
-    """One paho client for the life of one connection. Used by the network thread alone."""
-
-    def __init__(self, settings: MqttSettings, number: int, tell: Deliver) -> None:
-        self._settings = settings
-        self._patterns: dict[str, None] = {}
-        self._first_subscribe: int | None = None
-        self._accept_by = time.monotonic() + 2 * settings.connect_timeout_s
-        self.accepted = False
-        self.taken_over = False
-        self.reason = ""
-        self.window = MAX_IN_FLIGHT
-        self.largest_packet = UNLIMITED
-        self.in_flight: dict[int, str] = {}
-        self.inbound = Inbound(number, tell)
-        self._writing = False
-        self._client = client = _BufferedClient(
-            CallbackAPIVersion.VERSION2, settings.client_id, protocol=MQTTv5, manual_ack=True
-        )
-        client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
-        client.on_subscribe = lambda _c, _d, mid, codes, _p: self._on_subscribe(mid, codes)
-        client.on_message = lambda _c, _d, message: self._on_message(message)
-        client.on_publish = lambda _c, _d, mid, code, _p: self._on_publish(mid, code)
-        client.on_disconnect = lambda _c, _d, flags, code, _p: self._on_disconnect(flags, code)
-
-    def open(self, patterns: dict[str, None]) -> socket.socket:
-        """Connect the socket, send CONNECT, return the socket. Raises OSError or ValueError."""
-        self._patterns = patterns
-        _configure(self._client, self._settings)
-        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = self._settings.session_expiry_s
-        properties.MaximumPacketSize = LARGEST_INBOUND + 1024
-        url, beat = self._settings.url, self._settings.keepalive_s
-        self._client.connect(url.host, url.port, beat, clean_start=False, properties=properties)
-        if (opened := cast("socket.socket | None", self._client.socket())) is None:
-            raise ConnectionError("the connection broke at once")
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return opened
-
-    def serve(
-        self, selector: selectors.BaseSelector, longest_s: float, calm: Callable[[], None]
-    ) -> bool:
-        """Wait for something to do and do it. Returns whether the connection still stands."""
-        if (opened := self._client.socket()) is None:
-            return False
-        if (writing := bool(self._client.want_write())) != self._writing:
-            self._writing = writing
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-            selector.modify(opened, wanted)
-        if not self.accepted:
-            longest_s = min(longest_s, self._settings.connect_timeout_s)
-        for key, ready in selector.select(longest_s):
-            if key.fileobj is not opened:
-                calm()
-            if key.fileobj is opened and ready & selectors.EVENT_WRITE:
-                self._client.loop_write()
-            if key.fileobj is opened and ready & selectors.EVENT_READ:
-                self._read()
-        self._client.loop_misc()
-        if not self.accepted and time.monotonic() > self._accept_by:
-            raise ConnectionError("it takes the connection but does not answer as a broker")
-        return self._client.socket() is not None
-
-    def publish(self, topic: str, payload: bytes, retain: bool) -> None:  # noqa: FBT001
-        self.in_flight[self._client.publish(topic, payload, 1, retain).mid] = topic
-
-    def subscribe(self, patterns: list[str]) -> int | None:
-        """Send one SUBSCRIBE for all patterns. Returns its message id."""
-        return self._client.subscribe([(each, SubscribeOptions(qos=1)) for each in patterns])[1]
-
-    def ack(self, mids: list[int]) -> None:
-        for mid in mids:
-            self._client.ack(mid, 1)
-
-    def fail(self, reason: str) -> None:
-        """Note why this connection ended; the first reason counts."""
-        self.reason = self.reason or reason
-
-    def close(self) -> None:
-        """Say goodbye if the connection still stands; this object is not used afterwards."""
-        self._client.disconnect()
-
-    def _read(self) -> None:
-        self._client.loop_read()
-        # What is read already, by us or by TLS, no longer makes the socket readable.
-        while (opened := self._client.socket()) is not None and (
-            self._client.held or (isinstance(opened, ssl.SSLSocket) and opened.pending())
-        ):
-            self._client.loop_read()
-
-    def _on_connect(self, code: ReasonCode, properties: Properties | None) -> None:
-        if code.is_failure:
-            self.fail(refusal_words(code.value, code.getName()))
-            return
-        self.largest_packet = getattr(properties, "MaximumPacketSize", UNLIMITED)
-        self.window = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
-        self.accepted = not self._patterns
-        if self._patterns:
-            self._first_subscribe = self.subscribe(list(self._patterns))
-
-    def _on_subscribe(self, mid: int, codes: list[ReasonCode]) -> None:
-        if refused := next((code for code in codes if code.is_failure), None):
-            self.fail(f"subscribing: {refusal_words(refused.value, refused.getName())}")
-            self._client.disconnect()
-        elif mid == self._first_subscribe:
-            self.accepted = True
-
-    def _on_message(self, message: MQTTMessage) -> None:
-        size = len(message.payload)
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        if topic and size <= LARGEST_INBOUND:
-            payload = bytes(message.payload)
-            self.inbound.take(message.mid, topic, payload, retained=message.retain)
-            return
-        _logger.warning("dropped a message no peer of ours sends: %d bytes on %r", size, topic)
-        if message.qos:
-            # Left unacked it would come again on every connection.
-            self.ack(self.inbound.drop(message.mid))
-
-    def _on_publish(self, mid: int, code: ReasonCode) -> None:
-        topic = self.in_flight.pop(mid, "?")
-        if code.is_failure:
-            _logger.warning("publish on %s refused: %s (0x%02X)", topic, code.getName(), code.value)
-
-    def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode) -> None:
-        if flags.is_disconnect_packet_from_server:
-            self.taken_over = code.value == TAKEN_OVER
-            self.fail(refusal_words(code.value, code.getName()))
-        elif code.getName() == "Keep alive timeout":
-            self.fail("the broker stopped answering")
-
-
-def _configure(client: Client, settings: MqttSettings) -> None:
-    client.max_inflight_messages_set(MAX_IN_FLIGHT)
-    client.connect_timeout = settings.connect_timeout_s
-    if settings.url.username:
-        client.username_pw_set(settings.url.username, settings.url.password)
-    if settings.url.tls:
-        client.tls_set_context(settings.tls_context())
-    if settings.will is not None:
-        client.will_set(settings.will.topic, settings.will.payload, 1, retain=True)

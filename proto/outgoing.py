@@ -27,6 +27,8 @@ class Outgoing:
         self._acks: deque[int] = deque()
         self._largest_packet = UNLIMITED
         self.patterns: dict[str, None] = {}
+        self.dropped: dict[str, None] = {}
+        """Subscriptions taken back that the broker has not been told of."""
         self.online = False
         self._woken = False
         self.owner = 0
@@ -62,9 +64,28 @@ class Outgoing:
         """Add subscriptions. Raises LocalError for a pattern no broker accepts."""
         for pattern in patterns:
             check_pattern(pattern)
+        if not patterns:
+            return
         with self._lock:
             self.patterns = self.patterns | dict.fromkeys(patterns)
+            self.dropped = {p: None for p in self.dropped if p not in patterns}
         self.wake()
+
+    def drop_patterns(self, *patterns: str) -> None:
+        """Take subscriptions back."""
+        with self._lock:
+            gone = [pattern for pattern in patterns if pattern in self.patterns]
+            if not gone:
+                return
+            self.patterns = {p: None for p in self.patterns if p not in gone}
+            self.dropped = self.dropped | dict.fromkeys(gone)
+        self.wake()
+
+    def take_dropped(self) -> list[str]:
+        """What to tell the broker now."""
+        with self._lock:
+            gone, self.dropped = list(self.dropped), {}
+        return gone
 
     def add_ack(self, token: int) -> None:
         self._acks.append(token)

@@ -69,6 +69,13 @@ class Port(Protocol):
         They are renewed on each new connection, which brings what is retained once more.
         """
 
+    def unsubscribe(self, *patterns: str) -> None:
+        """Take subscriptions back; one that is not there is no error.
+
+        What is on its way still comes. Should the link break just then, a broker that kept the
+        session may go on sending: what nobody expects is acked and ignored.
+        """
+
     def ack(self, delivery: Delivery) -> None:
         """Say that this delivery is safely handled, so that it does not come again.
 

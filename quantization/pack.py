@@ -1,32 +1,40 @@
 """Named arrays to few bytes, and back. The layout and the scheme are agreed beforehand.
 
-Format, little-endian: one tag byte (the scheme's bits), then at 32 bits the numbers as float32, at
-8 bits the blocks' scales as float32 and the codes as int8.
+Format, little-endian: a tag byte (the scheme's bits, and 64 more where only the largest numbers
+travel), then these numbers: at 32 bits as float32, else the blocks' scales as float32 and the
+codes. Sparse ones are followed by their places.
 """
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from quantization.arrays import Array, Arrays, BadArrays, Layout, flatten, size, unflatten
+from quantization.codes import codes_size, pack_codes, unpack_codes
+from quantization.places import longest, pack_places, unpack_places
 from quantization.scheme import Scheme
-from quantization.uniform import LEVELS, MAX_SCALE, blocks, dequantise, quantise
+from quantization.uniform import MAX_SCALE, blocks, dequantise, quantise
+
+SPARSE = 64
+"""Added to the tag of an update of the largest numbers alone."""
+PLAIN = 32
 
 
 def packed_size(layout: Layout, scheme: Scheme) -> int:
-    """Exact length in bytes of what `pack` makes."""
-    if scheme.bits == 32:  # noqa: PLR2004 - the width's own name
-        return 1 + 4 * size(layout)
-    return 1 + 4 * blocks(size(layout), scheme.block) + size(layout)
+    """Length in bytes of what `pack` makes; of a sparse scheme, the most it can make."""
+    length = size(layout)
+    count = scheme.kept(length)
+    return 1 + _numbers_size(count, scheme) + (longest(count, length) if scheme.sparse else 0)
 
 
 def pack(arrays: Arrays, layout: Layout, scheme: Scheme, rng: Generator) -> bytes:
     """Arrays as bytes; the rng rounds, at 32 bits nothing is rounded. Raises BadArrays."""
     vector = flatten(arrays, layout)
-    tag = bytes([scheme.bits])
-    if scheme.bits == 32:  # noqa: PLR2004
-        return tag + vector.astype("<f4").tobytes()
-    scales, codes = quantise(vector, scheme.block, rng)
-    return tag + scales.astype("<f4").tobytes() + codes.tobytes()
+    if not scheme.sparse:
+        return bytes([scheme.bits]) + _pack_numbers(vector, scheme, rng)
+    places = _largest(vector, scheme.kept(vector.size))
+    numbers = _pack_numbers(vector[places], scheme, rng)
+    return bytes([scheme.bits + SPARSE]) + numbers + pack_places(places, vector.size)
 
 
 def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
@@ -35,26 +43,51 @@ def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
 
 
 def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
-    """The same numbers as one vector, in the layout's order."""
-    expected = packed_size(layout, scheme)
-    if len(data) != expected:
+    """The same numbers as one vector, in the layout's order; what did not travel is 0."""
+    length, expected = size(layout), packed_size(layout, scheme)
+    count = scheme.kept(length)
+    if len(data) > expected or (len(data) < expected and not scheme.sparse):
         raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
-    if data[0] != scheme.bits:
-        raise BadArrays(f"scheme tag {data[0]}; {scheme.bits} was agreed")
-    if scheme.bits == 32:  # noqa: PLR2004
-        vector = np.frombuffer(data, "<f4", offset=1).astype(np.float32)
+    tag = scheme.bits + (SPARSE if scheme.sparse else 0)
+    if data[:1] != bytes([tag]):
+        raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {tag} was agreed")
+    end = 1 + _numbers_size(count, scheme)
+    if len(data) < end:
+        raise BadArrays(f"{len(data)} bytes; {count} numbers take {end}")
+    numbers = _unpack_numbers(data[1:end], count, scheme)
+    if not scheme.sparse:
+        return numbers
+    vector = np.zeros(length, np.float32)
+    vector[unpack_places(data[end:], count, length)] = numbers
+    return vector
+
+
+def _largest(vector: Array, count: int) -> NDArray[np.int64]:
+    """Places of the largest numbers, rising; of equal ones the first."""
+    return np.sort(np.argsort(-np.abs(vector), kind="stable")[:count])
+
+
+def _numbers_size(count: int, scheme: Scheme) -> int:
+    if scheme.bits == PLAIN:
+        return 4 * count
+    return 4 * blocks(count, scheme.block) + codes_size(count, scheme.bits)
+
+
+def _pack_numbers(vector: Array, scheme: Scheme, rng: Generator) -> bytes:
+    if scheme.bits == PLAIN:
+        return vector.astype("<f4").tobytes()
+    scales, codes = quantise(vector, scheme.block, rng, scheme.bits)
+    return scales.astype("<f4").tobytes() + pack_codes(codes, scheme.bits)
+
+
+def _unpack_numbers(data: bytes, count: int, scheme: Scheme) -> Array:
+    if scheme.bits == PLAIN:
+        vector = np.frombuffer(data, "<f4").astype(np.float32)
         if not np.isfinite(vector).all():
             raise BadArrays("a number is NaN or infinity")
         return vector
-    return _unpack_blocks(data, size(layout), scheme.block)
-
-
-def _unpack_blocks(data: bytes, length: int, block: int) -> Array:
-    count = blocks(length, block)
-    scales = np.frombuffer(data, "<f4", count=count, offset=1).astype(np.float32)
-    codes = np.frombuffer(data, np.int8, offset=1 + 4 * count)
+    cut = 4 * blocks(count, scheme.block)
+    scales = np.frombuffer(data, "<f4", count=cut // 4).astype(np.float32)
     if not (np.isfinite(scales) & ~np.signbit(scales) & (scales <= MAX_SCALE)).all():
         raise BadArrays("a scale is NaN, negative or too large")
-    if (codes < -LEVELS).any():
-        raise BadArrays("a code is -128; -127 to 127 is used")
-    return dequantise(scales, codes, block)
+    return dequantise(scales, unpack_codes(data[cut:], count, scheme.bits), scheme.block)

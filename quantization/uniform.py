@@ -1,4 +1,4 @@
-"""Stochastic uniform quantisation to 8 bits, one scale a block (QSGD, Alistarh et al. 2017).
+"""Stochastic uniform quantisation to 8, 4 or 2 bits, a scale a block (QSGD, Alistarh et al. 2017).
 
 A number between two levels goes to either at random, in such a way that its mean is the number
 itself: errors of many boxes cancel in the fleet's mean instead of adding up.
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from quantization.arrays import Array, BadArrays
 
-LEVELS = 127
-"""Steps on each side of zero."""
+LEVELS = {8: 127, 4: 7, 2: 1}
+"""Steps on each side of zero, by bits a code."""
 
 SCALE_BITS = 17
 """Significant bits of a scale: with the 7 bits of a code a level is then exact in float32."""
@@ -28,15 +28,17 @@ def blocks(length: int, block: int) -> int:
     return -(-length // block)
 
 
-def quantise(vector: Array, block: int, rng: Generator) -> tuple[Array, NDArray[np.int8]]:
-    """Scales (ceil(n / block),) and codes (n,) in -127..127 of a float32 vector (n,).
+def quantise(
+    vector: Array, block: int, rng: Generator, bits: int = 8
+) -> tuple[Array, NDArray[np.int8]]:
+    """Scales (ceil(n / block),) and codes (n,) in -127..127 (or -7..7, -1..1) of a vector (n,).
 
     Unbiased: the mean of `dequantise` over the rng is the vector. Raises BadArrays for numbers
-    beyond 127 * MAX_SCALE; NaN and infinity must have been refused before.
+    beyond MAX_SCALE levels; NaN and infinity must have been refused before.
     """
     rows = np.zeros((blocks(vector.size, block), block))
     rows.ravel()[: vector.size] = vector
-    scales = _scales(np.abs(rows).max(axis=1, initial=0.0))
+    scales = _scales(np.abs(rows).max(axis=1, initial=0.0), LEVELS[bits])
     # A block of zeros has scale 0 on the wire; any divisor gives its codes.
     steps = rows / np.where(scales > 0, scales, 1.0)[:, None]
     lower = np.floor(steps)
@@ -49,9 +51,9 @@ def dequantise(scales: Array, codes: NDArray[np.int8], block: int) -> Array:
     return codes.astype(np.float32) * np.repeat(scales, block)[: codes.size]
 
 
-def _scales(peaks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Peaks / 127, rounded up to 17 significant bits, so that no code needs clipping (a bias)."""
-    mantissa, exponent = np.frexp(peaks / LEVELS)
+def _scales(peaks: NDArray[np.float64], levels: int) -> NDArray[np.float64]:
+    """Peaks / levels, rounded up to 17 significant bits: a clipped code would be a bias."""
+    mantissa, exponent = np.frexp(peaks / levels)
     scales = np.ldexp(np.ceil(np.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
     if scales.size and scales.max() > MAX_SCALE:
         raise BadArrays(f"{peaks.max():g} is too large to be quantised")

@@ -73,7 +73,7 @@ def test_the_settings_of_a_box_are_all_there_with_their_defaults(tmp_path, monke
     found, plain = config.load(tmp_path), EdgeConfig()
     data = msgspec.structs.replace(found.data, source="", target=None)
     assert msgspec.structs.replace(found, data=data) == plain
-    for table in (plain, plain.data, plain.policy):
+    for table in (plain, plain.data, plain.policy, plain.adapter):
         for name in table.__struct_fields__:
             assert re.search(rf"^\[?{name}(\]$| =)", shown, re.MULTILINE), name
 

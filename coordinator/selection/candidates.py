@@ -1,8 +1,22 @@
 """What is known of a box when a round is planned, and whether it can train at all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proto.messages import Resources
+from proto.messages import Metrics, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a box did when it last took part. Losses are means in nats over its validation rows."""
+
+    steps: int
+    loss: float
+    """Of the model it received."""
+    teacher_loss: float | None
+    """Of its teacher, on the same rows; None without a teacher."""
+    fleet_loss: float
+    """The mean of all boxes' losses, each by its validation rows. No row is the coordinator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +27,24 @@ class Candidate:
     rows: int
     last_turn: int = 0
     resources: Resources = Resources()  # noqa: RUF009 - frozen, so one default serves all
+    last: Standing | None = None
+
+
+def standings(metrics: Mapping[str, Metrics], rows: Mapping[str, int]) -> dict[str, Standing]:
+    """By box, from each one's latest metrics; `rows` bounds what a box may claim to have judged on.
+
+    A box without validation rows stands nowhere.
+    """
+    held = {box: min(m.validation_rows, rows.get(box, 0)) for box, m in metrics.items()}
+    judged = {box: metrics[box] for box, count in held.items() if count}
+    if not judged:
+        return {}
+    total = sum(held[box] * m.validation_loss for box, m in judged.items())
+    fleet = total / sum(held[box] for box in judged)
+    return {
+        box: Standing(m.steps, m.validation_loss, m.teacher_loss, fleet)
+        for box, m in judged.items()
+    }
 
 
 MIN_BATTERY = 20

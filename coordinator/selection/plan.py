@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from coordinator.selection.candidates import Candidate, infeasible
+from coordinator.selection.regulators import Regulation, regulate
 from coordinator.selection.scorers import SCORERS, by_staleness
 
 COVERAGE = 2.5
@@ -18,6 +19,17 @@ class Plan:
     cohort: tuple[str, ...]
     scores: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+    """Of each box that shall not do the task's own steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The task's own steps, and what may change them in this round; 0 steps: nothing may."""
+
+    steps: int = 0
+    round: int = 0
+    regulation: Regulation = Regulation()  # noqa: RUF009 - frozen, so one default serves all
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,7 @@ class Request:
     size: int
     seed: int
     turn: int
+    pace: Pace = Pace()
 
 
 def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
@@ -40,4 +53,17 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
     covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
     scores = SCORERS[request.scorer](covered, request.seed, request.turn)
     best = sorted(covered, key=lambda c: -scores[c.box])[:size]
-    return Plan(tuple(sorted(c.box for c in best)), scores, refused)
+    steps = {c.box: own for c in best if (own := paced(c, request.pace)) != request.pace.steps}
+    return Plan(tuple(sorted(c.box for c in best)), scores, refused, steps)
+
+
+def paced(candidate: Candidate, pace: Pace) -> int:
+    """The steps of one box: its last ones, regulated by how its model stood to its teacher."""
+    last, regulation = candidate.last, pace.regulation
+    if regulation.rule == "fixed" or pace.round < regulation.first_round or last is None:
+        return pace.steps
+    # What a box says it did is its word: never outside what any box may be given.
+    before = min(max(last.steps or pace.steps, regulation.least), max(regulation.most, pace.steps))
+    if last.teacher_loss is None:
+        return before
+    return regulate(regulation, before, last.loss, last.teacher_loss)

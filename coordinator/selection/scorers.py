@@ -29,4 +29,24 @@ def by_staleness(candidates: Sequence[Candidate], seed: int, turn: int) -> dict[
     return {c.box: turn - c.last_turn + lot(seed, turn, c.box) for c in candidates}
 
 
-SCORERS: dict[str, Scorer] = {"random": by_lot, "stalest": by_staleness}
+def by_closeness(candidates: Sequence[Candidate], seed: int, turn: int) -> dict[str, float]:
+    """`paper`: whose loss is nearest the fleet's (LLM-QFL, arXiv 2505.18656); unknown ones first.
+
+    The paper takes the distances after everybody has trained. These are from the boxes' last
+    turns, so that who is not chosen does no work.
+    """
+    return {
+        c.box: 1.0 + lot(seed, turn, c.box)
+        if c.last is None
+        else -abs(c.last.loss - c.last.fleet_loss)
+        for c in candidates
+    }
+
+
+SCORERS: dict[str, Scorer] = {
+    "random": by_lot,
+    "stalest": by_staleness,
+    "paper": by_closeness,
+}
+STANDING = frozenset({"paper"})
+"""Scorers that read how boxes did last."""

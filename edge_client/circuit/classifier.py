@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge_client import config
 from edge_client.circuit.adjoint import gradient
+from edge_client.circuit.aims import Aim, Blend, aim, checked
 from edge_client.circuit.engine import Encoded, Engine, encode, engine_of, forward
 from edge_client.circuit.heads import Head, head_of
 from edge_client.circuit.program import Float64s, Program, compile_circuit
@@ -45,6 +46,8 @@ class PreparedRows:
 
     x: Float64s
     states: States | None
+    taught: Float64s | None = None
+    """A teacher's log-chances (rows, classes), where there is one."""
 
     @property
     def rows(self) -> int:
@@ -54,7 +57,8 @@ class PreparedRows:
     def take(self, index: NDArray[np.intp]) -> "PreparedRows":
         """Some of the samples."""
         states = None if self.states is None else self.states.take(index, axis=1)
-        return PreparedRows(self.x[index], states)
+        taught = None if self.taught is None else self.taught[index]
+        return PreparedRows(self.x[index], states, taught)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,9 +70,12 @@ class Ready:
     engine: Engine
 
 
-def classifier_model(classifier: Classifier, engine: Engine | None = None) -> Model[PreparedRows]:
+def classifier_model(
+    classifier: Classifier, engine: Engine | None = None, blend: Blend | None = None
+) -> Model[PreparedRows]:
     """The model of a classifier, by this engine or the one the settings name.
 
+    With a blend, a teacher's log-chances follow the features in each row: see `with_teacher`.
     Raises RemoteError for a classifier that makes no sense, ConfigError for settings that name no
     engine.
     """
@@ -80,13 +87,13 @@ def classifier_model(classifier: Classifier, engine: Engine | None = None) -> Mo
         return draw(classifier_layout(classifier), SPREAD, rng)
 
     def prepare(z: Array) -> PreparedRows:
-        return _prepare(classifier, program, z)
+        return _prepare(classifier, program, z, blend)
 
     def loss_and_grad(
         arrays: Arrays, rows: PreparedRows, labels: Labels
     ) -> tuple[float, dict[str, Array]]:
-        targets = one_hot(labels, rows.rows, classifier.classes)
-        return _loss_and_grad(ready, arrays, rows, targets)
+        toward = aim(labels, (rows.rows, classifier.classes), rows.taught, blend)
+        return _loss_and_grad(ready, arrays, rows, toward)
 
     def predict(arrays: Arrays, rows: PreparedRows) -> NDArray[np.float64]:
         wide = widened(arrays)
@@ -110,32 +117,43 @@ def squashed(classifier: Classifier, z: Array) -> Float64s:
     return SQUASHES[classifier.squash](x)
 
 
-def _prepare(classifier: Classifier, program: Program, z: Array) -> PreparedRows:
+def with_teacher(z: Array, log_chances: NDArray[np.floating]) -> Array:
+    """Features (rows, features) and a teacher's log-chances (rows, classes) side by side."""
+    return np.concatenate([z, log_chances.astype(np.float32)], axis=1)
+
+
+def apart(classifier: Classifier, z: Array, blend: Blend | None) -> tuple[Array, Float64s | None]:
+    """What `with_teacher` put side by side. Raises LocalError where it is not there."""
+    if blend is None:
+        return z, None
+    width = classifier.circuit.features
+    if z.ndim != 2 or z.shape[1] != width + classifier.classes:  # noqa: PLR2004
+        expected = f"(rows, {width} + {classifier.classes})"
+        raise LocalError(f"features and a teacher's chances of shape {z.shape}; not {expected}")
+    return z[:, :width], checked(z[:, width:])
+
+
+def _prepare(
+    classifier: Classifier, program: Program, z: Array, blend: Blend | None
+) -> PreparedRows:
+    z, taught = apart(classifier, z, blend)
     x = squashed(classifier, z)
     if (len(x) << program.qubits) * AMPLITUDE_BYTES > CACHE_BYTES:
-        return PreparedRows(x, None)
-    return PreparedRows(x, encode(program, x).states)
-
-
-def one_hot(labels: Labels, rows: int, classes: int) -> Float64s:
-    """(classes, rows): 1 for the label, 0 elsewhere."""
-    if labels.shape != (rows,) or rows == 0:
-        raise LocalError(f"{labels.shape} labels for {rows} rows")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise LocalError(f"a label is not one of the {classes} classes")
-    return np.eye(classes)[:, labels]
+        return PreparedRows(x, None, taught)
+    return PreparedRows(x, encode(program, x).states, taught)
 
 
 def _loss_and_grad(
-    ready: Ready, arrays: Arrays, rows: PreparedRows, targets: Float64s
+    ready: Ready, arrays: Arrays, rows: PreparedRows, toward: Aim
 ) -> tuple[float, dict[str, Array]]:
     wide, loss, head = widened(arrays), 0.0, ready.head
     total = {name: np.zeros_like(array) for name, array in wide.items()}
     for part, encoded in _slices(ready.program, rows):
         done = forward(ready.program, wide["angles"], encoded, ready.engine)
         log_chances = head.log_chances(wide, done.values)
-        loss -= float((targets[:, part] * log_chances).sum())
-        slopes, own = head.pull(wide, done.values, np.exp(log_chances), targets[:, part])
+        more, falls = toward.part(part).loss(log_chances)
+        loss += more
+        slopes, own = head.pull(wide, done.values, np.exp(log_chances), falls)
         for name, change in {"angles": gradient(done, slopes), **own}.items():
             total[name] += change
     mean = {name: (array / rows.rows).astype(np.float32) for name, array in total.items()}

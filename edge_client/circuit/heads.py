@@ -18,12 +18,13 @@ FLOOR = 1e-10
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Two functions; values are (observables, rows), chances and targets (classes, rows)."""
+    """Two functions; values are (observables, rows), chances and falls (classes, rows)."""
 
     log_chances: Callable[[Wide, Float64s], Float64s]
     pull: Callable[[Wide, Float64s, Float64s, Float64s], tuple[Float64s, dict[str, Float64s]]]
-    """Of arrays, values, chances and targets: the summed cross-entropy's slopes by the values, and
-    its gradient by the head's own arrays."""
+    """Of arrays, values, chances and how the summed loss falls as each log-chance rises (for the
+    cross-entropy: the targets): the loss's slopes by the values, and its gradient by the head's
+    own arrays."""
 
 
 def head_of(classifier: Classifier) -> Head:
@@ -38,14 +39,19 @@ def _linear_log_chances(arrays: Wide, values: Float64s) -> Float64s:
     if len(logits) == 1:
         # One logit tells two classes apart: the other's is 0.
         logits = np.concatenate([np.zeros_like(logits), logits])
-    logits -= logits.max(axis=0)
+    return log_softmax(logits)
+
+
+def log_softmax(logits: Float64s) -> Float64s:
+    """Of logits (classes, rows), so that the chances of each row add up to 1."""
+    logits = logits - logits.max(axis=0)
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=0)))
 
 
 def _linear_pull(
-    arrays: Wide, values: Float64s, chances: Float64s, targets: Float64s
+    arrays: Wide, values: Float64s, chances: Float64s, falls: Float64s
 ) -> tuple[Float64s, dict[str, Float64s]]:
-    slopes = (chances - targets)[-len(arrays["head"]) :]
+    slopes = (chances * falls.sum(axis=0) - falls)[-len(arrays["head"]) :]
     own = {"head": slopes @ values.T, "bias": slopes.sum(axis=1)}
     return arrays["head"].T @ slopes, own
 
@@ -55,7 +61,7 @@ def _parity_log_chances(_: Wide, values: Float64s) -> Float64s:
 
 
 def _parity_pull(
-    _: Wide, __: Float64s, chances: Float64s, targets: Float64s
+    _: Wide, __: Float64s, chances: Float64s, falls: Float64s
 ) -> tuple[Float64s, dict[str, Float64s]]:
-    ratio = targets / chances
+    ratio = falls / chances
     return (ratio[1:] - ratio[:1]) / 2, {}

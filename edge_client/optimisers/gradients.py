@@ -42,6 +42,28 @@ class _Place(NamedTuple):
     grad: Vector
 
 
+def adamw_method(plan: Plan) -> Method:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    The rate rises in `warmup` equal steps: the first know the second moment from few rows only.
+    """
+    rule = adam(1.0)
+
+    def run(arrays: Arrays, objectives: Iterator[Objective]) -> Iterator[Step]:
+        state, moved = rule.init(arrays), dict(arrays)
+        for number, objective in enumerate(objectives, 1):
+            loss, grad = objective.gradient(moved)
+            rate = plan.rate * min(1.0, number / (plan.warmup + 1))
+            state, full = rule.step(state, moved, grad)
+            moved = {
+                name: (old + rate * (full[name] - old - plan.weight_decay * old)).astype(np.float32)
+                for name, old in moved.items()
+            }
+            yield Step(moved, loss)
+
+    return run
+
+
 def lbfgs_method(plan: Plan) -> Method:
     """L-BFGS (Liu and Nocedal 1989) with halving of steps; every step on the same rows.
 

@@ -47,3 +47,5 @@ class Plan:
     rate: float
     steps: int
     seed: int = 0
+    warmup: int = 0
+    weight_decay: float = 0.0

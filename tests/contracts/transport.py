@@ -61,6 +61,36 @@ class TransportContract:
         peer.port.publish(f"{world.base}/second", b"heard")
         assert deliveries(world, peer, 1)[0].topic == f"{world.base}/second"
 
+    def test_a_subscription_may_be_taken_back(self, world: World) -> None:
+        peer = connected(world, "peer", f"{world.base}/kept", f"{world.base}/gone")
+        peer.port.subscribe(f"{world.base}/later")
+        peer.port.unsubscribe(f"{world.base}/gone", f"{world.base}/later", f"{world.base}/never")
+        for topic in ("gone", "later", "kept"):
+            peer.port.publish(f"{world.base}/{topic}", b"")
+        assert [d.topic for d in deliveries(world, peer, 1)] == [f"{world.base}/kept"]
+        assert silence(world, peer) == []
+
+    def test_a_subscription_taken_back_is_not_renewed(self, world: World) -> None:
+        peer = connected(world, "peer", f"{world.base}/kept", f"{world.base}/gone")
+        peer.port.unsubscribe(f"{world.base}/gone")
+        peer.port.publish(f"{world.base}/kept", b"")
+        deliveries(world, peer, 1)
+        world.cut(peer)
+        expect(world, peer, Disconnected)
+        expect(world, peer, Connected)
+        for topic in ("gone", "kept"):
+            peer.port.publish(f"{world.base}/{topic}", b"again")
+        heard = [*deliveries(world, peer, 1), *silence(world, peer)]  # the first may come twice
+        assert {d.topic for d in heard} == {f"{world.base}/kept"}
+        assert heard[-1].payload == b"again"
+
+    def test_a_subscription_taken_back_may_be_made_again(self, world: World) -> None:
+        peer = connected(world, "peer", f"{world.base}/a")
+        peer.port.unsubscribe(f"{world.base}/a")
+        peer.port.subscribe(f"{world.base}/a")
+        peer.port.publish(f"{world.base}/a", b"heard")
+        assert deliveries(world, peer, 1)[0].payload == b"heard"
+
     def test_nothing_is_queued_before_the_link_is_up(self, world: World) -> None:
         receiver = connected(world, "receiver", f"{world.base}/#")
         sender = world.peer("sender")

@@ -33,7 +33,7 @@ def task(folder, model: str = "", training: str = ""):
         ('backend = "ibm"', "", "no exact values: set model.shots"),
         ('backend = "ibm"\nshots = 9', "", "costs money: set model.shot_budget"),
         ("shot_budget = 9", "", "without model.shots bounds nothing"),
-        ("simulated_rounds = 3", "", "leave model.simulated_rounds out, or set model.shots"),
+        ("simulated_rounds = 3", "", "model.simulated_rounds is for model.shots"),
         ("simulated_rounds = 15\nshots = 9", "", "leaves model.backend none of rounds.count"),
         ('ansatz = "paper"', "personal_head = true", "leave training.personal_head out"),
         ("", 'optimiser = "newton"', r"enum value 'newton'.*`training.optimiser`"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from coordinator import folding
+from coordinator import folding, kinds
 from coordinator.folding import (
     EXACT,
     Part,
@@ -75,7 +75,7 @@ def numbers_of(packed: bytes) -> np.ndarray:
 
 def test_the_first_model_depends_on_the_seed_alone_and_is_small():
     assert first_model(TASK, 3) == first_model(TASK, 3) != first_model(TASK, 4)
-    assert np.abs(numbers_of(MODEL)).max() <= folding.SPREAD
+    assert np.abs(numbers_of(MODEL)).max() <= kinds.SPREAD
 
 
 def test_the_next_model_is_the_old_one_moved_by_the_weighted_mean():
@@ -197,3 +197,16 @@ def test_training_that_nobody_delivered_for_cannot_be_folded():
 def test_moments_that_nobody_delivered_cannot_be_folded():
     with pytest.raises(RemoteError, match="0 rows in all"):
         fold(TASK, MOMENTS, b"", [])
+
+
+def test_the_teachers_loss_is_over_the_boxes_that_have_one():
+    parts = [
+        trained(0, validation_loss=1.0, validation_rows=10, teacher_loss=0.2),
+        trained(1, validation_loss=2.0, validation_rows=30, teacher_loss=0.4),
+        trained(2, validation_loss=9.0, validation_rows=0, teacher_loss=9.0),
+        trained(3, validation_loss=1.75, validation_rows=8),
+    ]
+    figures = fold(TASK, TRAIN, MODEL, parts).figures
+    assert figures.teacher_loss == pytest.approx(0.35)
+    assert figures.validation_loss == pytest.approx(1.75)
+    assert figures.distance == pytest.approx((0.75 + 0.25 + 0.0) / 3)

@@ -8,6 +8,8 @@ from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import read, rules_of, seconds, task_of
 from proto.errors import ConfigError
+from proto.models import kind_of, model_layout
+from quantization.arrays import size
 
 GOOD = """
 job = "wine"
@@ -48,11 +50,11 @@ def test_a_short_file_is_a_whole_task(tmp_path):
         (with_rounds('quorum = "two"'), r"Expected `int`, got `str`.*`rounds.quorum`"),
         (with_rounds('deadline = "soon"'), r"regex.*`rounds.deadline`"),
         (with_rounds("deadline = 90"), r"Expected `str`.*`rounds.deadline`"),
-        (with_rounds('policy = "best"'), "rounds.policy is one of random, stalest"),
+        (with_rounds('policy = "best"'), "rounds.policy is one of paper, random, stalest"),
         (with_rounds('aggregation = "sum"'), r"enum value 'sum'.*`rounds.aggregation`"),
         (with_rounds("target = 1.5"), r"<= 1.*`rounds.target`"),
         (GOOD + '[model]\nansatz = "magic"', r"enum value 'magic'.*`model.ansatz`"),
-        (GOOD + "[training]\nbits = 4", r"enum value 4.*`training.bits`"),
+        (GOOD + "[training]\nbits = 5", r"enum value 5.*`training.bits`"),
         (GOOD + "[training]\nlearning_rate = 0.0", r"> 0.0.*`training.learning_rate`"),
         ("job = wine", "line 1"),
     ],
@@ -175,3 +177,44 @@ def test_a_job_is_handed_in_once(tmp_path):
         submit(store, file, "fleet", 2.0)
     assert len(store.jobs()) == 1
     store.close()
+
+
+TEXTS = """
+job = "sms"
+[data]
+classes = ["ham", "spam"]
+text = "text"
+[model]
+kind = "adapter"
+"""
+
+
+def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
+    task = task_of(read(written(tmp_path, TEXTS)), "fleet", 1)
+    assert kind_of(task.model) == "adapter"
+    assert (task.data.text, task.data.components) == ("text", 0)
+    assert size(model_layout(task.model)) == 36_864
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TEXTS + 'base = "gpt-5"', "model.base is smollm2-135m or a .gguf file"),
+        (TEXTS + "blocks = 31", "at most 30"),
+        (TEXTS + 'answers = [" yes"]', "for each of the 2 classes"),
+        (TEXTS + 'answers = [" yes", ""]', "an empty one"),
+        (TEXTS + 'answers = ["a", "a"]', "same answer"),
+        (TEXTS + 'targets = ["q", "x"]', r"enum value 'x'.*`model.targets"),
+        (TEXTS + 'prompt = "Spam?"', "no {text}"),
+        (TEXTS.replace('text = "text"', 'columns = ["a"]'), "name its column in data.text"),
+        (TEXTS.replace("ham", "spam"), "one name twice"),
+        (TEXTS.replace("ham", ""), "an empty name"),
+        (TEXTS.replace('kind = "adapter"', ""), "data.text is for adapters"),
+        (TEXTS.replace("adapter", "tree"), r"`model.kind`"),
+        (TEXTS + '[training]\noptimiser = "spsa"', "adamw or adam for an adapter"),
+        (TEXTS + "[training]\nwarmup = 5", "for training.optimiser adamw"),
+    ],
+)
+def test_a_task_of_an_adapter_that_makes_no_sense_is_refused(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
+        task_of(read(written(tmp_path, text)), "fleet", 1)

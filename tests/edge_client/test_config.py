@@ -21,7 +21,7 @@ def written(home: Path, text: str) -> Path:
 
 def test_without_a_file_there_are_sensible_defaults(tmp_path):
     assert load(tmp_path) == EdgeConfig()
-    assert load(tmp_path).policy.kinds == ("circuit",)
+    assert load(tmp_path).policy.kinds == ("circuit", "adapter", "hybrid")
 
 
 def test_a_relative_source_is_beside_the_file(tmp_path):

@@ -43,7 +43,7 @@ def test_the_default_policy_takes_an_ordinary_task_and_its_offers():
 @pytest.mark.parametrize(
     ("policy", "reason"),
     [
-        (Policy(kinds=()), "allows no circuits"),
+        (Policy(kinds=()), "allows no task of the kind circuit"),
         (Policy(max_qubits=2), "3 qubits; this box's policy allows 2"),
         (Policy(max_steps=9), "10 steps a round; this box's policy allows 9"),
         (Policy(moments=False), "sums over the rows, which this box's policy keeps back"),

@@ -11,7 +11,7 @@ import pytest
 
 from edge_client.spool import MAX_KEPT, Spool
 from proto.errors import StorageError
-from proto.messages import Update
+from proto.messages import Era, Update
 
 
 def update(number: int, size: int = 100) -> Update:
@@ -35,7 +35,7 @@ def test_what_was_put_is_there_after_a_restart_oldest_first(tmp_path):
     for number in (3, 1, 2):
         spool.put(update(number))
     again = reopened(spool, tmp_path)
-    assert list(again.turns().values()) == [3, 1, 2]
+    assert list(again.waiting().values()) == [3, 1, 2]
     assert again.get(update(1).id) == update(1)
     again.close()
 
@@ -47,7 +47,7 @@ def test_what_was_dropped_stays_away(tmp_path):
     spool.drop(update(1).id)
     spool.drop(update(1).id)
     again = reopened(spool, tmp_path)
-    assert list(again.turns().values()) == [2]
+    assert list(again.waiting().values()) == [2]
     again.close()
 
 
@@ -91,10 +91,10 @@ def test_a_torn_last_record_costs_only_itself(tmp_path, cut):
     (path,) = tmp_path.iterdir()
     os.truncate(path, path.stat().st_size - cut)
     again = Spool(tmp_path)
-    assert list(again.turns().values()) == [1]
+    assert list(again.waiting().values()) == [1]
     again.put(update(3))
     again = reopened(again, tmp_path)
-    assert list(again.turns().values()) == [1, 3]
+    assert list(again.waiting().values()) == [1, 3]
     again.close()
 
 
@@ -105,9 +105,9 @@ def test_a_damaged_file_stops_nobody_from_starting(tmp_path):
     (path,) = tmp_path.iterdir()
     path.write_bytes(os.urandom(500))
     again = Spool(tmp_path)
-    assert again.turns() == {}
+    assert again.waiting() == {}
     again.put(update(2))
-    assert list(reopened(again, tmp_path).turns().values()) == [2]
+    assert list(reopened(again, tmp_path).waiting().values()) == [2]
 
 
 def test_a_full_disk_is_a_storage_error_and_nothing_is_half_written(tmp_path):
@@ -126,7 +126,7 @@ def test_a_full_disk_is_a_storage_error_and_nothing_is_half_written(tmp_path):
         except StorageError as error:
             print("said:", error)
         spool.put(update(3))
-        print("kept:", list(spool.turns().values()))
+        print("kept:", list(spool.waiting().values()))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     root = Path(__file__).parents[2]
@@ -134,7 +134,7 @@ def test_a_full_disk_is_a_storage_error_and_nothing_is_half_written(tmp_path):
     assert "said: cannot write" in run.stdout
     assert "kept: [1, 3]" in run.stdout
     spool = Spool(tmp_path)
-    assert list(spool.turns().values()) == [1, 3]
+    assert list(spool.waiting().values()) == [1, 3]
     spool.close()
 
 
@@ -158,5 +158,35 @@ def test_its_file_does_not_grow_for_ever(tmp_path):
     (path,) = tmp_path.iterdir()
     assert path.stat().st_size < 2 * 1024 * 1024
     again = reopened(spool, tmp_path)
-    assert list(again.turns().values()) == [0]
+    assert list(again.waiting().values()) == [0]
+    again.close()
+
+
+ERA, NEXT = Era(number=1, nonce=bytes(8)), Era(number=2, nonce=bytes(8))
+
+
+def test_the_turns_taken_are_remembered_beside_the_updates(tmp_path):
+    spool = Spool(tmp_path)
+    spool.remember(ERA, {"a": 3})
+    spool.put(update(1))
+    spool.remember(ERA, {"a": 3, "b": 5})
+    again = reopened(spool, tmp_path)
+    assert (again.seen.era, again.seen.turns) == (ERA, {"a": 3, "b": 5})
+    assert list(again.waiting().values()) == [1]
+    again.remember(NEXT, {})
+    last = reopened(again, tmp_path)
+    assert (last.seen.era, last.seen.turns) == (NEXT, {})
+    last.close()
+
+
+def test_turns_alone_do_not_make_the_file_grow_for_ever(tmp_path):
+    spool = Spool(tmp_path)
+    spool.put(update(1))
+    for turn in range(400):
+        spool.remember(ERA, {f"job-{n}": turn for n in range(400)})
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size < 2 * 1024 * 1024
+    again = reopened(spool, tmp_path)
+    assert set(again.seen.turns.values()) == {399}
+    assert list(again.waiting().values()) == [1]
     again.close()

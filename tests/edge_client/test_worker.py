@@ -133,6 +133,21 @@ def test_a_killed_child_leaves_its_jobs_and_the_next_one_repeats_none(bench, dat
     assert len(results) == 400 + 3
 
 
+def test_a_child_that_reads_nothing_holds_up_nobody(bench, data):
+    """A pipe takes 64 KiB; whoever serves the link must come back at once all the same."""
+    bench.submit(Inspection(encode(TASK), data))
+    bench.next()
+    os.kill(bench.child.pid, signal.SIGSTOP)
+    for turn in range(1, 9):
+        bench.submit(
+            replace(assignment(data, turn), home="x" * 2**18)
+        )  # returns, or waits for ever
+    bench.worker.cancel()
+    assert bench.nothing_else()
+    bench.submit(assignment(data, 9))
+    assert bench.next().turn == 9
+
+
 def test_the_child_stays_warm_and_then_ends_by_itself(bench, data):
     bench.submit(Inspection(encode(TASK), data))
     child = bench.child

@@ -145,7 +145,7 @@ class Insider:
 
     def send(self, *messages: Report | Enlistment | Update | Pull) -> None:
         for message in messages:
-            self.box._send(message)
+            self.box._post.send(message)
 
     def give_birth(self, **lies: object) -> None:
         """A signed birth, with lies in it."""
@@ -343,7 +343,7 @@ def test_a_full_disk_costs_the_turn_and_no_more(fleet: RealFleet) -> None:
     fleet.add_boxes("a", "b", "c", "d")
     fleet.begin(task("job", boxes=4, rounds=4), hold="a")
     fleet.brake("b")
-    outbox = fleet.home / "c" / "outbox" / "updates.journal"
+    outbox = fleet.home / "c" / "spool.journal"
     fleet.until(lambda: {"b", "c", "d"} <= set(fleet.store.senders(fleet.state().turn)))
 
     # The outbox of one box cannot grow; another box can write nothing at all, not even its log.

@@ -118,7 +118,8 @@ def test_one_task_file_trains_a_fleet_on_any_backend_by_changing_that_word(backe
     # A box: received and trained model on 24 rows, received on 6, 2 steps of 6 rows, 4 angles.
     each = 32 * (24 + 24 + 6 + 2 * 6 * 9)
     assert [f.shots for f in figures(store)] == [3 * each] * 2
-    models = [unpack(m.data, layout_of(task_of(read(path), "f", 1)), EXACT) for m in store.model_history("job")]
+    layout = layout_of(task_of(read(path), "sim", 1))
+    models = [unpack(row.data, layout, EXACT) for row in store.model_history("job")]
     assert np.abs(models[-1]["angles"] - models[0]["angles"]).max() > 0.05
 
 
@@ -133,15 +134,16 @@ def test_simulated_rounds_come_first_and_cost_no_shots(tmp_path):
 
 
 def test_boxes_keep_heads_of_their_own_and_send_fewer_numbers(tmp_path):
-    up = {}
-    for personal in (False, True):
-        fleet = make(tmp_path / str(personal))
-        file = task(2)
-        fleet.submit(replace(file, training=replace(file.training, personal_head=personal)))
-        store = fleet.open_store()
-        fleet.run(until=lambda: store.job("job").phase == "finished")
-        up[personal] = [r.bytes_up for r in store.rounds("job") if r.kind == TRAIN]
-        heads = list((tmp_path / str(personal)).glob("*/personal/job-*.head"))
-        assert len(heads) == (3 if personal else 0)
-        assert len({path.read_bytes() for path in heads}) == len(heads)
-    assert all(fewer < all_ for fewer, all_ in zip(up[True], up[False], strict=True))
+    whole, angles = (bytes_up(tmp_path / str(own), personal_head=own) for own in (False, True))
+    assert all(fewer < more for fewer, more in zip(angles, whole, strict=True))
+    assert not list((tmp_path / "False").glob("*/personal/*"))
+    heads = [path.read_bytes() for path in (tmp_path / "True").glob("*/personal/job-*.head")]
+    assert len(set(heads)) == len(NAMES)
+
+
+def bytes_up(home: Path, *, personal_head: bool) -> list[int]:
+    fleet, file = make(home), task(2)
+    fleet.submit(replace(file, training=replace(file.training, personal_head=personal_head)))
+    store = fleet.open_store()
+    fleet.run(until=lambda: store.job("job").phase == "finished")
+    return [r.bytes_up for r in store.rounds("job") if r.kind == TRAIN]

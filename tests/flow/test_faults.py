@@ -725,7 +725,7 @@ def test_bad_updates_of_a_member_are_refused_told_once_each_and_harm_nobody(tmp_
     for change in BAD.values():
         bad = honest(fleet, **change(fleet))
         for _ in range(3):
-            fleet.boxes["pi-3"]._send(bad)
+            fleet.boxes["pi-3"]._post.send(bad)
         fleet.clock.run(fleet.clock.now + 0.1)
     told = [row.text for row in fleet.store.said("", 0)[before:]]
     assert all("refused from pi-3: an update for turn" in text for text in told)
@@ -748,7 +748,7 @@ def test_a_member_that_only_sends_nonsense_is_left_out_and_the_others_finish(tmp
         turn = state(fleet).turn
         if phase(fleet) == "collecting" and turn not in seen:
             seen.add(turn)
-            fleet.boxes["pi-3"]._send(honest(fleet, payload=b"?"))
+            fleet.boxes["pi-3"]._post.send(honest(fleet, payload=b"?"))
         return phase(fleet) == "finished"
 
     fleet.kill_box("pi-3")

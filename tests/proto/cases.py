@@ -5,6 +5,7 @@ One list feeds the round trips, the golden vectors and the fuzzers.
 
 from typing import get_args
 
+from proto.adapter import Adapter, Target
 from proto.ansatz import default_classifier
 from proto.messages import (
     MAX_INLINE,
@@ -14,6 +15,7 @@ from proto.messages import (
     Admission,
     Birth,
     BlobRef,
+    Bundle,
     CoordinatorState,
     DataSpec,
     Enlistment,
@@ -27,6 +29,7 @@ from proto.messages import (
     Message,
     Metrics,
     Offer,
+    Piece,
     Pull,
     Receipt,
     Report,
@@ -69,6 +72,7 @@ FULL_METRICS = Metrics(
     evaluations=COUNTER,
     gradients=COUNTER,
     shots=COUNTER,
+    teacher_loss=1e300,
 )
 SMALL_UPDATE = Update(
     id=SHORT,
@@ -87,6 +91,20 @@ TASK = Task(
     model=default_classifier(),
     data=DataSpec(columns=(), classes=("no", "yes"), components=0, min_rows=1, validation=0.0),
     training=Training(steps=1, learning_rate=0.01, decay=1.0, batch=0, bits=8, block=256),
+)
+
+ADAPTER = Adapter(
+    base=DIGEST,
+    blocks=6,
+    rank=8,
+    alpha=16.0,
+    targets=(Target("q", 576, 576), Target("v", 576, 192)),
+    share="ab",
+    combine="stacked",
+    least_rank=2,
+    prompt="{text}\nSpam?",
+    answers=(" no", " yes"),
+    tokens=64,
 )
 
 CASES: dict[str, Message] = {
@@ -140,6 +158,33 @@ CASES: dict[str, Message] = {
             steps=100_000, learning_rate=10.0, decay=0.5, batch=2**20, bits=32, block=4096
         ),
     ),
+    "task-adapter": Task(
+        fleet="fleet",
+        job="job",
+        serial=1,
+        model=ADAPTER,
+        data=DataSpec(
+            columns=(),
+            classes=("ham", "spam"),
+            components=0,
+            min_rows=1,
+            validation=0.1,
+            text="text",
+        ),
+        training=Training(
+            steps=10,
+            learning_rate=0.002,
+            decay=1.0,
+            batch=8,
+            bits=4,
+            block=64,
+            optimiser="adamw",
+            keep=0.1,
+            feedback=True,
+            warmup=3,
+            weight_decay=0.01,
+        ),
+    ),
     "receipt": Receipt(
         fleet=LONGEST, job=LONGEST, round=SMALL, turn=COUNTER, model=DIGEST, included=SMALL
     ),
@@ -177,6 +222,8 @@ CASES: dict[str, Message] = {
     "update-largest": Update(
         id=SHORT, turn=1, model=DIGEST, rows=1, payload=bytes(MAX_UPDATE), metrics=METRICS
     ),
+    "piece": Piece(id=SHORT, turn=1, index=0, count=2, data=b"half"),
+    "piece-extreme": Piece(id=SHORT, turn=COUNTER, index=63, count=64, data=bytes(MAX_UPDATE)),
     "pull-map": Pull(address=SHORT, want=b""),
     "pull-extreme": Pull(address=SHORT, want=b"\xff" * 8192),
     "offer-moments": Offer(
@@ -209,6 +256,13 @@ CASES: dict[str, Message] = {
     ),
     "ack-empty": Ack(items=()),
     "ack-extreme": Ack(items=((SHORT, STORED, ""), *((SHORT, 2, TEXT),) * 63)),
+    "bundle": Bundle(
+        items=(
+            Report(turn=3, accepted=True, reason="", resources=Resources()),
+            SMALL_UPDATE,
+        )
+    ),
+    "bundle-extreme": Bundle(items=(Ack(items=((SHORT, 2, TEXT),) * 32),) * 8),
 }
 
 SIGNED_KINDS: tuple[type[Message], ...] = get_args(Signed)

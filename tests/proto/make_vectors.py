@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent.parent / "vectors"
 IN_FULL = 4096
 """Longer encodings are given by their length and SHA-256."""
 
-_SEALED = [bytes([kind]) for kind in range(20, 26)]
+_SEALED = [bytes([kind]) for kind in range(20, 27)]
 """What a sealed message's second byte may be: its kind's number."""
 
 SEED, OTHER_SEED = bytes(range(32)), bytes(range(1, 33))

@@ -72,7 +72,7 @@ def values(node: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one
         case inspect.StrType(pattern=str()):
             return st.from_regex(node.pattern).filter(lambda text: len(text) <= node.max_length)
         case inspect.StrType():
-            return st.text(max_size=min(node.max_length, 20))
+            return st.text(min_size=node.min_length or 0, max_size=min(node.max_length, 20))
         case inspect.BytesType():
             return blobs_of(node.min_length or 0, node.max_length)
         case inspect.VarTupleType():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantization.arrays import BadArrays, layout_of, size
-from quantization.pack import pack, packed_size, unpack
+from quantization.pack import SPARSE, pack, packed_size, unpack, unpack_vector
 from quantization.scheme import Scheme
 
 LAYOUT = (("angles", (16,)), ("head", (1, 4)), ("bias", (1,)))
@@ -56,7 +56,7 @@ def scale(value: float) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"", "0 bytes"),
+        (b"", "0 bytes; the layout takes 26"),
         (packed()[:-1], "25 bytes; the layout takes 26"),
         (packed() + b"\0", "27 bytes"),
         (bytes([32]) + packed()[1:], "tag 32; 8 was agreed"),
@@ -82,7 +82,9 @@ def test_an_infinite_number_at_32_bits_is_refused():
 layouts = st.lists(st.lists(st.integers(0, 5), max_size=3), max_size=4).map(
     lambda shapes: tuple((str(i), tuple(shape)) for i, shape in enumerate(shapes))
 )
-schemes = st.builds(Scheme, st.sampled_from([8, 32]), st.integers(1, 70))
+schemes = st.builds(
+    Scheme, st.sampled_from([2, 4, 8, 32]), st.integers(1, 70), st.sampled_from([1.0, 0.3, 0.01])
+)
 
 
 @given(layouts, schemes, st.data())
@@ -90,7 +92,7 @@ def test_any_bytes_give_finite_arrays_or_bad_arrays(layout, scheme, data):
     length = data.draw(st.integers(0, 40) | st.just(packed_size(layout, scheme)))
     raw = data.draw(st.binary(min_size=length, max_size=length))
     if raw and data.draw(st.booleans()):
-        raw = bytes([scheme.bits]) + raw[1:]
+        raw = bytes([scheme.bits + (SPARSE if scheme.sparse else 0)]) + raw[1:]
     try:
         arrays = unpack(raw, layout, scheme)
     except BadArrays:
@@ -100,9 +102,77 @@ def test_any_bytes_give_finite_arrays_or_bad_arrays(layout, scheme, data):
 
 
 @given(layouts, schemes, st.integers(0, 2**32 - 1))
-def test_every_layout_and_scheme_packs_to_the_foretold_size(layout, scheme, seed):
+def test_every_layout_and_scheme_packs_to_the_foretold_size_at_most(layout, scheme, seed):
     rng = np.random.default_rng(seed)
     arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in layout}
     data = pack(arrays, layout, scheme, rng)
-    assert len(data) == packed_size(layout, scheme)
+    assert len(data) <= packed_size(layout, scheme)
+    assert scheme.sparse or len(data) == packed_size(layout, scheme)
     assert sum(array.size for array in unpack(data, layout, scheme).values()) == size(layout)
+
+
+WIDE = (("w", (5000,)),)
+
+
+def wide(seed: int) -> dict[str, np.ndarray]:
+    return {"w": np.random.default_rng(seed).standard_t(3, 5000).astype(np.float32)}
+
+
+@pytest.mark.parametrize(("bits", "share"), [(8, 0.266), (4, 0.141), (2, 0.079)])
+def test_fewer_bits_take_their_share_of_the_bytes_of_float32(bits, share):
+    data = pack(wide(0), WIDE, Scheme(bits, 64), np.random.default_rng(0))
+    assert len(data) == pytest.approx(share * 20_000, rel=0.01)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8, 32])
+def test_of_a_sparse_update_the_largest_numbers_arrive_at_their_places(bits):
+    scheme, vector = Scheme(bits, 16, 0.1), wide(1)["w"]
+    data = pack({"w": vector}, WIDE, scheme, np.random.default_rng(2))
+    back = unpack_vector(data, WIDE, scheme)
+    largest = np.argsort(-np.abs(vector))[:500]
+    others = np.setdiff1d(np.arange(5000), largest)
+    assert not back[others].any()
+    if bits == 32:
+        assert np.array_equal(back[largest], vector[largest])
+    assert np.abs(back - vector).max() <= np.abs(vector).max()
+
+
+def test_a_place_takes_hardly_more_than_chance_allows():
+    scheme = Scheme(32, 64, 0.1)
+    data = pack(wide(3), WIDE, scheme, np.random.default_rng(0))
+    places_bits = 8 * (len(data) - 1 - 4 * 500)
+    entropy = -5000 * (0.1 * np.log2(0.1) + 0.9 * np.log2(0.9))
+    assert places_bits < 1.03 * entropy
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([4, 8, 32]), st.sampled_from([0.01, 0.1, 0.5]))
+def test_what_a_sparse_update_leaves_behind_is_less_than_what_there_was(seed, bits, keep):
+    """The contraction that error feedback needs to stay bounded (Stich et al. 2018)."""
+    vector = np.random.default_rng(seed).normal(size=1000).astype(np.float32)
+    layout, scheme = (("w", (1000,)),), Scheme(bits, 64, keep)
+    data = pack({"w": vector}, layout, scheme, np.random.default_rng(seed))
+    left = vector - unpack_vector(data, layout, scheme)
+    assert left @ left < (1 - keep / 2) * (vector @ vector)
+
+
+def sparse(change) -> bytes:
+    scheme = Scheme(32, 64, 0.5)
+    data = bytearray(pack({"w": np.ones(8, np.float32)}, (("w", (8,)),), scheme, None))
+    change(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda d: d.__setitem__(0, 32), "tag 32; 96 was agreed"),
+        (lambda d: d.pop(), "places"),
+        (lambda d: d.extend(bytes(9)), "bytes"),
+        (lambda d: d.__setitem__(slice(17, None), b"\0"), "places"),
+        (lambda d: d.__setitem__(slice(17, None), b"\xff"), "places"),
+        (lambda d: d.__delitem__(slice(9, None)), "4 numbers take 17"),
+    ],
+)
+def test_places_that_pack_would_not_make_are_refused(change, text):
+    with pytest.raises(BadArrays, match=text):
+        unpack(sparse(change), (("w", (8,)),), Scheme(32, 64, 0.5))

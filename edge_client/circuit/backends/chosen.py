@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from edge_client.circuit.aims import Blend
 from edge_client.circuit.backends.checkpoint import Checkpoint
 from edge_client.circuit.backends.jobs import Jobs
 from edge_client.circuit.backends.machine import Machine, check_installed
@@ -16,9 +17,11 @@ from edge_client.circuit.classifier import PreparedRows, classifier_model
 from edge_client.config import Quantum
 from edge_client.model import Model
 from edge_client.optimisers.chosen import BY_GRADIENT
-from proto.circuit import Circuit, check_classifier
+from proto.circuit import Circuit, Classifier, check_classifier
 from proto.codec import encode
+from proto.hybrid import Hybrid
 from proto.messages import Execution, Task
+from proto.models import circuit_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +43,32 @@ class Workbench:
             self.checkpoint.close()
 
 
+def circuit_of(task: Task) -> Classifier:
+    """The circuit a task trains; only tasks that train one come here."""
+    circuit = circuit_in(task.model)
+    assert circuit is not None
+    return circuit
+
+
+def blend_of(task: Task) -> Blend | None:
+    """The teacher's part in the circuit's loss, or None."""
+    model = task.model
+    if not isinstance(model, Hybrid) or not model.share:
+        return None
+    return Blend(model.share, model.warmth)
+
+
 def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -> Workbench:
     """What one round of a task needs on this box. `turn` is the hash of what the round starts from.
 
     home: the box's folder; empty keeps nothing on disk. Raises ConfigError, RemoteError.
     """
-    execution = task.execution
+    execution, model, blend = task.execution, circuit_of(task), blend_of(task)
     plain = execution.backend == "numpy" and not execution.shots
     if plain and task.training.optimiser in BY_GRADIENT:
-        return Workbench(classifier_model(task.model), None, None)
-    check_classifier(task.model)
-    unrolled = unroll(task.model.circuit)
+        return Workbench(classifier_model(model, blend=blend), None, None)
+    check_classifier(model)
+    unrolled = unroll(model.circuit)
     folder = Path(home) if home else None
     machine = _machine(unrolled.circuit, execution, quantum, folder)
     name = hashlib.sha256(encode(task)).hexdigest()[:16]
@@ -58,7 +76,7 @@ def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -
     path = folder / "quantum" / f"{task.job}-{name}.journal" if folder and not plain else None
     checkpoint = Checkpoint(path, turn, execution.shot_budget)
     jobs = Jobs(machine, execution.shots, checkpoint, seed)
-    return Workbench(measured_model(task.model, unrolled, jobs), jobs, checkpoint)
+    return Workbench(measured_model(model, unrolled, jobs, blend), jobs, checkpoint)
 
 
 def in_round(task: Task, round_: int) -> Task:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_client.circuit.aims import Blend, aim
 from edge_client.circuit.backends.jobs import Jobs
 from edge_client.circuit.backends.simulated import fidelity
 from edge_client.circuit.backends.unrolled import Unrolled
-from edge_client.circuit.classifier import SPREAD, PreparedRows, one_hot, squashed, widened
+from edge_client.circuit.classifier import SPREAD, PreparedRows, apart, squashed, widened
 from edge_client.circuit.heads import Head, Wide, head_of
 from edge_client.circuit.program import Float64s, compile_circuit
 from edge_client.model import Labels, Model, Probe, Probing
@@ -21,15 +22,18 @@ from proto.circuit import Classifier, classifier_layout
 from quantization.arrays import Array, Arrays, draw
 
 
-def measured_model(classifier: Classifier, unrolled: Unrolled, jobs: Jobs) -> Model[PreparedRows]:
+def measured_model(
+    classifier: Classifier, unrolled: Unrolled, jobs: Jobs, blend: Blend | None = None
+) -> Model[PreparedRows]:
     """The model of a classifier whose values come from `jobs`, one job for each thing asked."""
-    bench = _Bench(classifier, unrolled, jobs, head_of(classifier))
+    bench = _Bench(classifier, unrolled, jobs, head_of(classifier), blend)
 
     def init(rng: Generator) -> dict[str, Array]:
         return draw(classifier_layout(classifier), SPREAD, rng)
 
     def prepare(z: Array) -> PreparedRows:
-        return PreparedRows(squashed(classifier, z), None)
+        z, taught = apart(classifier, z, blend)
+        return PreparedRows(squashed(classifier, z), None, taught)
 
     layout = classifier_layout(classifier)
     exact = tuple(name for name, _ in layout if name != "angles")
@@ -43,6 +47,7 @@ class _Bench:
     unrolled: Unrolled
     jobs: Jobs
     head: Head
+    blend: Blend | None
 
     def loss_and_grad(
         self, arrays: Arrays, rows: PreparedRows, labels: Labels
@@ -51,7 +56,7 @@ class _Bench:
         wide = widened(arrays)
         angles = self.unrolled.angles(rows.x, wide["angles"][None])[0]
         values = self.jobs.run(self.unrolled.shifted(angles))
-        loss, slopes, own = self._learn(wide, values[0], labels)
+        loss, slopes, own = self._learn(wide, values[0], rows, labels)
         grads = {"angles": self.unrolled.gradient(slopes, values), **own}
         mean = {name: (grads[name] / rows.rows).astype(np.float32) for name in arrays}
         return loss, mean
@@ -63,7 +68,7 @@ class _Bench:
         values = self.jobs.run(self.unrolled.angles(rows.x, sets))
         probes = []
         for arrays, seen in zip(wide, values, strict=True):
-            loss, _, own = self._learn(arrays, seen, labels)
+            loss, _, own = self._learn(arrays, seen, rows, labels)
             mean = {name: (grad / rows.rows).astype(np.float32) for name, grad in own.items()}
             probes.append(Probe(loss, mean))
         return probes
@@ -80,11 +85,11 @@ class _Bench:
         return fidelity(compile_circuit(self.unrolled.circuit), first, second)
 
     def _learn(
-        self, wide: Wide, values: Float64s, labels: Labels
+        self, wide: Wide, values: Float64s, rows: PreparedRows, labels: Labels
     ) -> tuple[float, Float64s, dict[str, Float64s]]:
         """Mean loss, its summed slopes (rows, observables) by the values, the head's gradient."""
-        targets = one_hot(labels, len(values), self.classifier.classes)
+        toward = aim(labels, (rows.rows, self.classifier.classes), rows.taught, self.blend)
         log_chances = self.head.log_chances(wide, values.T)
-        loss = -float((targets * log_chances).sum()) / len(values)
-        slopes, own = self.head.pull(wide, values.T, np.exp(log_chances), targets)
-        return loss, slopes.T, own
+        loss, falls = toward.loss(log_chances)
+        slopes, own = self.head.pull(wide, values.T, np.exp(log_chances), falls)
+        return loss / len(values), slopes.T, own

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from coordinator.folding import Part, check, first_model, fold, layout_of, shared_of
+from coordinator.folding import Part, check, first_model, fold, layout_of, sent_of
 from coordinator.taskfile import Data, Model, TaskFile, Train, task_of
 from edge_client import config, newest
 from edge_client.labour import carry_out
-from edge_client.personal import with_head
+from edge_client.ownhead import with_head
 from edge_client.predict import predictor
 from edge_client.requests import Assignment, Broken, Done
 from proto.codec import decode_sealed, encode
@@ -71,8 +71,8 @@ def test_only_the_angles_leave_and_the_fleets_head_stays_as_it_was(data, tmp_pat
     update = updated(ask(data, tmp_path, 1))
     check(TASK, TRAIN, update)
     whole = task_of(replace(FILE, training=Train(steps=40)), "fleet", 1)
-    assert [name for name, _ in shared_of(TASK)] == ["angles"]
-    assert [name for name, _ in shared_of(whole)] == ["angles", "head", "bias"]
+    assert [name for name, _ in sent_of(TASK)] == ["angles"]
+    assert [name for name, _ in sent_of(whole)] == ["angles", "head", "bias"]
     result = fold(TASK, TRAIN, MODEL, [Part(update.rows, update.payload, update.metrics)])
     before, after = (unpack(m, layout_of(TASK), EXACT) for m in (MODEL, result.data))
     assert np.array_equal(after["head"], before["head"])

@@ -1,0 +1,36 @@
+"""Who could take part in a job's next round, with what the store knows of each box."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from coordinator.job import Job
+from coordinator.selection.candidates import Candidate, Standing, standings
+from coordinator.selection.scorers import STANDING
+from coordinator.store import Row, Store
+from proto.messages import Metrics, Resources
+
+
+def candidates(store: Store, job: Job, here: Mapping[str, Resources]) -> tuple[Candidate, ...]:
+    """Enlisted boxes among those that are here, in id order."""
+    last, stand = store.last_turns(job.state.job), _standings(store, job)
+    return tuple(
+        Candidate(box, rows, last.get(box, 0), here[box], stand.get(box))
+        for box, rows in sorted(job.rows.items())
+        if rows > 0 and box in here
+    )
+
+
+def _standings(store: Store, job: Job) -> dict[str, Standing]:
+    """How each box did last, where the job's rules ask."""
+    rules = job.state.rules
+    if rules.scorer not in STANDING and rules.regulation.rule == "fixed":
+        return {}
+    latest = store.last_metrics(job.state.job)
+    metrics = {row.box: told for row in latest if (told := metrics_of(row)) is not None}
+    return standings(metrics, job.rows)
+
+
+def metrics_of(row: Row) -> Metrics | None:
+    """What a stored update told."""
+    return msgspec.msgpack.decode(row.metrics, type=Metrics | None)

@@ -1,0 +1,38 @@
+"""What a box says under seal: what can wait a moment leaves in one frame with what cannot."""
+
+from collections.abc import Callable
+
+from edge_client.secure import Secure
+from proto.bundling import Waiting, bundle
+from proto.errors import SealError
+from proto.messages import Letter
+
+
+class Post:
+    """Messages to the coordinator. `publish` takes a sealed frame, `now` never runs backwards."""
+
+    def __init__(
+        self, secure: Secure, publish: Callable[[bytes], None], now: Callable[[], float]
+    ) -> None:
+        self._secure, self._publish, self._now = secure, publish, now
+        self._waiting = Waiting()
+
+    @property
+    def due(self) -> float:
+        """When `tick` has something to send; infinity while nothing waits."""
+        return self._waiting.due
+
+    def send(self, message: Letter, wait: float = 0.0) -> None:
+        """Seal and publish in `wait` seconds at the latest."""
+        self._waiting.add(message, self._now() + wait)
+        self.tick()
+
+    def tick(self) -> None:
+        """Send what is due. Without keys it is dropped: a new exchange has it all said again."""
+        if self._now() < self._waiting.due:
+            return
+        try:
+            frame = self._secure.seal(bundle(self._waiting.take()))
+        except SealError:
+            return
+        self._publish(frame)

@@ -1,0 +1,201 @@
+"""A scenario: a whole fleet and what happens to it, as a TOML file.
+
+Everything about a run but its seed is in here, so that two runs of one scenario and seed are one
+run. `examples/fleets/` has ten that are ready.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from coordinator.selection.scorers import SCORERS
+from coordinator.taskfile import Data, RoundsTable, TaskFile, Time, Train, rules_of, seconds
+from coordinator.taskmodel import Model
+from firmware_sim.behaviour import PRESETS, Behaviour, Share
+from firmware_sim.boards import profiles
+from firmware_sim.hidden import FAULTS
+from firmware_sim.links import kinds
+from firmware_sim.script import BrokerDown, Entry, KillCoordinator, moment_s
+from firmware_sim.tomlfile import read as read_toml
+from firmware_sim.tomlfile import refuse
+from proto.errors import ConfigError
+
+MAX_CLIENTS = 100_000
+Count = Annotated[int, Meta(ge=1, le=MAX_CLIENTS)]
+Mix = str | dict[str, Annotated[float, Meta(gt=0.0)]]
+"""One name, or names with their weights."""
+Source = Annotated[
+    str, Meta(pattern=r"^(sensors|sklearn:[a-z_]+)\Z", description="sensors, or sklearn:NAME")
+]
+TimeOfDay = Annotated[
+    str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d\Z", description="a time of day such as 09:30")
+]
+
+
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: a key it does not know is an error."""
+
+
+class Group(Table, frozen=True):
+    """Clients of one sort."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+    count: Count
+    board: Mix
+    link: Mix = "wifi"
+    behaviour: str | Behaviour = "mains"
+    rows: tuple[Annotated[int, Meta(ge=20)], Annotated[int, Meta(ge=20)]] = (40, 120)
+    """Rows each client holds, evenly between these (generated data only)."""
+
+
+class Work(Table, frozen=True):
+    """What is trained, and on what. `data` is "sensors" (generated) or "sklearn:NAME"."""
+
+    data: Source = "sensors"
+    skew: Annotated[float, Meta(gt=0.0, le=1000.0)] = 0.5
+    """Dirichlet's alpha: how unevenly classes are dealt; small is uneven."""
+    noisy: Share = 0.0
+    """Share of clients that have half of their labels wrong."""
+    components: Annotated[int, Meta(ge=1, le=12)] = 4
+    target: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.9
+    """Test accuracy that "to target" means."""
+    model: Model = Model()
+    training: Train = Train()
+    rounds: RoundsTable = RoundsTable()
+    kind: Literal["circuit", "adapter"] = "circuit"
+    """What it costs a board: an adapter's training is costed, never run in here."""
+    memory_mib: Annotated[int, Meta(ge=1)] | None = None
+    """What training takes; left out, by the cost model of its kind."""
+
+
+class Hidden(Table, frozen=True, rename="kebab"):
+    """Share of clients that get each hidden fault, and of those who write what only sounds bad."""
+
+    weak_supply: Share = 0.0
+    dying_card: Share = 0.0
+    memory_leak: Share = 0.0
+    blocked_fan: Share = 0.0
+    metered_link: Share = 0.0
+    decoys: Share = 0.3
+    """Share of clients, healthy or not, who write many decoy, negated and stale lines."""
+    within: Time = "6h"
+    """Faults begin evenly between so long before the start and so long after it."""
+
+
+class Scenario(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    about: str = ""
+    starts: TimeOfDay = "09:00"
+    """Time of day at the start."""
+    lasts: Time = "24h"
+    """The run ends then at the latest."""
+    sealing: Literal["real", "costed"] = "real"
+    """Whether frames are really sealed, or only paid for (huge fleets)."""
+    group: Annotated[tuple[Group, ...], Meta(min_length=1)]
+    work: Work = Work()
+    hidden: Hidden = Hidden()
+    script: tuple[Entry, ...] = ()
+
+    @property
+    def clients(self) -> int:
+        return sum(group.count for group in self.group)
+
+    @property
+    def day_start_s(self) -> float:
+        return moment_s(self.starts)
+
+
+def read(path: Path) -> Scenario:
+    """Raises ConfigError that names the key, its value and what is accepted."""
+    scenario = read_toml(path, Scenario)
+    try:
+        check(scenario)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return scenario
+
+
+def check(scenario: Scenario) -> None:
+    """What types cannot say. Raises ConfigError."""
+    names = [group.name for group in scenario.group]
+    for at, group in enumerate(scenario.group):
+        _check_group(f"group[{at}]", group, names)
+    if scenario.clients > MAX_CLIENTS:
+        refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
+    work = scenario.work
+    if work.rounds.policy not in SCORERS:
+        refuse("work.rounds.policy", work.rounds.policy, SCORERS)
+    if work.rounds.cohort > scenario.clients:
+        refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
+    if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
+        refuse("work.rounds.quorum", work.rounds.quorum, "at most the cohort")
+    _check_rules(work)
+    ill = sum(getattr(scenario.hidden, name.replace("-", "_")) for name in FAULTS)
+    if ill > 1:
+        refuse("hidden", f"shares that add up to {ill:g}", "shares of at most 1 in all")
+    for at, entry in enumerate(scenario.script):
+        _check_entry(f"script[{at}]", entry, scenario)
+
+
+def with_policy(scenario: Scenario, policy: str) -> Scenario:
+    """The same scenario under another policy. Raises ConfigError."""
+    if policy not in SCORERS:
+        refuse("policy", policy, SCORERS)
+    rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
+    work = msgspec.structs.replace(scenario.work, rounds=rounds)
+    return msgspec.structs.replace(scenario, work=work)
+
+
+def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, ...]) -> TaskFile:
+    """The task that this fleet's coordinator is handed."""
+    work = scenario.work
+    components = min(work.components, len(columns))
+    data = Data(classes=classes, columns=columns, components=components)
+    return TaskFile(
+        job="fleet", data=data, model=work.model, training=work.training, rounds=work.rounds
+    )
+
+
+def _check_rules(work: Work) -> None:
+    data = Data(classes=("no", "yes"), columns=("x",), components=0)
+    try:
+        rules_of(TaskFile(job="fleet", data=data, rounds=work.rounds))
+    except ConfigError as error:
+        raise ConfigError(f"work.{error}") from None
+
+
+def _check_group(key: str, group: Group, names: list[str]) -> None:
+    if names.count(group.name) > 1:
+        refuse(f"{key}.name", group.name, "a name that no other group has")
+    for what, mix, known in (("board", group.board, profiles()), ("link", group.link, kinds())):
+        for name in [mix] if isinstance(mix, str) else mix:
+            if name not in known:
+                refuse(f"{key}.{what}", name, known)
+        if not mix:
+            refuse(f"{key}.{what}", "an empty table", "names with their weights")
+    if isinstance(group.behaviour, str) and group.behaviour not in PRESETS:
+        accepted = f"{', '.join(PRESETS)}, or a table of its own"
+        refuse(f"{key}.behaviour", group.behaviour, accepted)
+    if group.rows[0] > group.rows[1]:
+        refuse(f"{key}.rows", list(group.rows), "the smaller number first")
+
+
+def _check_entry(key: str, entry: Entry, scenario: Scenario) -> None:
+    state = getattr(entry, "state", None)
+    if entry.at is None and state is None:
+        refuse(f"{key}.at", "nothing", "a moment such as 00:10 or 90s")
+    if entry.at is not None and moment_s(entry.at) > seconds(scenario.lasts):
+        refuse(f"{key}.at", entry.at, f"a moment within the {scenario.lasts} of the run")
+    if isinstance(entry, BrokerDown | KillCoordinator):
+        return
+    named = [n for n in ("clients", "share", "group") if getattr(entry, n)]
+    if len(named) != 1:
+        refuse(key, " and ".join(named) or "nobody", "exactly one of clients, share and group")
+    if any(number > scenario.clients for number in entry.clients):
+        refuse(f"{key}.clients", list(entry.clients), f"numbers from 1 to {scenario.clients}")
+    if entry.group and entry.group not in [group.name for group in scenario.group]:
+        refuse(f"{key}.group", entry.group, [group.name for group in scenario.group])

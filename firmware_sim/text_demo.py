@@ -1,0 +1,126 @@
+"""A fleet learns to read: an adapter of a language model first, then a circuit taught by it.
+
+Real processes over a real broker, as in `demo.py`. The adapter's job ends with files that other
+programs can use; the first of them is read back and asked about rows that no box ever held.
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.operate import Follower, follow
+from coordinator.submit import submit
+from coordinator.taskadapter import AdapterModel
+from coordinator.taskfile import Data, RoundsTable, TaskFile, Train
+from coordinator.taskhybrid import HybridModel
+from edge_client.dataset import Table
+from firmware_sim.processes import Processes, cpu_seconds
+from firmware_sim.telemetry import QUESTION, telemetry
+from firmware_sim.text_judge import CIRCUIT, Rows, verdict
+from proto.errors import ConfigError
+from quantization.runtime.pull import pull
+
+BASE = "smollm2-135m"
+ROWS, TEST = 40, 16
+"""A box's rows, and test rows of the same kind: a base model reads each once, in 0.2 s of CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    clients: int = 4
+    rounds: int = 5
+    seed: int = 0
+    broker: tuple[str, ...] = ("--kind", "auto")
+    keep: Path | None = None
+    out: Path = Path()
+    """Folder for the exported adapter."""
+
+
+def telemetry_rows(settings: Settings) -> Rows:
+    """Journals and sensors of emulated boards."""
+    table, split = telemetry(settings.clients, ROWS, settings.seed, TEST)
+    return Rows("telemetry", table, split, QUESTION, 96)
+
+
+def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, TaskFile]:
+    """What the demo hands in: the adapter's job, and the circuit's that it teaches."""
+    quorum = max(1, (settings.clients + 1) // 2)
+    data = Data(
+        classes=rows.table.classes, columns=rows.table.columns, text="text", validation=0.25
+    )
+    table = RoundsTable(
+        count=settings.rounds,
+        cohort=settings.clients,
+        quorum=quorum,
+        deadline="5m",
+        seed=settings.seed,
+    )
+    adapter = TaskFile(
+        job=rows.name,
+        data=data,
+        model=AdapterModel(base=BASE, prompt=rows.prompt, tokens=rows.tokens),
+        training=Train(steps=8, learning_rate=2e-3, optimiser="adamw", warmup=1, batch=8),
+        rounds=table,
+    )
+    circuit = TaskFile(
+        job=CIRCUIT,
+        data=data,
+        model=HybridModel(teacher="fleet", teacher_job=rows.name),
+        training=Train(steps=10),
+        rounds=RoundsTable(
+            count=10, cohort=settings.clients, quorum=quorum, deadline="5m", seed=settings.seed
+        ),
+    )
+    return adapter, circuit
+
+
+def run(rows: Rows, settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
+    """Everything, from the first process to the verdict; no process is left behind."""
+    if settings.clients < 1 or settings.rounds < 1:
+        raise ConfigError("a demo takes at least one client and one round")
+    base = pull(BASE)  # before anything is started; at once where it is here
+    began, spent = time.monotonic(), cpu_seconds()
+    home = settings.keep or Path(tempfile.mkdtemp(prefix="qfleet-demo-"))
+    try:
+        with Processes(home, "demo", settings.broker) as fleet:
+            store = fleet.start_coordinator()
+            _start_boxes(fleet, rows, base)
+            for file in tasks(rows, settings):
+                submit(store, file, "demo", time.time())
+                follow(store, file.job, follower)
+        found = verdict(store, rows, settings.out)
+        found |= {"clients": settings.clients, "seed": settings.seed}
+        store.close()
+    finally:
+        if settings.keep is None:
+            shutil.rmtree(home, ignore_errors=True)
+    found["cpu_s"] = round(cpu_seconds() - spent, 1)
+    found["seconds"] = round(time.monotonic() - began, 1)
+    return found
+
+
+def _start_boxes(fleet: Processes, rows: Rows, base: Path) -> None:
+    limits = f"\n[adapter]\nbase = {json.dumps(str(base))}\n"
+    for number, index in enumerate(rows.split.boxes, 1):
+        name = f"box-{number}"
+        path = fleet.home / f"{name}.jsonl"
+        write_jsonl(path, rows.table, index)
+        fleet.join(name, str(path), "label", limits)
+        fleet.start_box(name)
+
+
+def write_jsonl(path: Path, table: Table, index: NDArray[np.intp]) -> None:
+    """A box's own file: a line of JSON for each row, with its text, numbers and label."""
+    lines = []
+    for row in index.tolist():
+        numbers = dict(zip(table.columns, table.X[row].tolist(), strict=True))
+        told = {"text": table.texts[row], **numbers, "label": table.labels[row]}
+        lines.append(json.dumps(told, ensure_ascii=False))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,47 @@
+"""Messages to one peer that may wait a moment for company, and then leave in one frame.
+
+A frame costs both ends and the broker about the same whatever it holds, so what can wait rides with
+what cannot: an answer with the update that soon follows it, an ack with the next offer.
+"""
+
+from collections.abc import Sequence
+
+from proto.messages import Bundle, Letter, Piece, Sealed, Update
+
+MAX_WAITING = 8
+"""Messages that wait; the next one takes all with it at once."""
+
+
+class Waiting:
+    """What waits for one peer, and until when."""
+
+    def __init__(self) -> None:
+        self._messages: list[Letter] = []
+        self.due = float("inf")
+
+    def add(self, message: Letter, due: float) -> None:
+        """Let it leave at `due`, or with any that leaves before; the clock is the caller's."""
+        self._messages.append(message)
+        full = len(self._messages) >= MAX_WAITING
+        self.due = float("-inf") if full else min(self.due, due)
+
+    def take(self) -> list[Letter]:
+        """All that waits, in the order it came; nothing waits any more."""
+        messages, self._messages = self._messages, []
+        self.due = float("inf")
+        return messages
+
+
+def bundle(messages: Sequence[Letter]) -> Sealed:
+    """One message for one frame. At most one of them may be an update."""
+    return messages[0] if len(messages) == 1 else Bundle(items=tuple(messages))
+
+
+def unbundle(message: Sealed) -> tuple[Sealed, ...]:
+    """What a frame held, in order."""
+    return message.items if isinstance(message, Bundle) else (message,)
+
+
+def holds_update(message: Sealed) -> bool:
+    """Whether the frame must be signed."""
+    return any(isinstance(item, Update | Piece) for item in unbundle(message))

@@ -1,0 +1,265 @@
+"""One connection to a broker by paho, its faults contained; nothing else imports paho.
+
+Measured faults and the rule for each: research note on transport and security, section 2.2.
+"""
+
+import logging
+import selectors
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from proto.broker_url import MqttSettings
+from proto.inbound import LARGEST_INBOUND, Inbound
+from proto.outgoing import UNLIMITED
+from proto.reconnect import TAKEN_OVER, refusal_words
+from proto.transport import MAX_IN_FLIGHT, Deliver
+
+_logger = logging.getLogger(__name__)
+
+_READ = 32 * 1024
+_DISCONNECT = b"\xe0"
+_ACKED: ReasonCode = ReasonCode(PacketTypes.PUBACK)
+_NOTHING: Any = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
+
+
+class Plain(NamedTuple):
+    """A PUBLISH at QoS 1 without properties: all that brokers send us."""
+
+    mid: int
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+def plain_publish(command: int, packet: bytes | bytearray) -> Plain | None:
+    """A PUBLISH's parts (MQTT 5, section 3.3), or None for one that is not plain."""
+    if command & 0x06 != 0x02 or len(packet) < 2:  # noqa: PLR2004
+        return None
+    (length,) = struct.unpack_from("!H", packet)
+    start = 2 + length + 3
+    if len(packet) < start or packet[start - 1]:
+        return None
+    (mid,) = struct.unpack_from("!H", packet, 2 + length)
+    try:
+        topic = packet[2 : 2 + length].decode()
+    except UnicodeDecodeError:
+        return None
+    return Plain(mid, topic, bytes(packet[start:]), bool(command & 1))
+
+
+class _LeanClient(Client):
+    """paho for few, small messages: what arrives plain is taken apart without its tables.
+
+    paho makes three system calls and two tables of all MQTT properties for each packet, half of
+    what a message costs. What is not plain goes paho's way. Should a later paho no longer call
+    these methods, all of it does and nothing is lost.
+    """
+
+    held = b""
+    unsent = b""
+
+    def __init__(self, client_id: str, take: Callable[[Plain], None]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5, manual_ack=True)
+        self._take = take
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self.held:
+            self.held = super()._sock_recv(max(bufsize, _READ))
+        data, self.held = self.held[:bufsize], self.held[bufsize:]
+        return data
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        """Gather packets; one `flush` sends all. A DISCONNECT, after which paho closes, at once."""
+        self.unsent += bytes(buf)
+        if buf[:1] == _DISCONNECT:
+            self.flush()
+        return len(buf)
+
+    def flush(self) -> None:
+        """Send what was gathered; what the socket will not take now stays. Raises OSError."""
+        if self.want_write():  # said within a callback
+            self.loop_write()
+        while self.unsent:
+            try:
+                sent = super()._sock_send(self.unsent)
+            except BlockingIOError:
+                return
+            self.unsent = self.unsent[sent:]
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        plain = plain_publish(self._in_packet["command"], self._in_packet["packet"])
+        if plain is None:
+            return super()._handle_publish()
+        self._take(plain)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _handle_pubackcomp(self, cmd: Any) -> MQTTErrorCode:
+        packet = self._in_packet["packet"]
+        if len(packet) != 2:  # noqa: PLR2004 - more than a message id
+            return super()._handle_pubackcomp(cmd)
+        mid = int.from_bytes(packet, "big")
+        with self._out_message_mutex:
+            if mid in self._out_messages:
+                return self._do_on_publish(mid, _ACKED, _NOTHING)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+
+class Connection:
+    """One paho client for the life of one connection. Used by the network thread alone."""
+
+    def __init__(self, settings: MqttSettings, number: int, tell: Deliver) -> None:
+        self._settings = settings
+        self._patterns: dict[str, None] = {}
+        self._first_subscribe: int | None = None
+        self._accept_by = time.monotonic() + 2 * settings.connect_timeout_s
+        self.accepted = False
+        self.taken_over = False
+        self.reason = ""
+        self.window = MAX_IN_FLIGHT
+        self.largest_packet = UNLIMITED
+        self.in_flight: dict[int, str] = {}
+        self.inbound = Inbound(number, tell)
+        self._writing = False
+        self._client = client = _LeanClient(settings.client_id, self._on_plain)
+        client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
+        client.on_subscribe = lambda _c, _d, mid, codes, _p: self._on_subscribe(mid, codes)
+        client.on_message = lambda _c, _d, message: self._on_message(message)
+        client.on_publish = lambda _c, _d, mid, code, _p: self._on_publish(mid, code)
+        client.on_disconnect = lambda _c, _d, flags, code, _p: self._on_disconnect(flags, code)
+
+    def open(self, patterns: dict[str, None]) -> socket.socket:
+        """Connect the socket, send CONNECT, return the socket. Raises OSError or ValueError."""
+        self._patterns = patterns
+        _configure(self._client, self._settings)
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._settings.session_expiry_s
+        properties.MaximumPacketSize = LARGEST_INBOUND + 1024
+        url, beat = self._settings.url, self._settings.keepalive_s
+        self._client.connect(url.host, url.port, beat, clean_start=False, properties=properties)
+        if (opened := cast("socket.socket | None", self._client.socket())) is None:
+            raise ConnectionError("the connection broke at once")
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
+
+    def serve(
+        self, selector: selectors.BaseSelector, longest_s: float, calm: Callable[[], None]
+    ) -> bool:
+        """Wait for something to do and do it. Returns whether the connection still stands."""
+        if (opened := self._client.socket()) is None:
+            return False
+        self._client.flush()
+        if (writing := bool(self._client.unsent)) != self._writing:
+            self._writing = writing
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+            selector.modify(opened, wanted)
+        if not self.accepted:
+            longest_s = min(longest_s, self._settings.connect_timeout_s)
+        for key, ready in selector.select(longest_s):
+            if key.fileobj is not opened:
+                calm()
+            if key.fileobj is opened and ready & selectors.EVENT_READ:
+                self._read()
+        self._client.loop_misc()
+        if not self.accepted and time.monotonic() > self._accept_by:
+            raise ConnectionError("it takes the connection but does not answer as a broker")
+        return self._client.socket() is not None
+
+    def publish(self, topic: str, payload: bytes, retain: bool) -> None:  # noqa: FBT001
+        self.in_flight[self._client.publish(topic, payload, 1, retain).mid] = topic
+
+    def subscribe(self, patterns: list[str]) -> int | None:
+        """Send one SUBSCRIBE for all patterns. Returns its message id."""
+        return self._client.subscribe([(each, SubscribeOptions(qos=1)) for each in patterns])[1]
+
+    def unsubscribe(self, patterns: list[str]) -> None:
+        self._client.unsubscribe(patterns)
+
+    def ack(self, mids: list[int]) -> None:
+        for mid in mids:
+            self._client.ack(mid, 1)
+
+    def fail(self, reason: str) -> None:
+        """Note why this connection ended; the first reason counts."""
+        self.reason = self.reason or reason
+
+    def close(self) -> None:
+        """Say goodbye if the connection still stands; this object is not used afterwards."""
+        self._client.disconnect()
+
+    def _read(self) -> None:
+        self._client.loop_read()
+        # What is read already, by us or by TLS, no longer makes the socket readable.
+        while (opened := self._client.socket()) is not None and (
+            self._client.held or (isinstance(opened, ssl.SSLSocket) and opened.pending())
+        ):
+            self._client.loop_read()
+
+    def _on_connect(self, code: ReasonCode, properties: Properties | None) -> None:
+        if code.is_failure:
+            self.fail(refusal_words(code.value, code.getName()))
+            return
+        self.largest_packet = getattr(properties, "MaximumPacketSize", UNLIMITED)
+        self.window = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
+        self.accepted = not self._patterns
+        if self._patterns:
+            self._first_subscribe = self.subscribe(list(self._patterns))
+
+    def _on_subscribe(self, mid: int, codes: list[ReasonCode]) -> None:
+        if refused := next((code for code in codes if code.is_failure), None):
+            self.fail(f"subscribing: {refusal_words(refused.value, refused.getName())}")
+            self._client.disconnect()
+        elif mid == self._first_subscribe:
+            self.accepted = True
+
+    def _on_message(self, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        mid = message.mid if message.qos else 0
+        self._on_plain(Plain(mid, topic, bytes(message.payload), message.retain))
+
+    def _on_plain(self, message: Plain) -> None:
+        mid, topic, payload, retained = message
+        if topic and len(payload) <= LARGEST_INBOUND:
+            self.inbound.take(mid, topic, payload, retained=retained)
+            return
+        text = "dropped a message no peer of ours sends: %d bytes on %r"
+        _logger.warning(text, len(payload), topic)
+        if mid:
+            # Left unacked it would come again on every connection.
+            self.ack(self.inbound.drop(mid))
+
+    def _on_publish(self, mid: int, code: ReasonCode) -> None:
+        topic = self.in_flight.pop(mid, "?")
+        if code.is_failure:
+            _logger.warning("publish on %s refused: %s (0x%02X)", topic, code.getName(), code.value)
+
+    def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self.taken_over = code.value == TAKEN_OVER
+            self.fail(refusal_words(code.value, code.getName()))
+        elif code.getName() == "Keep alive timeout":
+            self.fail("the broker stopped answering")
+
+
+def _configure(client: Client, settings: MqttSettings) -> None:
+    client.max_inflight_messages_set(MAX_IN_FLIGHT)
+    client.connect_timeout = settings.connect_timeout_s
+    if settings.url.username:
+        client.username_pw_set(settings.url.username, settings.url.password)
+    if settings.url.tls:
+        client.tls_set_context(settings.tls_context())
+    if settings.will is not None:
+        client.will_set(settings.will.topic, settings.will.payload, 1, retain=True)

@@ -1,0 +1,1 @@
+"""GGUF files of Llama-architecture models: header, blocks, tokenizer. Opens no file itself."""
