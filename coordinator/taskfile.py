@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.execution import check_execution
+from coordinator.gatefile import read_gates
 from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
 from coordinator.selection.regulators import RULES, Regulation
@@ -121,6 +122,8 @@ def read(path: Path) -> TaskFile:
         tables = msgspec.toml.decode(path.read_bytes())
         if isinstance(model := tables.get("model"), dict):
             model.setdefault("kind", "circuit")
+            if isinstance(name := model.get("gates"), str):
+                model["gates"] = msgspec.to_builtins(read_gates(path.parent / name))
         file = msgspec.convert(tables, type=TaskFile)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None

@@ -25,7 +25,10 @@ class Model(
         "strongly-entangling",
         "hardware-efficient",
         "qcnn",
+        "own",
     ] = "real-amplitudes"
+    gates: str | tuple[Gate, ...] = ()
+    """Of ansatz own: the file of its gates beside the task file, in whose place they are put."""
     encoding: Literal["rx", "ry", "rz", "z", "zz"] | None = None
     """How features enter; left out, the ansatz's own way."""
     reps: Annotated[int, Meta(ge=1, le=16)] = DEFAULT_REPS
@@ -57,6 +60,8 @@ LAYERS: dict[str, Layers] = {
 
 def classifier_of(model: Model, features: int, classes: int) -> Classifier:
     """The classifier for so many features, one qubit each. Raises ConfigError."""
+    if model.gates and model.ansatz != "own":
+        raise ConfigError(f'model.gates is for model.ansatz = "own", not "{model.ansatz}"')
     if features > MAX_QUBITS:
         raise ConfigError(
             f"{features} features need {features} qubits, at most {MAX_QUBITS} are simulated: "
@@ -74,6 +79,8 @@ def _circuit(model: Model, features: int, classes: int) -> Circuit:
                 "re-uploading feeds the features in each layer by RX: leave model.encoding out"
             )
         gates = ansatz.re_uploading(features, model.reps)
+    elif model.ansatz == "own":
+        gates = _own(model, features)
     elif model.ansatz == "qcnn":
         _check_qcnn(model, features, classes)
         own = model.encoding and ENCODINGS[model.encoding](features)
@@ -82,6 +89,25 @@ def _circuit(model: Model, features: int, classes: int) -> Circuit:
         encoding = ENCODINGS[model.encoding or "ry"](features)
         gates = (*encoding, *LAYERS[model.ansatz](features, model.reps))
     return ansatz.without_dead(ansatz.assemble(features, gates, ansatz.each_z(features)))
+
+
+def _own(model: Model, features: int) -> tuple[Gate, ...]:
+    """Gates drawn elsewhere; behind an encoding where they read no feature."""
+    gates = model.gates
+    if isinstance(gates, str) or not gates:
+        raise ConfigError('model.ansatz = "own" needs model.gates, the file of its gates')
+    if wide := [wire for gate in gates for wire in gate.wires if wire >= features]:
+        raise ConfigError(
+            f"model.gates use wire {max(wide)}, which has no feature: set data.components to "
+            f"{max(wide) + 1}"
+        )
+    if read := ansatz.assemble(features, gates, ansatz.each_z(features)).features:
+        if model.encoding:
+            raise ConfigError("model.gates read the features themselves: leave model.encoding out")
+        if read != features:
+            raise ConfigError(f"model.gates read {read} features: set data.components to {read}")
+        return gates
+    return (*ENCODINGS[model.encoding or "ry"](features), *gates)
 
 
 def _check_qcnn(model: Model, features: int, classes: int) -> None:

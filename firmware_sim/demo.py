@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from coordinator.operate import Follower, follow
 from coordinator.store import Store
 from coordinator.submit import submit
-from coordinator.taskfile import Data, TaskFile, read
+from coordinator.taskfile import Data, TaskFile, Train, read
 from edge_client.dataset import Table, load
 from firmware_sim.judge import judge
 from firmware_sim.processes import Processes, cpu_seconds
@@ -48,7 +48,11 @@ class Settings:
 def task(table: Table, settings: Settings) -> TaskFile:
     """The task file the demo hands in (examples/breast_cancer.toml is the same in words)."""
     data = Data(classes=table.classes, columns=table.columns, components=4)
-    given = read(settings.task) if settings.task else TaskFile(job=JOB, data=data)
+    given = (
+        read(settings.task)
+        if settings.task
+        else TaskFile(job=JOB, data=data, training=Train(batch=0))
+    )
     if given.training.personal_head:
         raise ConfigError("training.personal_head: no one model is the fleet's, so none is judged")
     rounds = replace(
