@@ -142,6 +142,8 @@ def check(scenario: Scenario) -> None:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
         refuse("work.rounds.quorum", work.rounds.quorum, "at most the cohort")
+    if work.training.personal_head:
+        refuse("work.training.personal_head", "true", "false: emulated boxes keep no files")
     _check_rules(work)
     ill = sum(getattr(scenario.hidden, name.replace("-", "_")) for name in FAULTS)
     if ill > 1:
