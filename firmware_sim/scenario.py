@@ -68,6 +68,8 @@ class Work(Table, frozen=True):
     rounds: RoundsTable = RoundsTable()
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    costs_like: Literal["circuit", "adapter"] = "circuit"
+    """"adapter": time, energy and memory of an adapter on as many texts; bytes stay a circuit's."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
     """What training takes; left out, by what its kind costs (costs.toml)."""
 

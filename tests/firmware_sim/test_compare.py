@@ -145,6 +145,16 @@ def test_effort_is_paid_for_in_time_and_energy_and_changes_nothing_that_is_learn
     assert trained(heavy)[-1].model == trained(light)[-1].model
 
 
+def test_an_adapters_costs_can_be_paid_while_a_circuit_learns() -> None:
+    text = SMALL.replace("effort = 100.0", 'costs_like = "adapter"').replace("pi-zero-2w", "pi-5")
+    light, heavy = (
+        emulate(parse(text.replace('"adapter"', '"circuit"')), 0),
+        emulate(parse(text), 0),
+    )
+    assert total(heavy).seconds > 3 * total(light).seconds
+    assert trained(heavy)[-1].model == trained(light)[-1].model
+
+
 def test_a_training_that_needs_more_memory_than_a_board_has_dies_and_the_round_ends() -> None:
     text = SMALL.replace("effort = 100.0", "effort = 100.0\nmemory_mib = 400")
     run = emulate(parse(text.replace("cohort = 2", "cohort = 5")), 0)
