@@ -52,6 +52,8 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
     bytes: Interval
     energy_j: Interval
     """By training boards and radios."""
+    paid_bytes: Interval
+    """Over metered links."""
     rounds: Interval
     battery_deaths: Interval
     jain: Interval
@@ -167,6 +169,7 @@ def _row(policy: str, runs: Sequence[Result]) -> PolicyRow:
         seconds=geometric([t.seconds for t in spent]),
         bytes=geometric([t.bytes for t in spent]),
         energy_j=geometric([t.energy_j for t in spent]),
+        paid_bytes=mean([t.paid_bytes for t in spent], (0.0, math.inf)),
         rounds=mean([t.rounds for t in spent], (0.0, math.inf)),
         battery_deaths=mean([t.battery_deaths for t in spent], (0.0, math.inf)),
         jain=mean([jain(participation(run)) for run in runs], (0.0, 1.0)),

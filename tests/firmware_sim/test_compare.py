@@ -145,6 +145,17 @@ def test_effort_is_paid_for_in_time_and_energy_and_changes_nothing_that_is_learn
     assert trained(heavy)[-1].model == trained(light)[-1].model
 
 
+def test_bytes_over_metered_links_are_told_apart() -> None:
+    free, paid = (
+        total(emulate(parse(SMALL.replace('"a"', f'"a"\nlink = "{link}"')), 0))
+        for link in ("wifi", "lte")
+    )
+    assert free.paid_bytes == 0
+    assert paid.paid_bytes > paid.bytes  # which do not count joining and births
+    hidden = parse(SMALL + '[hidden]\nmetered-link = 1.0\nwithin = "1s"')
+    assert total(emulate(hidden, 0)).paid_bytes > 0
+
+
 def test_an_adapters_costs_can_be_paid_while_a_circuit_learns() -> None:
     text = SMALL.replace("effort = 100.0", 'costs_like = "adapter"').replace("pi-zero-2w", "pi-5")
     light, heavy = (

@@ -61,7 +61,7 @@ def test_tables_have_a_row_for_each_policy_and_an_interval_in_each_cell() -> Non
     assert [row[0] for row in rows] == ["stalest", "random"]
     assert all(len(row) == len(head) for row in rows)
     assert "3 of 3" in rows[0]
-    assert re.fullmatch(r"8\.1 \(\d\.\d to \d\.\d\)", rows[0][4])
+    assert re.fullmatch(r"8\.1 \(\d\.\d to \d\.\d\)", rows[0][5])
     assert [row[0] for row in ratio_rows(found)[1]] == ["random"]
 
 
