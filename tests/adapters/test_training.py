@@ -225,7 +225,9 @@ def test_a_box_without_the_base_model_says_what_to_do(task, limits, tmp_path, mo
         check_adapter_ready(adapter, replace(limits, base=""), 8)
 
 
-def test_a_round_that_ends_too_soon_is_refused_on_the_first_measurement(make, table, limits):
-    bench = make(Site(limits, None, steps=10_000, batch=8, seconds=0.0))
+def test_a_round_that_ends_too_soon_is_refused_on_the_first_measurement(
+    make, table, limits, tmp_path
+):
+    bench = make(Site(limits, tmp_path, steps=10_000, batch=8, seconds=0.0))
     with pytest.raises(LocalError, match="the round gives 0"):
         bench.model.prepare(bench.rows(table))
