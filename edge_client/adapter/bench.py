@@ -27,7 +27,7 @@ from quantization.pack import unpack
 from quantization.runtime.sessions import Batch, Task
 from quantization.scheme import EXACT
 
-PROBE = 64
+PROBE = 16
 """Training rows on which losses are told: a forward pass costs a third of a training step."""
 TOGETHER = 8
 """Rows that are answered at once."""
