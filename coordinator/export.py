@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coordinator.folding import layout_of
+from coordinator.folding import layout_of, sent_of
 from coordinator.store import Store
 from proto.adapter import Adapter
 from proto.codec import decode_signed
@@ -53,7 +53,8 @@ def export(
     written = []
     if "npz" in formats:
         path = folder / f"{job}.npz"
-        write_whole(path, _npz(arrays))
+        untrained = {name for name, _ in layout_of(task)} - {name for name, _ in sent_of(task)}
+        write_whole(path, _npz({n: a for n, a in arrays.items() if n not in untrained}))
         written.append(path)
     if (circuit := circuit_in(task.model)) and "qasm" in formats:
         program = to_qasm3(circuit.circuit, [float(a) for a in arrays["angles"]])

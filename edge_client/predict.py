@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client import newest, personal, texts
+from edge_client import newest, ownhead, personal, texts
 from edge_client.columns import load_features
 from edge_client.config import Adapter as Limits
 from edge_client.dataset import Table
@@ -75,9 +75,13 @@ class Predictor:
     def _take_up(self, bench: Bench | None = None) -> None:
         """The held model's arrays; the engine goes on where only they are new."""
         self.task = decode_signed(self.held.task, Task)
+        if not ownhead.is_trained(str(self._home), self.task):
+            text = "gives each box a head of its own, and this box gets its in its first round"
+            raise ConfigError(f"{self.job} {text}")
         self._bench = bench or self._open()
         model = personal.better(self._home, self.job, self.held.model)
-        self._arrays: Arrays = unpack(model, model_layout(self.task.model), EXACT)
+        arrays = unpack(model, model_layout(self.task.model), EXACT)
+        self._arrays: Arrays = ownhead.with_head(str(self._home), self.task, arrays)
 
 
 def predictor(
