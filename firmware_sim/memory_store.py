@@ -133,6 +133,9 @@ class MemoryStore(Store):
     def last_turns(self, job: str) -> dict[str, int]:
         return self._last.get(job, {})
 
+    def last_metrics(self, job: str) -> list[Any]:
+        return [self._turns[turn][box] for box, turn in sorted(self.last_turns(job).items())]
+
     # --- jobs ---
 
     def add_job(self, values: Mapping[str, Any], state: JobState) -> None:

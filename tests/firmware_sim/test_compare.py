@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.selection.scorers import SCORERS
 from firmware_sim.compare import compare, geometric, mean, sweep, wilson
 from firmware_sim.emulation import emulate
 from firmware_sim.outcome import Result, RoundOutcome, jain, participation, reached, total
@@ -116,7 +117,7 @@ def test_runs_that_cannot_be_compared_are_refused() -> None:
 
 
 def test_a_sweep_runs_every_policy_on_every_seed_of_a_real_fleet() -> None:
-    policies = ("stalest", "random")
+    policies = tuple(SCORERS)
     runs = sweep(parse(SMALL), policies, (0, 1), emulate)
     assert [(r.policy, r.seed) for r in runs] == [(p, s) for s in (0, 1) for p in policies]
     found = compare(runs)
