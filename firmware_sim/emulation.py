@@ -141,15 +141,16 @@ class Emulation:
         if self.holdings.tables:
             rows = len(self.holdings.tables[machine.client.number - 1].y)
         self._foresee(box)
-        if not isinstance(request, Assignment):
-            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
-        self.accounts.begins(box)
         bad = ailing(machine.client, now)
         free = ram_free_mib(machine.to(now), bad.ram_mib)
         needs = self.scenario.work.memory_mib or effort.memory_mib(self._costs, task, rows)
+        if isinstance(request, Assignment):
+            self.accounts.begins(box)
+            machine.busy = needs > free
         if needs > free:
-            machine.busy = True
             return Work(KILLED_S, killed=True)
+        if not isinstance(request, Assignment):
+            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
         times = self.scenario.work.effort

@@ -36,8 +36,11 @@ from proto.messages import KIND_NAMES
 
 MOST = 40
 """Clients: each is two processes while it trains."""
-AGENT_MIB, TRAINING_MIB = 42, 60
-"""What a box's agent takes, and the training process of a small circuit."""
+AGENT_MIB, TRAINING_MIB = 30, 20
+"""What a box's agent is charged for, with some room, and the training of a small circuit.
+
+Less than they take by themselves: libraries are charged to whoever loaded them first.
+"""
 LOOK_S = 0.2
 PORT = 18883
 TARGET = "label"
