@@ -186,7 +186,7 @@ class _Run:
         if word is None:
             return
         store = self.fleet.open_store()
-        if store.job(JOB).phase != Phase.FINISHED.value:
+        if self._phase() != Phase.FINISHED.value:
             store.change_job(JOB, asked=word)
         store.close()
         self.fleet.clock.after(30.0, self._ask)

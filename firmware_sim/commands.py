@@ -81,7 +81,16 @@ def show(results: list[Result]) -> None:
     for result in results:
         title = f"{result.scenario}: {result.clients} clients, {result.policy}, seed {result.seed}"
         table = Table(title=title, title_justify="left")
-        for name in ("round", "outcome", "ended", "updates", "accuracy", "bytes", "energy", "deaths"):
+        for name in (
+            "round",
+            "outcome",
+            "ended",
+            "updates",
+            "accuracy",
+            "bytes",
+            "energy",
+            "deaths",
+        ):
             table.add_column(name, justify="right")
         for row in result.rounds:
             table.add_row(

@@ -1,4 +1,4 @@
-"""What a request costs the board that carries it out: time of one Raspberry Pi 4 core, and memory."""
+"""What a request costs the board that does it: time of one Raspberry Pi 4 core, and memory."""
 
 from edge_client.requests import Assignment, Inspection, Request
 from firmware_sim.costs import FORWARD, Costs, adapter_s, circuit_mib, gradient_s

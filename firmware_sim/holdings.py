@@ -74,5 +74,3 @@ def _noisy(table: Table, seed: int) -> Table:
     other = (table.y + rng.integers(1, len(table.classes), len(table.y))) % len(table.classes)
     wrong = rng.random(len(table.y)) < sensors.FLIPPED
     return Table(table.X, np.where(wrong, other, table.y), table.columns, table.classes)
-
-

@@ -124,9 +124,7 @@ class SharedTasks(Tasks):
 _task = lru_cache(maxsize=64)(Tasks.read)
 
 
-def in_memory(
-    disk: Disk, member: Membership, identity: Identity, key: bytes, locks: Locks
-) -> Kit:
+def in_memory(disk: Disk, member: Membership, identity: Identity, key: bytes, locks: Locks) -> Kit:
     """A box's belongings on an emulated disk. `key`: the coordinator's."""
     return Kit(
         allegiance=MemoryAllegiance(disk, member, key),

@@ -130,5 +130,3 @@ def _train(requests: bytes, tables: list[Any]) -> bytes:
 
 def _plain(table: Table) -> tuple[Any, ...]:
     return table.X, table.y, table.columns, table.classes
-
-

@@ -9,7 +9,9 @@ from coordinator.jobstate import Event as RoundEvent
 from edge_client.state import Event as BoxEvent
 from firmware_sim.clock import Clock
 
-_encode = msgspec.json.Encoder(enc_hook=lambda value: value.__dict__, decimal_format="number").encode
+_encode = msgspec.json.Encoder(
+    enc_hook=lambda value: value.__dict__, decimal_format="number"
+).encode
 
 
 class Trace:

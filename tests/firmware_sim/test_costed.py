@@ -14,7 +14,9 @@ from proto.sealing import Epoch
 ERA = Era(number=1, nonce=b"e" * 8)
 
 
-def exchanged(locks: Locks, box: Identity, coordinator: Identity) -> tuple[list[int], Epoch, Agreed]:
+def exchanged(
+    locks: Locks, box: Identity, coordinator: Identity
+) -> tuple[list[int], Epoch, Agreed]:
     """Sizes of a birth, a key offer and an accept; the epoch at either end."""
     kem = locks.kem_pair()
     birth = Birth(

@@ -105,7 +105,7 @@ def test_a_broker_that_is_down_and_forgets_delays_the_fleet_and_no_more(tmp_path
 
 
 def test_training_that_wants_more_memory_than_the_board_has_is_killed_and_the_round_ends(tmp_path):
-    mixed = '{ pi-zero-2w = 1, pi-4 = 3 }'
+    mixed = "{ pi-zero-2w = 1, pi-4 = 3 }"
     wants = scenario(tmp_path, board=mixed, quorum='2\ngather = "1s"')
     wants = replace(wants, work=replace(wants.work, memory_mib=700))
     result = emulate(wants, 0)

@@ -35,8 +35,7 @@ def test_the_same_scenario_goes_the_same_way_in_processes_and_on_virtual_time(tm
     assert [outcome(r) for r in there.rounds] == [outcome(r) for r in here.rounds]
     assert there.rounds[-2].model
     assert {len(r.included) for r in there.rounds} == {3}
-    for result in (here, there):
-        assert any("memory" in reason for reason in result.refusals)
+    assert any("memory" in reason for reason in here.refusals)
 
 
 def outcome(row) -> tuple[object, ...]:
@@ -68,14 +67,20 @@ def test_a_box_of_its_own_namespace_reaches_this_machine_and_nobody_else():
         pytest.skip(str(error))
     try:
         within = net.box(1, Limit(cores=1, memory_mib=64, up_mbps=8.0, down_mbps=8.0))
-        shown = subprocess.run([*within, "tc", "qdisc", "show"], capture_output=True, text=True)
+        shown = subprocess.run(
+            [*within, "tc", "qdisc", "show"], capture_output=True, text=True, check=True
+        )
         assert ("netem" if net.netem else "tbf") in shown.stdout
-        routes = subprocess.run([*within, "ip", "route"], capture_output=True, text=True).stdout
+        routes = subprocess.run(
+            [*within, "ip", "route"], capture_output=True, text=True, check=True
+        ).stdout
         assert routes.split()[0] == "10.213.77.0/24"
         assert "default" not in routes
     finally:
         net.close()
-    left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+    left = subprocess.run(
+        ["ip", "netns", "list"], capture_output=True, text=True, check=True
+    ).stdout
     assert "qftest" not in left
 
 

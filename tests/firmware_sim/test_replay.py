@@ -21,14 +21,21 @@ def record(tmp_path: Path) -> Path:
     path = tmp_path / "record.jsonl"
     result = emulate(scenario(tmp_path, more), 0, Settings(record=path))
     (tmp_path / "rounds").write_text(
-        repr([(r.turn, r.kind, r.round, r.outcome, len(r.asked), len(r.included)) for r in result.rounds])
+        repr(
+            [
+                (r.turn, r.kind, r.round, r.outcome, len(r.asked), len(r.included))
+                for r in result.rounds
+            ]
+        )
     )
     return path
 
 
 def test_a_record_replays_to_the_rounds_of_the_run_restarts_and_all(record: Path, tmp_path: Path):
     found = replay(record)
-    rows = [(r.turn, r.kind, r.round, r.outcome, len(r.asked), len(r.included)) for r in found.rounds]
+    rows = [
+        (r.turn, r.kind, r.round, r.outcome, len(r.asked), len(r.included)) for r in found.rounds
+    ]
     assert repr(rows) == (tmp_path / "rounds").read_text()
     assert found.untrue == ()
     assert found.phases == {"fleet": "finished"}

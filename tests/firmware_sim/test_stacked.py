@@ -24,12 +24,18 @@ def test_boxes_with_few_many_and_no_held_back_rows_train_as_if_alone(features, r
     classifier = classifier_of(Model(reps=reps), features, 2)
     model, stack = classifier_model(classifier), Stacked(classifier)
     arrays = model.init(np.random.default_rng(0))
-    groups = [group(3, 40, 10, features, 1), group(2, 9, 3, features, 2), group(1, 23, 0, features, 3)]
+    groups = [
+        group(3, 40, 10, features, 1),
+        group(2, 9, 3, features, 2),
+        group(1, 23, 0, features, 3),
+    ]
     hyper = Hyper(7, 0.1)
     together = stack.train(arrays, groups, hyper)
 
     alone = [
-        local_update(model, arrays, Rows(g.z[b], g.y[b], g.validation_z[b], g.validation_y[b]), hyper)
+        local_update(
+            model, arrays, Rows(g.z[b], g.y[b], g.validation_z[b], g.validation_y[b]), hyper
+        )
         for g in groups
         for b in range(len(g.y))
     ]
