@@ -27,6 +27,7 @@ from firmware_sim.splits import dirichlet
 from firmware_sim.telemetry import QUESTION, telemetry
 from firmware_sim.text_judge import CIRCUIT, Rows, verdict
 from proto.errors import ConfigError
+from quantization.runtime.find import KNOWN, find
 from quantization.runtime.pull import pull
 
 BASE = "smollm2-135m"
@@ -45,6 +46,9 @@ class Settings:
     keep: Path | None = None
     out: Path = Path()
     """Folder for the exported adapter."""
+    base: str = BASE
+    """A base model that can be fetched, or the path of one."""
+    blocks: int = 6
 
 
 def sms_rows(settings: Settings, source: Path) -> Rows:
@@ -81,7 +85,9 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
     adapter = TaskFile(
         job=rows.name,
         data=data,
-        model=AdapterModel(base=BASE, prompt=rows.prompt, tokens=rows.tokens),
+        model=AdapterModel(
+            base=settings.base, blocks=settings.blocks, prompt=rows.prompt, tokens=rows.tokens
+        ),
         training=Train(steps=8, learning_rate=2e-3, optimiser="adamw", warmup=1, batch=8),
         rounds=table,
     )
@@ -101,7 +107,8 @@ def run(rows: Rows, settings: Settings, follower: Follower | None = None) -> dic
     """Everything, from the first process to the verdict; no process is left behind."""
     if settings.clients < 1 or settings.rounds < 1:
         raise ConfigError("a demo takes at least one client and one round")
-    base = pull(BASE)  # before anything is started; at once where it is here
+    # Before anything is started; at once where it is here.
+    base = pull(settings.base) if settings.base in KNOWN else find(settings.base)
     began, spent = time.monotonic(), cpu_seconds()
     home = settings.keep or Path(tempfile.mkdtemp(prefix="qfleet-demo-"))
     try:
@@ -111,7 +118,7 @@ def run(rows: Rows, settings: Settings, follower: Follower | None = None) -> dic
             for file in tasks(rows, settings):
                 submit(store, file, "demo", time.time())
                 follow(store, file.job, follower)
-        found = verdict(store, rows, settings.out)
+        found = verdict(store, rows, settings.out, base)
         found |= {"clients": settings.clients, "seed": settings.seed}
         store.close()
     finally:
