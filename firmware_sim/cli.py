@@ -7,6 +7,9 @@ import typer
 
 from proto.exits import run_command
 
+ROUNDS = {"sms": 20}
+"""Of a task's demo, where not 5."""
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -63,7 +66,14 @@ def demo(
     from firmware_sim import demo as main_job
 
     if task and not task.endswith(".toml"):
-        settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
+        settings_ = (
+            clients or 4,
+            rounds or ROUNDS.get(task, 5),
+            seed,
+            main_job.broker_flags(broker),
+            keep,
+            out,
+        )
         _reading(task, data, settings_, json=json)
         return
     file = Path(task) if task else None

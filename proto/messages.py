@@ -27,7 +27,7 @@ Counter = Annotated[int, Meta(ge=0, le=2**40)]
 Small = Annotated[int, Meta(ge=0, le=2**31)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
-OptimiserName = Literal["adam", "adamw", "lbfgs", "cobyla", "spsa", "qn-spsa"]
+OptimiserName = Literal["adam", "adamw", "sgd", "lbfgs", "cobyla", "spsa", "qn-spsa"]
 BACKEND_PATTERN = r"^(numpy|aer|ibm|pennylane:[a-z0-9_.]+)\Z"
 
 MAX_INLINE = 2048

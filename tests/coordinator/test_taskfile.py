@@ -245,7 +245,7 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
         (TEXTS.replace("ham", ""), "an empty name"),
         (TEXTS.replace('kind = "adapter"', ""), "data.text is for model.kind"),
         (TEXTS.replace("adapter", "tree"), r"`model.kind`"),
-        (TEXTS + '[training]\noptimiser = "spsa"', "adamw or adam for an adapter"),
+        (TEXTS + '[training]\noptimiser = "spsa"', "adamw, adam or sgd for an adapter"),
         (TEXTS + "[training]\nwarmup = 5", "for training.optimiser adamw"),
     ],
 )
