@@ -81,7 +81,7 @@ def job(scheme: dict[str, Any], seed: int) -> TaskFile:
     """One arm."""
     return TaskFile(
         job="sms",
-        data=Data(classes=("ham", "spam"), text="text", validation=0.0),
+        data=Data(classes=("ham", "spam"), text="text", validation=0.1),
         model=AdapterModel(
             blocks=BLOCKS, rank=RANK, alpha=ALPHA_LORA, prompt="{text}\nSpam?", tokens=64
         ),
