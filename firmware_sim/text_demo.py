@@ -86,7 +86,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
         deadline="20m",
         seed=settings.seed,
         aggregation=rows.aggregation,
-        server_rate=0.02,
+        server_rate=0.08,
     )
     adapter = TaskFile(
         job=rows.name,
