@@ -38,6 +38,8 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.coordinator_home = home / "coordinator"
         self._on_term = signal.getsignal(signal.SIGTERM)
+        self.before: dict[str, list[str]] = {}
+        """Words before a process's command, by its name: what puts it into a namespace."""
 
     def __enter__(self) -> Self:
         if current_thread() is main_thread():
@@ -146,7 +148,7 @@ class Processes:
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *words],
+                [*self.before.get(name, ()), sys.executable, "-m", module, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
