@@ -233,6 +233,11 @@ class Revoked(Message, frozen=True, tag=12):
 # --- sealed: only the other end may read these ----------------------------------------------------
 
 
+JournalLine = Annotated[str, Meta(min_length=1, max_length=160, pattern=r"^[ -~]*\Z")]
+"""One line of a box's journal in printable ASCII, as its redaction leaves it."""
+MAX_JOURNAL = 6
+
+
 class Resources(Message, frozen=True):
     """The board's numbers; None where the board does not tell."""
 
@@ -244,6 +249,14 @@ class Resources(Message, frozen=True):
     disk_free_mib: Small | None = None
     note: Text = ""
     """What the box's operator wants the coordinator to know."""
+    link_kbps: Small | None = None
+    """What the connection to the broker has carried upwards of late: the link can do this much."""
+    link_loss: Percent | None = None
+    """Share of this connection's packets that had to be sent again."""
+    qpu_queue_s: Small | None = None
+    """Seconds the box's last job waited in its quantum computer's queue."""
+    journal: Annotated[tuple[JournalLine, ...], Meta(max_length=MAX_JOURNAL)] = ()
+    """The newest lines of the units its owner lets out, redacted, the newest first."""
 
 
 class Report(Message, frozen=True, tag=20):

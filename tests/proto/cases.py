@@ -9,6 +9,7 @@ from proto.adapter import Adapter, Target
 from proto.ansatz import default_classifier
 from proto.messages import (
     MAX_INLINE,
+    MAX_JOURNAL,
     MAX_UPDATE,
     STORED,
     Ack,
@@ -213,6 +214,10 @@ CASES: dict[str, Message] = {
             temperature_c=-100,
             disk_free_mib=0,
             note=TEXT,
+            link_kbps=SMALL,
+            link_loss=100,
+            qpu_queue_s=SMALL,
+            journal=("~" * 160,) * MAX_JOURNAL,
         ),
     ),
     "enlistment": Enlistment(job=LONGEST, task=SHORT, rows=2**24, reason=""),
