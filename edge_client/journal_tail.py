@@ -14,7 +14,7 @@ import msgspec
 
 from edge_client.config import Journal
 from edge_client.redaction import MAX_LINE, redacted
-from proto.messages import MAX_JOURNAL
+from proto.resources import MAX_JOURNAL
 
 KERNEL = "kernel"
 READ_LINES = 40

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from proto.models import Model
+from proto.resources import Resources as Resources  # noqa: PLC0414 - named here for all
 
 ID_PATTERN = r"^[a-z0-9-]{1,32}\Z"
 Id = Annotated[str, Meta(min_length=1, max_length=32, pattern=ID_PATTERN)]
@@ -25,7 +26,6 @@ KemKey = Annotated[bytes, Meta(min_length=1216, max_length=1216)]
 SealedSecret = Annotated[bytes, Meta(min_length=32, max_length=2048)]
 Counter = Annotated[int, Meta(ge=0, le=2**40)]
 Small = Annotated[int, Meta(ge=0, le=2**31)]
-Percent = Annotated[int, Meta(ge=0, le=100)]
 
 OptimiserName = Literal["adam", "adamw", "lbfgs", "cobyla", "spsa", "qn-spsa"]
 BACKEND_PATTERN = r"^(numpy|aer|ibm|pennylane:[a-z0-9_.]+)\Z"
@@ -231,32 +231,6 @@ class Revoked(Message, frozen=True, tag=12):
 
 
 # --- sealed: only the other end may read these ----------------------------------------------------
-
-
-JournalLine = Annotated[str, Meta(min_length=1, max_length=160, pattern=r"^[ -~]*\Z")]
-"""One line of a box's journal in printable ASCII, as its redaction leaves it."""
-MAX_JOURNAL = 6
-
-
-class Resources(Message, frozen=True):
-    """The board's numbers; None where the board does not tell."""
-
-    battery: Percent | None = None
-    charging: bool | None = None
-    ram_free_mib: Small | None = None
-    cpu_load: Percent | None = None
-    temperature_c: Annotated[int, Meta(ge=-100, le=300)] | None = None
-    disk_free_mib: Small | None = None
-    note: Text = ""
-    """What the box's operator wants the coordinator to know."""
-    link_kbps: Small | None = None
-    """What the connection to the broker has carried upwards of late: the link can do this much."""
-    link_loss: Percent | None = None
-    """Share of this connection's packets that had to be sent again."""
-    qpu_queue_s: Small | None = None
-    """Seconds the box's last job waited in its quantum computer's queue."""
-    journal: Annotated[tuple[JournalLine, ...], Meta(max_length=MAX_JOURNAL)] = ()
-    """The newest lines of the units its owner lets out, redacted, the newest first."""
 
 
 class Report(Message, frozen=True, tag=20):

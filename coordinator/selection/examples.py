@@ -11,7 +11,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from coordinator.selection.words import Edges
-from proto.messages import MAX_JOURNAL, Id, JournalLine, Text
+from proto.messages import Id, Text
+from proto.resources import MAX_JOURNAL, JournalLine
 
 FORMAT, VERSION = "qfleet-decisions", 1
 STEP_CLASSES = 4

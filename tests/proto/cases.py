@@ -9,7 +9,6 @@ from proto.adapter import Adapter, Target
 from proto.ansatz import default_classifier
 from proto.messages import (
     MAX_INLINE,
-    MAX_JOURNAL,
     MAX_UPDATE,
     STORED,
     Ack,
@@ -42,6 +41,7 @@ from proto.messages import (
     Training,
     Update,
 )
+from proto.resources import MAX_JOURNAL
 
 LONGEST = "z9-" * 10 + "ab"
 """An id of 32 characters."""
