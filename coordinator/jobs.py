@@ -290,6 +290,8 @@ class Jobs:
         folded = Folded(f.validation_loss, f.validation_accuracy, f.teacher_loss, f.distance)
         self._dispatch(job, folded, now)
         self._notices.say(now, told(state, result), state.job)
+        if result.remark:
+            self._notices.say(now, result.remark, state.job)
 
     def _close(self, job: Job, now: float, **values: object) -> None:
         turn = job.state.turn

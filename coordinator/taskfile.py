@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.execution import check_execution
+from coordinator.gatefile import read_gates
 from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
 from coordinator.selection.constants import Constants
@@ -76,6 +77,7 @@ class Train(Strict, frozen=True):
     """Left out: on where keep is below 1."""
     warmup: Annotated[int, Meta(ge=0)] = 0
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    personal_head: bool = False
 
 
 class Steps(Strict, frozen=True):
@@ -136,6 +138,8 @@ def read(path: Path) -> TaskFile:
         tables = msgspec.toml.decode(path.read_bytes())
         if isinstance(model := tables.get("model"), dict):
             model.setdefault("kind", "circuit")
+            if isinstance(name := model.get("gates"), str):
+                model["gates"] = msgspec.to_builtins(read_gates(path.parent / name))
         file = msgspec.convert(tables, type=TaskFile)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
@@ -174,9 +178,12 @@ def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = No
             feedback=training.keep < 1 if training.feedback is None else training.feedback,
             warmup=training.warmup,
             weight_decay=training.weight_decay,
+            personal_head=training.personal_head,
         ),
         execution=execution_of(file.model),
     )
+    if task.execution.simulated_rounds >= file.rounds.count:
+        raise ConfigError("model.simulated_rounds leaves model.backend none of rounds.count")
     try:
         validate(task)
         check_fits(task)

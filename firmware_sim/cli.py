@@ -7,6 +7,9 @@ import typer
 
 from proto.exits import run_command
 
+ROUNDS = {"sms": 20}
+"""Of a task's demo, where not 5."""
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -26,7 +29,8 @@ def demo(
         int | None, typer.Option(help="Boxes, each a process of its own; 8, or 4 that read.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Training rounds; 15, or 5 of an adapter.")
+        int | None,
+        typer.Option(help="Training rounds; the file's, else 15, or 5 of an adapter."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
@@ -34,29 +38,47 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
     task: Annotated[
         str,
-        typer.Option(help="telemetry: read emulated boards' journals; sms: messages of --data."),
+        typer.Option(help="A circuit's task file; telemetry: read journals; sms: read messages."),
     ] = "",
     data: Annotated[
-        Path | None, typer.Option(help="For sms: a .tsv, .csv or .jsonl with label and text.")
-    ] = None,
+        str,
+        typer.Option(help="Rows to deal: a .csv or .npz, sklearn:NAME[:CLASS,CLASS]; sms: a .tsv."),
+    ] = "",
+    split: Annotated[
+        str, typer.Option(help="How: iid, dirichlet:ALPHA, class or size.")
+    ] = "dirichlet:0.5",
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """A broker, a coordinator and boxes train one quantum classifier together, sealed end to end.
 
-    Each box holds its own rows of breast_cancer; a quarter is held back by this harness alone, and
-    every accuracy is measured there. With --task telemetry a language model learns to read boards'
-    journals instead, and teaches a circuit; with --task sms it learns to tell spam in messages of
-    your own. The base model is fetched where it is not here; the adapter is exported to --out.
+    Each box holds its own rows of breast_cancer, or of --data, dealt by --split; a quarter is held
+    back by this harness alone, and every accuracy is measured there. With --task telemetry a
+    language model learns to read boards' journals instead, and teaches a circuit; with --task sms
+    it learns to tell spam in messages of your own. The base model is fetched where it is not here;
+    the adapter is exported to --out. Other circuits:
+
+    fleet demo --task examples/digits_3v8.toml --data sklearn:digits:3,8
+
+    fleet demo --clients 4 --task examples/wine.toml --data sklearn:wine --split size
     """
     from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
-    if task:
-        settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
+    if task and not task.endswith(".toml"):
+        settings_ = (
+            clients or 4,
+            rounds or ROUNDS.get(task, 5),
+            seed,
+            main_job.broker_flags(broker),
+            keep,
+            out,
+        )
         _reading(task, data, settings_, json=json)
         return
-    settings = main_job.Settings(clients or 8, rounds or 15, seed, broker, keep)
+    file = Path(task) if task else None
+    dealt = data or main_job.ROWS
+    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, dealt, split)
     if not json:
         typer.echo(f"Starting {settings.clients} boxes ...")
     result = main_job.run(settings, None if json else Follower())
@@ -76,7 +98,7 @@ def demo(
 
 def _reading(
     task: str,
-    data: Path | None,
+    data: str,
     given: tuple[int, int, int, tuple[str, ...], Path | None, Path],
     *,
     json: bool,
@@ -92,8 +114,8 @@ def _reading(
     settings = text_demo.Settings(*given)
     if task == "telemetry":
         rows = text_demo.telemetry_rows(settings)
-    elif task == "sms" and data is not None:
-        rows = text_demo.sms_rows(settings, data)
+    elif task == "sms" and data:
+        rows = text_demo.sms_rows(settings, Path(data))
     else:
         why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
         raise ConfigError(f"{why}; there is: telemetry, and sms with --data FILE")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from coordinator.export import export
 from coordinator.reports import show
 from coordinator.store import Store
+from coordinator.taskadapter import AdapterModel
+from coordinator.taskfile import Train
 from edge_client.adapter.bench import AdapterBench, Site
 from edge_client.adapter.engine import engine_of
 from edge_client.config import Adapter as Limits
@@ -41,8 +43,9 @@ class Rows:
     name: str
     table: Table
     split: Split
-    prompt: str
-    tokens: int
+    model: AdapterModel
+    training: Train
+    aggregation: Literal["mean", "fedadam"] = "mean"
     teaches: bool = True
     """Whether a circuit is trained afterwards, with the adapter for its teacher."""
 

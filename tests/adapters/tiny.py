@@ -57,7 +57,7 @@ def write_graphs(folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     shape = Shape(WIDTH, INNER, HEADS, KV_HEADS)
-    for kind, blocks in (("trunk", BLOCKS - ADAPTED), ("step", ADAPTED), ("forward", ADAPTED)):
+    for kind, blocks in (("block", 1), ("step", ADAPTED), ("forward", ADAPTED)):
         spec = Spec(kind, blocks, shape)
         (folder / spec.file).write_bytes(build(spec))
     return folder

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edge_client.circuit.aims import Blend
 from edge_client.circuit.backends.checkpoint import Checkpoint
 from edge_client.circuit.backends.jobs import Jobs
@@ -36,6 +38,8 @@ class Workbench:
         return self.jobs.shots if self.jobs else 0
 
     def close(self) -> None:
+        if self.jobs:
+            self.jobs.tell_all()
         if self.checkpoint:
             self.checkpoint.close()
 
@@ -74,6 +78,13 @@ def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -
     checkpoint = Checkpoint(path, turn, execution.shot_budget)
     jobs = Jobs(machine, execution.shots, checkpoint, seed)
     return Workbench(measured_model(model, unrolled, jobs, blend), jobs, checkpoint)
+
+
+def in_round(task: Task, round_: int) -> Task:
+    """The task as it is carried out in a round of training: the first ones may be simulated."""
+    if round_ > task.execution.simulated_rounds:
+        return task
+    return replace(task, execution=Execution())
 
 
 def _machine(
