@@ -100,6 +100,8 @@ class Pantry:
         if address not in self._open:
             return False
         assembly, key = self._open[address]
+        if part != "m" and assembly.count > 1 and not assembly.map:
+            return False  # another box asked for it: without the map it cannot be proven
         if part == "m":
             assembly = assembly.with_map(data)
         elif part.isdecimal() and len(part) < 6:  # noqa: PLR2004 - at most 8192 chunks

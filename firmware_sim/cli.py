@@ -34,11 +34,17 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path(),
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
     task: Annotated[
-        str, typer.Option(help="A circuit's task file, or telemetry: an adapter reads journals.")
+        str,
+        typer.Option(
+            help="A circuit's task file; telemetry: boards' journals; sms: your messages."
+        ),
     ] = "",
     data: Annotated[
-        str, typer.Option(help="Rows to deal: a .csv or .npz file, sklearn:NAME[:CLASS,CLASS].")
-    ] = "sklearn:breast_cancer",
+        str,
+        typer.Option(
+            help="Rows: a file (for sms with label and text), sklearn:NAME[:CLASS,CLASS]."
+        ),
+    ] = "",
     split: Annotated[
         str, typer.Option(help="How: iid, dirichlet:ALPHA, class or size.")
     ] = "dirichlet:0.5",
@@ -49,8 +55,9 @@ def demo(
 
     Each box holds its own rows of breast_cancer, or of --data, dealt by --split; a quarter is held
     back by this harness alone, and every accuracy is measured there. With --task telemetry a
-    language model learns to read boards' journals instead, and teaches a circuit; its base model is
-    fetched where it is not here. Other circuits:
+    language model learns to read boards' journals instead, and teaches a circuit; with --task sms it
+    learns to tell spam in messages of your own. The base model is fetched where it is not here; the
+    adapter is exported to --out. Other circuits:
 
     fleet demo --task examples/digits_3v8.toml --data sklearn:digits:3,8
 
@@ -61,10 +68,11 @@ def demo(
 
     if task and not task.endswith(".toml"):
         settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
-        _reading(task, settings_, json=json)
+        _reading(task, Path(data) if data else None, settings_, json=json)
         return
     file = Path(task) if task else None
-    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, data, split)
+    rows = data or main_job.ROWS
+    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, rows, split)
     if not json:
         typer.echo(f"Starting {settings.clients} boxes ...")
     result = main_job.run(settings, None if json else Follower())
@@ -83,7 +91,11 @@ def demo(
 
 
 def _reading(
-    task: str, given: tuple[int, int, int, tuple[str, ...], Path | None, Path], *, json: bool
+    task: str,
+    data: Path | None,
+    given: tuple[int, int, int, tuple[str, ...], Path | None, Path],
+    *,
+    json: bool,
 ) -> None:
     """The demo of a task that reads text."""
     import msgspec
@@ -93,12 +105,18 @@ def _reading(
     from firmware_sim.show import show_reading
     from proto.errors import ConfigError
 
-    if task != "telemetry":
-        raise ConfigError(f"no task {task!r}: telemetry, or a task file (.toml)")
     settings = text_demo.Settings(*given)
+    if task == "telemetry":
+        rows = text_demo.telemetry_rows(settings)
+    elif task == "sms" and data is not None:
+        rows = text_demo.sms_rows(settings, data)
+    else:
+        why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
+        raise ConfigError(
+            f"{why}; there is: telemetry, sms with --data FILE, and task files (.toml)"
+        )
     if not json:
         typer.echo(f"Starting {settings.clients} boxes; each reads its rows first ...")
-    rows = text_demo.telemetry_rows(settings)
     result = text_demo.run(rows, settings, None if json else Follower())
     if json:
         typer.echo(msgspec.json.encode(result))

@@ -23,6 +23,7 @@ from firmware_sim.processes import Processes, cpu_seconds
 from firmware_sim.splits import Split, deal, write_csv
 from proto.errors import ConfigError
 
+ROWS = "sklearn:breast_cancer"
 TARGET = "diagnosis"
 JOB = "demo"
 
@@ -39,7 +40,7 @@ class Settings:
     """Keep everything the run leaves in this folder."""
     task: Path | None = None
     """A task file to train instead, but for the boxes it asks and its quorum."""
-    data: str = "sklearn:breast_cancer"
+    data: str = ROWS
     """Whose rows are dealt: a file, or one of scikit-learn's examples."""
     split: str = "dirichlet:0.5"
     """How they are dealt: iid, dirichlet:<alpha>, class or size."""

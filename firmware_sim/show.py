@@ -22,7 +22,8 @@ def show_reading(result: dict[str, Any]) -> None:
     table.add_column("what")
     table.add_column("test accuracy", justify="right")
     for name, key in READING.items():
-        table.add_row(name, f"{result[key]:.4f}")
+        if key in result:
+            table.add_row(name, f"{result[key]:.4f}")
     console = Console()
     console.print(table)
     sample = result["sample"]

@@ -1,4 +1,4 @@
-"""A fleet learns to read: an adapter of a language model first, then a circuit taught by it.
+"""A fleet learns to read: an adapter of a language model, and then a circuit taught by it.
 
 Real processes over a real broker, as in `demo.py`. The adapter's job ends with files that other
 programs can use; the first of them is read back and asked about rows that no box ever held.
@@ -21,13 +21,17 @@ from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import Data, RoundsTable, TaskFile, Train
 from coordinator.taskhybrid import HybridModel
 from edge_client.dataset import Table
+from edge_client.texts import load
 from firmware_sim.processes import Processes, cpu_seconds
+from firmware_sim.splits import dirichlet
 from firmware_sim.telemetry import QUESTION, telemetry
 from firmware_sim.text_judge import CIRCUIT, Rows, verdict
 from proto.errors import ConfigError
 from quantization.runtime.pull import pull
 
 BASE = "smollm2-135m"
+SMS_QUESTION = "{text}\nSpam?"
+SMS_ROWS, SMS_TEST = 100, 40
 ROWS, TEST = 40, 16
 """A box's rows, and test rows of the same kind: a base model reads each once, in 0.2 s of CPU."""
 
@@ -43,14 +47,26 @@ class Settings:
     """Folder for the exported adapter."""
 
 
+def sms_rows(settings: Settings, source: Path) -> Rows:
+    """Messages of a file (label and text), dealt unevenly; as many as the demo has time for."""
+    whole = load(str(source), None, "text", ())
+    many = settings.clients * (SMS_ROWS + SMS_TEST)
+    index = np.random.default_rng(settings.seed).permutation(len(whole.y))[:many]
+    words = tuple(whole.texts[row] for row in index.tolist())
+    table = Table(whole.X[index], whole.y[index], (), whole.classes, words)
+    share = SMS_TEST / (SMS_ROWS + SMS_TEST)
+    split = dirichlet(table.y, settings.clients, 0.5, settings.seed, share)
+    return Rows("sms", table, split, SMS_QUESTION, 64, teaches=False)
+
+
 def telemetry_rows(settings: Settings) -> Rows:
     """Journals and sensors of emulated boards."""
     table, split = telemetry(settings.clients, ROWS, settings.seed, TEST)
     return Rows("telemetry", table, split, QUESTION, 96)
 
 
-def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, TaskFile]:
-    """What the demo hands in: the adapter's job, and the circuit's that it teaches."""
+def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
+    """What the demo hands in: the adapter's job, and the circuit's where it teaches one."""
     quorum = max(1, (settings.clients + 1) // 2)
     data = Data(
         classes=rows.table.classes, columns=rows.table.columns, text="text", validation=0.25
@@ -59,7 +75,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, TaskFile]:
         count=settings.rounds,
         cohort=settings.clients,
         quorum=quorum,
-        deadline="5m",
+        deadline="20m",
         seed=settings.seed,
     )
     adapter = TaskFile(
@@ -75,10 +91,10 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, TaskFile]:
         model=HybridModel(teacher="fleet", teacher_job=rows.name),
         training=Train(steps=10),
         rounds=RoundsTable(
-            count=10, cohort=settings.clients, quorum=quorum, deadline="5m", seed=settings.seed
+            count=10, cohort=settings.clients, quorum=quorum, deadline="20m", seed=settings.seed
         ),
     )
-    return adapter, circuit
+    return (adapter, circuit) if rows.teaches else (adapter,)
 
 
 def run(rows: Rows, settings: Settings, follower: Follower | None = None) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Rows:
     split: Split
     prompt: str
     tokens: int
+    teaches: bool = True
+    """Whether a circuit is trained afterwards, with the adapter for its teacher."""
 
 
 def verdict(store: Store, rows: Rows, out: Path) -> dict[str, Any]:
@@ -50,24 +52,34 @@ def verdict(store: Store, rows: Rows, out: Path) -> dict[str, Any]:
     table, split = rows.table, rows.split
     train, test = np.concatenate(split.boxes), np.concatenate(split.test)
     adapter, exact = _judged(store, rows.name, table, test)
-    files = export(store, rows.name, out, ("gguf", "peft"))
-    circuit, z = _judged(store, CIRCUIT, table, np.concatenate([test, train]))
+    files = export(store, rows.name, out, ("gguf", "onnx", "peft"))
     answers, sample = asked(files[0], store, rows, test)
     return {
         "task": rows.name,
         "sizes": [len(part) for part in split.boxes],
         "test_rows": len(test),
         "adapter_accuracy": _share(adapter.argmax(axis=1) == table.y[test]),
-        "circuit_accuracy": _share(circuit[: len(test)].argmax(axis=1) == table.y[test]),
-        "logistic_on_the_circuits_features": _logistic(
-            z[len(test) :], table.y[train], (z[: len(test)], table.y[test])
-        ),
+        "most_frequent_class": _share(table.y[test] == np.bincount(table.y[train]).argmax()),
         "pooled_words": _words(table, train, test),
         "files": [str(path) for path in files],
         "exported_adapter_accuracy": _share(answers == table.y[test]),
         "exported_agrees": _share(answers == exact.argmax(axis=1)),
         "sample": sample,
-        "jobs": {job: _history(store, job) for job in (rows.name, CIRCUIT)},
+        **(_circuits(store, table, train, test) if rows.teaches else {}),
+        "jobs": {job.id: _history(store, job.id) for job in store.jobs()},
+    }
+
+
+def _circuits(
+    store: Store, table: Table, train: NDArray[np.intp], test: NDArray[np.intp]
+) -> dict[str, float]:
+    """The circuit on test rows, beside logistic regression on what it was given."""
+    circuit, z = _judged(store, CIRCUIT, table, np.concatenate([test, train]))
+    right = circuit[: len(test)].argmax(axis=1) == table.y[test]
+    given = (z[: len(test)], table.y[test])
+    return {
+        "circuit_accuracy": _share(right),
+        "logistic_on_the_circuits_features": _logistic(z[len(test) :], table.y[train], given),
     }
 
 

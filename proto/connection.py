@@ -7,10 +7,9 @@ import logging
 import selectors
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -22,6 +21,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from proto.broker_url import MqttSettings
 from proto.inbound import LARGEST_INBOUND, Inbound
 from proto.outgoing import UNLIMITED
+from proto.packets import Publish, puback_packet, publish_packet, read_puback, read_publish
 from proto.reconnect import TAKEN_OVER, refusal_words
 from proto.transport import MAX_IN_FLIGHT, Deliver
 
@@ -29,62 +29,34 @@ _logger = logging.getLogger(__name__)
 
 _READ = 32 * 1024
 _DISCONNECT = b"\xe0"
-_ACKED: ReasonCode = ReasonCode(PacketTypes.PUBACK)
-_NOTHING: Any = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
-
-
-class Plain(NamedTuple):
-    """A PUBLISH at QoS 1 without properties: all that brokers send us."""
-
-    mid: int
-    topic: str
-    payload: bytes
-    retained: bool
-
-
-def plain_publish(command: int, packet: bytes | bytearray) -> Plain | None:
-    """A PUBLISH's parts (MQTT 5, section 3.3), or None for one that is not plain."""
-    if command & 0x06 != 0x02 or len(packet) < 2:  # noqa: PLR2004
-        return None
-    (length,) = struct.unpack_from("!H", packet)
-    start = 2 + length + 3
-    if len(packet) < start or packet[start - 1]:
-        return None
-    (mid,) = struct.unpack_from("!H", packet, 2 + length)
-    try:
-        topic = packet[2 : 2 + length].decode()
-    except UnicodeDecodeError:
-        return None
-    return Plain(mid, topic, bytes(packet[start:]), bool(command & 1))
+_FAILED = 0x80
+"""Reason codes from here on are failures (MQTT 5, section 2.4)."""
 
 
 class _LeanClient(Client):
-    """paho for few, small messages: what arrives plain is taken apart without its tables.
+    """paho, but for the packets of messages and their acks: those are ours, see `proto/packets.py`.
 
-    paho makes three system calls and two tables of all MQTT properties for each packet, half of
-    what a message costs. What is not plain goes paho's way. Should a later paho no longer call
-    these methods, all of it does and nothing is lost.
+    It also reads in large pieces, where paho makes three system calls a packet, and gathers what
+    it writes until `flush`.
     """
 
     held = b""
     unsent = b""
 
-    def __init__(self, client_id: str, take: Callable[[Plain], None]) -> None:
+    def __init__(
+        self, client_id: str, take: Callable[[Publish], None], acked: Callable[[int, int], None]
+    ) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5, manual_ack=True)
-        self._take = take
+        self._take, self._acked = take, acked
 
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if not self.held:
-            self.held = super()._sock_recv(max(bufsize, _READ))
-        data, self.held = self.held[:bufsize], self.held[bufsize:]
-        return data
+    def send_publish(self, topic: str, payload: bytes, retain: bool) -> int:  # noqa: FBT001
+        """Gather a PUBLISH at QoS 1; its message id."""
+        mid = self._mid_generate()
+        self.unsent += publish_packet(Publish(mid, topic, payload, retain))
+        return mid
 
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        """Gather packets; one `flush` sends all. A DISCONNECT, after which paho closes, at once."""
-        self.unsent += bytes(buf)
-        if buf[:1] == _DISCONNECT:
-            self.flush()
-        return len(buf)
+    def send_ack(self, mid: int) -> None:
+        self.unsent += puback_packet(mid)
 
     def flush(self) -> None:
         """Send what was gathered; what the socket will not take now stays. Raises OSError."""
@@ -97,21 +69,30 @@ class _LeanClient(Client):
                 return
             self.unsent = self.unsent[sent:]
 
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        self.unsent += bytes(buf)
+        if buf[:1] == _DISCONNECT:  # paho closes after it
+            self.flush()
+        return len(buf)
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self.held:
+            self.held = super()._sock_recv(max(bufsize, _READ))
+        data, self.held = self.held[:bufsize], self.held[bufsize:]
+        return data
+
     def _handle_publish(self) -> MQTTErrorCode:
-        plain = plain_publish(self._in_packet["command"], self._in_packet["packet"])
-        if plain is None:
+        message = read_publish(self._in_packet["command"], self._in_packet["packet"])
+        if message is None:
             return super()._handle_publish()
-        self._take(plain)
+        self._take(message)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_pubackcomp(self, cmd: Any) -> MQTTErrorCode:
-        packet = self._in_packet["packet"]
-        if len(packet) != 2:  # noqa: PLR2004 - more than a message id
-            return super()._handle_pubackcomp(cmd)
-        mid = int.from_bytes(packet, "big")
-        with self._out_message_mutex:
-            if mid in self._out_messages:
-                return self._do_on_publish(mid, _ACKED, _NOTHING)
+        ack = read_puback(self._in_packet["packet"]) if cmd == "PUBACK" else None
+        if ack is None:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        self._acked(*ack)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
@@ -131,11 +112,10 @@ class Connection:
         self.in_flight: dict[int, str] = {}
         self.inbound = Inbound(number, tell)
         self._writing = False
-        self._client = client = _LeanClient(settings.client_id, self._on_plain)
+        self._client = client = _LeanClient(settings.client_id, self._take, self._acked)
         client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
         client.on_subscribe = lambda _c, _d, mid, codes, _p: self._on_subscribe(mid, codes)
         client.on_message = lambda _c, _d, message: self._on_message(message)
-        client.on_publish = lambda _c, _d, mid, code, _p: self._on_publish(mid, code)
         client.on_disconnect = lambda _c, _d, flags, code, _p: self._on_disconnect(flags, code)
 
     def open(self, patterns: dict[str, None]) -> socket.socket:
@@ -176,7 +156,7 @@ class Connection:
         return self._client.socket() is not None
 
     def publish(self, topic: str, payload: bytes, retain: bool) -> None:  # noqa: FBT001
-        self.in_flight[self._client.publish(topic, payload, 1, retain).mid] = topic
+        self.in_flight[self._client.send_publish(topic, payload, retain)] = topic
 
     def subscribe(self, patterns: list[str]) -> int | None:
         """Send one SUBSCRIBE for all patterns. Returns its message id."""
@@ -187,7 +167,7 @@ class Connection:
 
     def ack(self, mids: list[int]) -> None:
         for mid in mids:
-            self._client.ack(mid, 1)
+            self._client.send_ack(mid)
 
     def fail(self, reason: str) -> None:
         """Note why this connection ended; the first reason counts."""
@@ -228,9 +208,9 @@ class Connection:
         except UnicodeDecodeError:
             topic = ""
         mid = message.mid if message.qos else 0
-        self._on_plain(Plain(mid, topic, bytes(message.payload), message.retain))
+        self._take(Publish(mid, topic, bytes(message.payload), message.retain))
 
-    def _on_plain(self, message: Plain) -> None:
+    def _take(self, message: Publish) -> None:
         mid, topic, payload, retained = message
         if topic and len(payload) <= LARGEST_INBOUND:
             self.inbound.take(mid, topic, payload, retained=retained)
@@ -241,10 +221,10 @@ class Connection:
             # Left unacked it would come again on every connection.
             self.ack(self.inbound.drop(mid))
 
-    def _on_publish(self, mid: int, code: ReasonCode) -> None:
+    def _acked(self, mid: int, code: int) -> None:
         topic = self.in_flight.pop(mid, "?")
-        if code.is_failure:
-            _logger.warning("publish on %s refused: %s (0x%02X)", topic, code.getName(), code.value)
+        if code >= _FAILED:
+            _logger.warning("publish on %s refused: %s (0x%02X)", topic, _words(code), code)
 
     def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode) -> None:
         if flags.is_disconnect_packet_from_server:
@@ -254,8 +234,15 @@ class Connection:
             self.fail("the broker stopped answering")
 
 
+def _words(code: int) -> str:
+    """What paho calls a reason for refusing a PUBLISH."""
+    try:
+        return ReasonCode(PacketTypes.PUBACK, identifier=code).getName()
+    except (KeyError, AssertionError):
+        return "no reason MQTT knows"
+
+
 def _configure(client: Client, settings: MqttSettings) -> None:
-    client.max_inflight_messages_set(MAX_IN_FLIGHT)
     client.connect_timeout = settings.connect_timeout_s
     if settings.url.username:
         client.username_pw_set(settings.url.username, settings.url.password)

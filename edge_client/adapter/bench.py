@@ -29,6 +29,8 @@ from quantization.scheme import EXACT
 
 PROBE = 64
 """Training rows on which losses are told: a forward pass costs a third of a training step."""
+ENOUGH = 512
+"""Tokens after which the trunk's speed is taken for known."""
 TOGETHER = 8
 """Rows that are answered at once."""
 STEP_SHARE = 2.2
@@ -141,18 +143,20 @@ class AdapterBench:
         return self._run
 
     def _trunk(self, tokens: int) -> Trunk:
-        run, began, first = self._engine.trunk(), time.monotonic(), True
+        run, began, done = self._engine.trunk(), time.monotonic(), 0
         lower = self._engine.model.facts.blocks - self._adapter.blocks
         trained = self._site.steps * self._site.batch * self._adapter.tokens / 2
         more = trained * STEP_SHARE * self._adapter.blocks / lower
 
         def watched(rows: list[list[int]]) -> Array:
-            nonlocal first
+            nonlocal done
             self._pace.wait()
-            states = run(rows)
-            if first:
-                first = False
-                self._watch.check(sum(map(len, rows)), tokens, began, more)
+            states, before = run(rows), done
+            done += sum(map(len, rows))
+            if (
+                before < min(ENOUGH, tokens) <= done
+            ):  # short rows first: the first batch tells little
+                self._watch.check(done, tokens, began, more)
             return states
 
         return watched

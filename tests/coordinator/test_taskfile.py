@@ -243,7 +243,7 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
         (TEXTS.replace('text = "text"', 'columns = ["a"]'), "name its column in data.text"),
         (TEXTS.replace("ham", "spam"), "one name twice"),
         (TEXTS.replace("ham", ""), "an empty name"),
-        (TEXTS.replace('kind = "adapter"', ""), "data.text is for adapters"),
+        (TEXTS.replace('kind = "adapter"', ""), "data.text is for model.kind"),
         (TEXTS.replace("adapter", "tree"), r"`model.kind`"),
         (TEXTS + '[training]\noptimiser = "spsa"', "adamw or adam for an adapter"),
         (TEXTS + "[training]\nwarmup = 5", "for training.optimiser adamw"),
