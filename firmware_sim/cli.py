@@ -1,11 +1,14 @@
 """The `fleet` command: whole fleets on this machine."""
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from proto.exits import run_command
+
+if TYPE_CHECKING:
+    from firmware_sim import demo as main_job
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,15 +58,14 @@ def demo(
 
     Each box holds its own rows of breast_cancer, or of --data, dealt by --split; a quarter is held
     back by this harness alone, and every accuracy is measured there. With --task telemetry a
-    language model learns to read boards' journals instead, and teaches a circuit; with --task sms it
-    learns to tell spam in messages of your own. The base model is fetched where it is not here; the
-    adapter is exported to --out. Other circuits:
+    language model learns to read boards' journals instead, and teaches a circuit; with --task sms
+    it learns to tell spam in messages of your own. The base model is fetched where it is not here;
+    the adapter is exported to --out. Other circuits:
 
     fleet demo --task examples/digits_3v8.toml --data sklearn:digits:3,8
 
     fleet demo --clients 4 --task examples/wine.toml --data sklearn:wine --split size
     """
-    from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
     if task and not task.endswith(".toml"):
@@ -73,9 +75,17 @@ def demo(
     file = Path(task) if task else None
     rows = data or main_job.ROWS
     settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, rows, split)
+    _circuit(settings, out, json=json)
+
+
+def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
+    """The demo of a circuit."""
+    from coordinator.tables import Follower
+    from firmware_sim.demo import run
+
     if not json:
         typer.echo(f"Starting {settings.clients} boxes ...")
-    result = main_job.run(settings, None if json else Follower())
+    result = run(settings, None if json else Follower())
     if json:
         import msgspec
 
