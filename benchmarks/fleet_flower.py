@@ -27,7 +27,7 @@ def main() -> None:
         def __init__(self, number: int) -> None:
             self.mark = np.random.default_rng(number).normal(size=16).astype(np.float32)
 
-        def fit(self, parameters, config):  # noqa: ANN001, ANN201, ARG002
+        def fit(self, parameters, config):  # noqa: ANN001, ARG002
             return [parameters[0] - 0.1 * (parameters[0] - self.mark)], 1, {}
 
     def client(context):  # noqa: ANN001, ANN202
