@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from coordinator.folding import layout_of
+from coordinator.folding import layout_of, sent_of
 from coordinator.store import Store
 from proto.adapter import Adapter
 from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.files import write_whole
+from proto.hybrid import Hybrid, teacher_layout
 from proto.messages import Task
 from proto.models import circuit_in, kind_of, shared_layout, summed_columns
 from proto.qasm import to_qasm3
@@ -52,7 +53,8 @@ def export(
     written = []
     if "npz" in formats:
         path = folder / f"{job}.npz"
-        write_whole(path, _npz(arrays))
+        untrained = {name for name, _ in layout_of(task)} - {name for name, _ in sent_of(task)}
+        write_whole(path, _npz({n: a for n, a in arrays.items() if n not in untrained}))
         written.append(path)
     if (circuit := circuit_in(task.model)) and "qasm" in formats:
         program = to_qasm3(circuit.circuit, [float(a) for a in arrays["angles"]])
@@ -102,7 +104,11 @@ def _shared(store: Store, job: str, task: Task) -> dict[str, Array]:
         return unpack(row.data, layout, EXACT)
     summed = summed_columns(task.model, len(task.data.columns))
     layout = moments.feature_layout(summed, task.data.components)
-    return {f"feature_{name}": a for name, a in unpack(row.data, layout, EXACT).items()}
+    if not isinstance(task.model, Hybrid):
+        return {f"feature_{name}": a for name, a in unpack(row.data, layout, EXACT).items()}
+    # The teacher lies behind the map; it is exported from its own job.
+    found = unpack(row.data, (*layout, *teacher_layout(task.model)), EXACT)
+    return {f"feature_{name}": found[name] for name, _ in layout}
 
 
 def _npz(arrays: Arrays) -> bytes:

@@ -14,10 +14,10 @@ from coordinator.ranks import way_of
 from proto.adapter import Adapter
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
-from proto.models import model_layout, summed_columns
+from proto.models import model_layout, sent_layout, summed_columns
 from quantization import moments
-from quantization.arrays import Array, BadArrays, Layout, unflatten
-from quantization.pack import pack, unpack_vector
+from quantization.arrays import Array, BadArrays, Layout, flatten, unflatten
+from quantization.pack import pack, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
@@ -70,6 +70,8 @@ class Result(NamedTuple):
     figures: Figures
     state: bytes = b""
     """What the next round's aggregation goes on from; empty for most."""
+    remark: str = ""
+    """What the operator should know of it."""
 
 
 class _Shape(NamedTuple):
@@ -100,6 +102,11 @@ def layout_of(task: Task) -> Layout:
     return model_layout(task.model)
 
 
+def sent_of(task: Task, rank: int = 0) -> Layout:
+    """What an update changes."""
+    return sent_layout(task.model, rank, personal_head=task.training.personal_head)
+
+
 def first_model(task: Task, seed: int) -> bytes:
     """The packed model every box starts from."""
     arrays = first_arrays(task, seed)
@@ -115,7 +122,7 @@ def check(task: Task, kind: int, update: Update) -> None:
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
-            layout = model_layout(task.model, update.metrics.rank)
+            layout = sent_of(task, update.metrics.rank)
             aggregation.check(unpack_vector(update.payload, layout, scheme_of(task)))
         elif update.payload:
             raise RemoteError("an evaluation that carries a payload")
@@ -138,12 +145,13 @@ def fold(
 
 
 def _fold_training(task: Task, model: bytes, parts: Iterable[Part], server: Server) -> Result:
-    layout, tally, state = layout_of(task), _Tally(), b""
-    start = unpack_vector(model, layout, EXACT)
+    layout, sent, tally, state = layout_of(task), sent_of(task), _Tally(), b""
+    before = unpack(model, layout, EXACT)
+    start = flatten({name: before[name] for name, _ in sent}, sent)
     change = _change(task, start, map(tally.seen, parts), server)
     if server.aggregation == "fedadam":
         state, change = server_adam.step(server.state, change, server.rate)
-    new = unflatten(start + change, layout)
+    new = {**before, **unflatten(start + change, sent)}
     packed = pack(new, layout, EXACT, np.random.default_rng(0))
     return Result(packed, tally.count, tally.figures(), state)
 
@@ -164,7 +172,7 @@ def _change(task: Task, model: Array, parts: Iterable[Part], server: Server) -> 
     for part in parts:
         if part.metrics and part.metrics.rank:
             raise RemoteError(f"a {server.aggregation} of different ranks: take the mean")
-        delta = unpack_vector(part.payload, layout_of(task), scheme)
+        delta = unpack_vector(part.payload, sent_of(task), scheme)
         total = shape.add(total, delta, part.rows)
     return shape.finish(total)
 
@@ -184,9 +192,27 @@ def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
         pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))
         count += 1
     layout = moments.feature_layout(columns, components)
-    arrays = moments.finish(pooled, components).arrays()
-    data = pack(arrays, layout, EXACT, np.random.default_rng(0))
-    return Result(data, count, Figures(rows=pooled.count))
+    found = moments.finish(pooled, components)
+    data = pack(found.arrays(), layout, EXACT, np.random.default_rng(0))
+    return Result(data, count, Figures(rows=pooled.count), remark=_remark(task, found))
+
+
+def _remark(task: Task, found: moments.FeatureMap) -> str:
+    """On columns that never change. Raises RemoteError where too few do for the components."""
+    varied = int(found.matrix.any(axis=0).sum())
+    if varied < task.data.components:
+        raise RemoteError(
+            f"the boxes' columns vary in {varied} directions: set data.components to at most that, "
+            f"not {task.data.components}, in a new job"
+        )
+    still = np.flatnonzero(~found.matrix.any(axis=1)).tolist()
+    # Of a hybrid the first numbers are what it reads, the task's own columns follow.
+    own = [at - len(found.shift) + len(task.data.columns) for at in still]
+    names = [task.data.columns[at] for at in own if at >= 0]
+    if not names:
+        return ""
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")  # noqa: PLR2004
+    return f"the same in every row of every box: {listed}; data.columns can do without"
 
 
 class _Tally:

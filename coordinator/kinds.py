@@ -47,6 +47,7 @@ def execution_of(table: ModelTable) -> Execution:
         shots=table.shots,
         noise=table.noise,
         shot_budget=table.shot_budget,
+        simulated_rounds=table.simulated_rounds,
     )
 
 

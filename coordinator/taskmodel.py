@@ -25,7 +25,10 @@ class Model(
         "strongly-entangling",
         "hardware-efficient",
         "qcnn",
+        "own",
     ] = "real-amplitudes"
+    gates: str | tuple[Gate, ...] = ()
+    """Of ansatz own: the file of its gates beside the task file, in whose place they are put."""
     encoding: Literal["rx", "ry", "rz", "z", "zz"] | None = None
     """How features enter; left out, the ansatz's own way."""
     reps: Annotated[int, Meta(ge=1, le=16)] = DEFAULT_REPS
@@ -33,6 +36,7 @@ class Model(
     shots: Annotated[int, Meta(ge=0, le=2**20)] = 0
     noise: str = ""
     shot_budget: Annotated[int, Meta(ge=0, le=2**40)] = 0
+    simulated_rounds: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
 Layers = Callable[[int, int], tuple[Gate, ...]]
@@ -56,6 +60,8 @@ LAYERS: dict[str, Layers] = {
 
 def classifier_of(model: Model, features: int, classes: int) -> Classifier:
     """The classifier for so many features, one qubit each. Raises ConfigError."""
+    if model.gates and model.ansatz != "own":
+        raise ConfigError(f'model.gates is for model.ansatz = "own", not "{model.ansatz}"')
     if features > MAX_QUBITS:
         raise ConfigError(
             f"{features} features need {features} qubits, at most {MAX_QUBITS} are simulated: "
@@ -73,6 +79,8 @@ def _circuit(model: Model, features: int, classes: int) -> Circuit:
                 "re-uploading feeds the features in each layer by RX: leave model.encoding out"
             )
         gates = ansatz.re_uploading(features, model.reps)
+    elif model.ansatz == "own":
+        gates = _own(model, features)
     elif model.ansatz == "qcnn":
         _check_qcnn(model, features, classes)
         own = model.encoding and ENCODINGS[model.encoding](features)
@@ -81,6 +89,25 @@ def _circuit(model: Model, features: int, classes: int) -> Circuit:
         encoding = ENCODINGS[model.encoding or "ry"](features)
         gates = (*encoding, *LAYERS[model.ansatz](features, model.reps))
     return ansatz.without_dead(ansatz.assemble(features, gates, ansatz.each_z(features)))
+
+
+def _own(model: Model, features: int) -> tuple[Gate, ...]:
+    """Gates drawn elsewhere; behind an encoding where they read no feature."""
+    gates = model.gates
+    if isinstance(gates, str) or not gates:
+        raise ConfigError('model.ansatz = "own" needs model.gates, the file of its gates')
+    if wide := [wire for gate in gates for wire in gate.wires if wire >= features]:
+        raise ConfigError(
+            f"model.gates use wire {max(wide)}, which has no feature: set data.components to "
+            f"{max(wide) + 1}"
+        )
+    if read := ansatz.assemble(features, gates, ansatz.each_z(features)).features:
+        if model.encoding:
+            raise ConfigError("model.gates read the features themselves: leave model.encoding out")
+        if read != features:
+            raise ConfigError(f"model.gates read {read} features: set data.components to {read}")
+        return gates
+    return (*ENCODINGS[model.encoding or "ry"](features), *gates)
 
 
 def _check_qcnn(model: Model, features: int, classes: int) -> None:
@@ -111,4 +138,6 @@ def _paper(model: Model, features: int, classes: int) -> Classifier:
         )
     gates = (*ansatz.zz_feature_map(features), *ansatz.real_amplitudes(features, model.reps))
     circuit = ansatz.assemble(features, gates, ansatz.parity(features))
-    return Classifier(circuit, "none", classes, "parity")
+    # The paper scales to 0..1. Standardised features as they are wind the ZZ angles round: test
+    # accuracy on breast_cancer 0.61, against 0.85 (five splits, 150 steps of Adam).
+    return Classifier(circuit, "unit", classes, "parity")

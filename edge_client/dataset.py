@@ -47,7 +47,7 @@ class Table:
 
 
 def load(source: str, target: str | None = None) -> Table:
-    """Read `<path>.csv`, `<path>.npz` or `sklearn:<name>`.
+    """Read `<path>.csv`, `<path>.npz`, `sklearn:<name>` or `sklearn:<name>:<class>,<class>`.
 
     csv: a header row, then numbers; `target` names the label's column, by default the last.
     npz: arrays X (rows, columns) and y (rows,). Raises ConfigError, saying what is wrong and where.
@@ -168,7 +168,8 @@ def _read_member(source: str, members: zipfile.ZipFile, name: str) -> NDArray[An
     return member
 
 
-def _example(name: str) -> Table:
+def _example(source: str) -> Table:
+    name, _, kept = source.partition(":")
     if name not in EXAMPLES:
         raise ConfigError(f"sklearn:{name}: there is {', '.join(EXAMPLES)}")
     try:
@@ -177,12 +178,22 @@ def _example(name: str) -> Table:
         text = f"sklearn:{name} needs scikit-learn: pip install 'qfleet[demo]'"
         raise ConfigError(text) from error
     bunch = getattr(datasets, f"load_{name}")()
-    return Table(
+    table = Table(
         X=np.asarray(bunch.data, np.float64),
         y=np.asarray(bunch.target, np.int64),
         columns=tuple(map(str, bunch.feature_names)),
         classes=tuple(map(str, bunch.target_names)),
     )
+    return _of_classes(table, tuple(kept.split(","))) if kept else table
+
+
+def _of_classes(table: Table, classes: tuple[str, ...]) -> Table:
+    """The rows of some classes alone. Raises ConfigError for a class that is not there."""
+    if unknown := sorted(set(classes) - set(table.classes)):
+        raise ConfigError(f"no class {unknown[0]!r}; there is {', '.join(table.classes)}")
+    labels = np.array(table.labels)
+    rows = np.flatnonzero(np.isin(labels, classes))
+    return Table(table.X[rows], encode(labels[rows].tolist(), classes), table.columns, classes)
 
 
 def _table(

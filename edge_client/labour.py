@@ -14,10 +14,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_client import dataset, kinds, personal, residual, texts
+from edge_client.circuit.backends.chosen import in_round
 from edge_client.circuit.backends.machine import NotHere
 from edge_client.columns import choose
 from edge_client.config import Data
 from edge_client.model import Features, Labels, Parts
+from edge_client.ownhead import keep_head, with_head
+from edge_client.remarks import remarks
 from edge_client.requests import (
     Assignment,
     Broken,
@@ -30,8 +33,8 @@ from edge_client.requests import (
 from edge_client.train import Hyper, Rows, evaluate, local_update
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import ConfigError, LocalError, QfleetError, StorageError
-from proto.messages import EVALUATE, MOMENTS, Metrics, Offer, Task, Update
-from proto.models import model_layout
+from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Offer, Task, Update
+from proto.models import model_layout, sent_layout
 from quantization import moments
 from quantization.arrays import Arrays, BadArrays, Layout, delta, flatten, size, unflatten
 from quantization.pack import pack, unpack, unpack_vector
@@ -46,7 +49,7 @@ def carry_out(request: Request, own: "OwnRows | None" = None) -> Result:
     own = own or own_rows
     if isinstance(request, Inspection):
         try:
-            return Finding(request.task, _fitting_rows(request, own))
+            return _found(request, own)
         except (QfleetError, BadArrays) as error:
             return Finding(request.task, 0, *_told(error))
     offer = decode_sealed(request.offer)
@@ -70,7 +73,7 @@ def _told(error: Exception) -> tuple[str, str]:
     return str(error)[:200], str(error)
 
 
-def _fitting_rows(request: Inspection, own_rows: "OwnRows") -> int:
+def _found(request: Inspection, own_rows: "OwnRows") -> Finding:
     task = decode_signed(request.task, Task)
     own = own_rows(task, request.data)
     if len(own.y) < task.data.min_rows:
@@ -78,7 +81,8 @@ def _fitting_rows(request: Inspection, own_rows: "OwnRows") -> int:
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
         raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
     kinds.check_ready(task, request.adapter)
-    return len(own.train)
+    said = remarks(task, own.table.X[own.learnt], own.y[own.learnt])
+    return Finding(request.task, len(own.train), detail=said)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -133,8 +137,10 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
         X = kinds.columns_of(request, task, _start(request, offer), own.table)
         payload = moments.moments_to_bytes(moments.measure(X[own.learnt]))
     else:
-        arrays = unpack(request.model, model_layout(task.model), EXACT)
-        bench = kinds.bench_of(request, task, _start(request, offer))
+        received = unpack(request.model, model_layout(task.model), EXACT)
+        arrays = with_head(request.home, task, received, offer.turn)
+        part = in_round(task, offer.round) if offer.kind == TRAIN else task
+        bench = kinds.bench_of(request, part, _start(request, offer))
         try:
             z = bench.rows(own.table, Parts(own.train, own.validation))
             if offer.kind == EVALUATE:
@@ -142,7 +148,8 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
                 if bench.personal and request.home:
                     _personalise(request, offer, bench, Rows(*_parts(z, own)))
             else:
-                payload, metrics = _train(request, offer, bench, Rows(*_parts(z, own)))
+                rows = Rows(*_parts(z, own))
+                payload, metrics = _train(request, offer, bench, bench.cut(arrays), rows)
         finally:
             bench.close()
     return Update(
@@ -172,15 +179,16 @@ def _draws(request: Assignment, offer: Offer) -> int:
 
 
 def _train(
-    request: Assignment, offer: Offer, bench: kinds.Bench, rows: Rows
+    request: Assignment, offer: Offer, bench: kinds.Bench, arrays: Arrays, rows: Rows
 ) -> tuple[bytes, Metrics]:
     """A packed delta, and the figures of the received model on the box's rows."""
     task = decode_signed(request.task, Task)
-    layout = model_layout(task.model, bench.rank)
-    arrays = bench.cut(unpack(request.model, model_layout(task.model), EXACT))
+    sent = sent_layout(task.model, bench.rank, personal_head=task.training.personal_head)
     hyper = hyper_of(request, offer, offer.steps, bench.probe)
     trained = local_update(bench.model, arrays, rows, hyper)
-    payload = _packed(request, offer, delta(trained.arrays, arrays), layout)
+    moved = delta(trained.arrays, arrays)
+    payload = _packed(request, offer, {name: moved[name] for name, _ in sent}, sent)
+    keep_head(request.home, task, offer.turn, arrays, trained.arrays)
     return payload, Metrics(
         first_loss=trained.first_loss,
         last_loss=trained.last_loss,

@@ -46,6 +46,7 @@ class Accounts:
         self._began: dict[str, float] = {}
         self._used = 0.0
         self._deaths = 0
+        self._paid = 0
         self._moved: Counter[str] = Counter()
         self.queued = 0.0
         self._queued = 0.0
@@ -80,11 +81,12 @@ class Accounts:
 
     def _close(self, row: Any) -> None:
         now, moved = self._fleet.clock.now, self._fleet.broker.traffic.moved
-        used, deaths, sent = 0.0, 0, 0.0
+        used, deaths, sent, paid = 0.0, 0, 0.0, 0
         for name, machine in self._machines.items():
+            machine.to(now)
             sent += machine.radio(moved[self._id(name)])
-            board = machine.to(now)
-            used, deaths = used + board.used_j, deaths + board.deaths
+            used, deaths = used + machine.board.used_j, deaths + machine.board.deaths
+            paid += machine.paid
         plan = msgspec.json.decode(row.plan, type=Plan)
         counted = set(self._fleet.store.senders(row.turn)) if row.outcome == "done" else set()
         for box in self._began:  # still at work on what nobody waits for any more
@@ -98,12 +100,13 @@ class Accounts:
             "idle_j": max(0.0, used - self._used - worked),
             "wasted_j": sum((j for box, j in self._spent.items() if box not in counted), 0.0),
             "wasted_bytes": sum(moved[self._id(b)] - self._moved[self._id(b)] for b in lost),
+            "paid_bytes": paid - self._paid,
             "battery_deaths": deaths - self._deaths,
             "queue_s": self.queued - self._queued,
             "asked": self._numbers(plan.cohort),
             "included": self._numbers(counted),
         }
-        self._used, self._deaths, self._queued = used, deaths, self.queued
+        self._used, self._deaths, self._queued, self._paid = used, deaths, self.queued, paid
         self._spent.clear()
 
     def _numbers(self, names: Any) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from msgspec import structs
 from coordinator.taskmodel import Model, classifier_of
 from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import load
+from firmware_sim import calibrate_adapter
 from firmware_sim.costs import Costs, Gradient, shape, shipped
 from proto.circuit import Classifier
 from proto.errors import ConfigError
@@ -43,8 +44,8 @@ MIB = 1024.0
 Tell = Callable[[str], None]
 
 
-def measure(core: float, tell: Tell) -> Costs:
-    """Measure this machine. `core`: see above. Raises ConfigError for one that is not positive."""
+def measure(core: float, tell: Tell, *, adapter: bool = True) -> Costs:
+    """Measure this machine, with or without an adapter. `core`: see above. Raises ConfigError."""
     if not core > 0:
         raise ConfigError(f"core is {core:g}; accepted: a number above 0")
     tell("the training process")
@@ -58,8 +59,10 @@ def measure(core: float, tell: Tell) -> Costs:
         circuits[shape(circuit)] = _line(times, core)
         general += [(circuit, rows, seconds) for rows, seconds in times]
     gate, amplitude = _by_gates(general)
+    if adapter:
+        tell("an adapter")
     return structs.replace(
-        shipped(),
+        _with_adapter(calibrate_adapter.measure(tell) if adapter else None, core),
         machine=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         core=core,
         start_s=round(start * core, 3),
@@ -68,6 +71,19 @@ def measure(core: float, tell: Tell) -> Costs:
         amplitude_s=_short(amplitude * core),
         base_mib=round(base, 1),
         circuits=circuits,
+    )
+
+
+def _with_adapter(found: calibrate_adapter.Found | None, core: float) -> Costs:
+    """The shipped costs, with what an adapter was found to cost."""
+    if found is None:
+        return shipped()
+    return structs.replace(
+        shipped(),
+        adapter_start_s=_short(found.start_s * core),
+        trunk_row_s=_short(found.trunk_row_s * core),
+        adapter_row_s=_short(found.row_s * core),
+        adapter_mib=round(found.mib, 1),
     )
 
 

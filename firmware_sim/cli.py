@@ -1,11 +1,17 @@
 """The `fleet` command: whole fleets on this machine."""
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from proto.exits import run_command
+
+if TYPE_CHECKING:
+    from firmware_sim import demo as main_job
+
+ROUNDS = {"sms": 20}
+"""Of a task's demo, where not 5."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,7 +32,8 @@ def demo(
         int | None, typer.Option(help="Boxes, each a process of its own; 8, or 4 that read.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Training rounds; 15, or 5 of an adapter.")
+        int | None,
+        typer.Option(help="Training rounds; the file's, else 15, or 5 of an adapter."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
@@ -34,32 +41,55 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
     task: Annotated[
         str,
-        typer.Option(help="telemetry: read emulated boards' journals; sms: messages of --data."),
+        typer.Option(
+            help="A circuit's task file; telemetry: boards' journals; sms: your messages."
+        ),
     ] = "",
     data: Annotated[
-        Path | None, typer.Option(help="For sms: a .tsv, .csv or .jsonl with label and text.")
-    ] = None,
+        str,
+        typer.Option(
+            help="Rows: a file (for sms with label and text), sklearn:NAME[:CLASS,CLASS]."
+        ),
+    ] = "",
+    split: Annotated[
+        str, typer.Option(help="How: iid, dirichlet:ALPHA, class or size.")
+    ] = "dirichlet:0.5",
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """A broker, a coordinator and boxes train one quantum classifier together, sealed end to end.
 
-    Each box holds its own rows of breast_cancer; a quarter is held back by this harness alone, and
-    every accuracy is measured there. With --task telemetry a language model learns to read boards'
-    journals instead, and teaches a circuit; with --task sms it learns to tell spam in messages of
-    your own. The base model is fetched where it is not here; the adapter is exported to --out.
+    Each box holds its own rows of breast_cancer, or of --data, dealt by --split; a quarter is held
+    back by this harness alone, and every accuracy is measured there. With --task telemetry a
+    language model learns to read boards' journals instead, and teaches a circuit; with --task sms
+    it learns to tell spam in messages of your own. The base model is fetched where it is not here;
+    the adapter is exported to --out. Other circuits:
+
+    fleet demo --task examples/digits_3v8.toml --data sklearn:digits:3,8
+
+    fleet demo --clients 4 --task examples/wine.toml --data sklearn:wine --split size
     """
-    from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
-    if task:
-        settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
+    if task and not task.endswith(".toml"):
+        many = rounds or ROUNDS.get(task, 5)
+        settings_ = (clients or 4, many, seed, main_job.broker_flags(broker), keep, out)
         _reading(task, data, settings_, json=json)
         return
-    settings = main_job.Settings(clients or 8, rounds or 15, seed, broker, keep)
+    file = Path(task) if task else None
+    rows = data or main_job.ROWS
+    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, rows, split)
+    _circuit(settings, out, json=json)
+
+
+def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
+    """The demo of a circuit."""
+    from coordinator.tables import Follower
+    from firmware_sim.demo import run
+
     if not json:
         typer.echo(f"Starting {settings.clients} boxes ...")
-    result = main_job.run(settings, None if json else Follower())
+    result = run(settings, None if json else Follower())
     if json:
         import msgspec
 
@@ -76,7 +106,7 @@ def demo(
 
 def _reading(
     task: str,
-    data: Path | None,
+    data: str,
     given: tuple[int, int, int, tuple[str, ...], Path | None, Path],
     *,
     json: bool,
@@ -92,11 +122,13 @@ def _reading(
     settings = text_demo.Settings(*given)
     if task == "telemetry":
         rows = text_demo.telemetry_rows(settings)
-    elif task == "sms" and data is not None:
-        rows = text_demo.sms_rows(settings, data)
+    elif task == "sms" and data:
+        rows = text_demo.sms_rows(settings, Path(data))
     else:
         why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
-        raise ConfigError(f"{why}; there is: telemetry, and sms with --data FILE")
+        raise ConfigError(
+            f"{why}; there is: telemetry, sms with --data FILE, and task files (.toml)"
+        )
     if not json:
         typer.echo(f"Starting {settings.clients} boxes; each reads its rows first ...")
     result = text_demo.run(rows, settings, None if json else Follower())
@@ -116,14 +148,21 @@ def run(
     trace: Annotated[Path | None, typer.Option(help="Log every event and size here.")] = None,
     record: Annotated[Path | None, typer.Option(help="Record rounds for `replay` here.")] = None,
     address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
+    costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one a seed.")] = False,
 ) -> None:
     """Emulate a fleet by the code that runs in the field: what it learns, and what that costs."""
     from firmware_sim import commands
 
-    asked = commands.Run(scenario, engine, policy, seed, seeds, trace, record, address)
+    asked = commands.Run(scenario, engine, policy, seed, seeds, trace, record, address, costs)
     results = commands.run(asked, shown=not json)
+    if report is not None:
+        from firmware_sim.report import write_report
+        from firmware_sim.scenario import read
+
+        write_report(report, read(scenario), results)
     if json:
         typer.echo(commands.as_json(results))
     else:
@@ -168,6 +207,70 @@ def replay(
         commands.show_replay(found)
     if found.untrue:
         raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    scenario: Annotated[Path, typer.Argument(help="A fleet's file, as in examples/fleets.")],
+    policies: Annotated[
+        str, typer.Option(help="Policies by name, with commas; the first is the one to beat.")
+    ] = "stalest,random",
+    seeds: Annotated[int, typer.Option(help="How many fleets are drawn, the same for all.")] = 5,
+    first: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    engine: Annotated[str, typer.Option(help="virtual, or ray for many at once.")] = "virtual",
+    address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
+    costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write every run (JSON) here.")] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Let policies meet the same fleets, and tell what each spent until the target, and who won.
+
+    Every policy runs on every seed, so what differs is the policy alone. Time, bytes and energy are
+    geometric means with 95 % intervals; a ratio whose interval lies below 1 is a win. Ten seeds
+    tell more than five.
+    """
+    from firmware_sim import contest
+
+    names, drawn = tuple(policies.split(",")), range(first, first + seeds)
+    asked = contest.Asked(scenario, names, drawn, engine, address, costs)
+    results = contest.run(asked, shown=not json)
+    contest.tell(asked, results, contest.Wanted(report, save, json))
+
+
+@app.command()
+def calibrate(
+    core: Annotated[
+        float, typer.Option(help="Raspberry Pi 4 cores that one core here is worth; 1 on a Pi 4.")
+    ] = 4.0,
+    out: Annotated[Path | None, typer.Option(help="Write the costs (TOML) here.")] = None,
+    *,
+    adapter: Annotated[bool, typer.Option(help="Measure an adapter too.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure what circuits and adapters cost on this machine, for --costs of run and compare.
+
+    Some seconds of CPU time. An adapter is measured where its extra and base model are installed;
+    elsewhere its shipped figures stay.
+    """
+    from firmware_sim import calibrate as measuring
+    from proto.files import write_whole
+
+    def tell(what: str) -> None:
+        typer.echo(f"measuring {what}", err=True)
+
+    found = measuring.measure(core, tell, adapter=adapter)
+    if out is not None:
+        write_whole(out, measuring.text(found).encode())
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(found))
+    elif out is None:
+        typer.echo(measuring.text(found))
+    else:
+        typer.echo(f"The costs: {out.resolve()}")
 
 
 def main() -> NoReturn:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from firmware_sim import costs
 from firmware_sim.chaos import Verdict, chaos
 from firmware_sim.emulation import Settings, emulate
 from firmware_sim.outcome import Result
@@ -32,12 +33,16 @@ class Run(NamedTuple):
     record: Path | None = None
     address: str = ""
     """Of a Ray cluster; empty starts one here."""
+    costs: Path | None = None
+    """What work costs a board, as `fleet calibrate` found; for the engine virtual."""
 
 
 def run(asked: Run, *, shown: bool) -> list[Result]:
     """One result a seed. Raises ConfigError."""
     if asked.engine not in ENGINES:
         raise ConfigError(f"engine is {asked.engine}; accepted: {', '.join(ENGINES)}")
+    if asked.costs is not None and asked.engine != "virtual":
+        raise ConfigError(f"costs is for the engine virtual; left out for {asked.engine}")
     if asked.seeds < 1:
         raise ConfigError(f"seeds is {asked.seeds}; accepted: a whole number from 1")
     scenario = read(asked.scenario)
@@ -56,7 +61,8 @@ def run(asked: Run, *, shown: bool) -> list[Result]:
             from firmware_sim.really import really  # noqa: PLC0415 - starts processes
 
             return [really(scenario, seed, tell) for seed in _seeds(asked)]
-        settings = Settings(trace=asked.trace, record=asked.record, tell=tell)
+        found = costs.load(asked.costs)
+        settings = Settings(trace=asked.trace, record=asked.record, tell=tell, costs=found)
         return [emulate(scenario, seed, settings) for seed in _seeds(asked)]
 
 

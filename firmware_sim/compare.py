@@ -52,6 +52,8 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
     bytes: Interval
     energy_j: Interval
     """By training boards and radios."""
+    paid_bytes: Interval
+    """Over metered links."""
     rounds: Interval
     battery_deaths: Interval
     jain: Interval
@@ -82,23 +84,21 @@ class Comparison(Struct, frozen=True):
     ratios: tuple[Ratio, ...]
 
 
-Tell = Callable[[str, int], None]
-"""Told of each policy and seed before it runs."""
+def pairs(
+    scenario: Scenario, policies: Sequence[str], seeds: Sequence[int]
+) -> list[tuple[Scenario, int]]:
+    """Every policy on every seed. Raises ConfigError for a policy that is not there, or twice."""
+    if len(set(policies)) < len(policies):
+        raise ConfigError("policies is a list with one name twice; accepted: different names")
+    scenarios = [with_policy(scenario, policy) for policy in policies]
+    return [(one, seed) for seed in seeds for one in scenarios]
 
 
 def sweep(
-    scenario: Scenario, policies: Sequence[str], seeds: Sequence[int], run: Run, tell: Tell
+    scenario: Scenario, policies: Sequence[str], seeds: Sequence[int], run: Run
 ) -> list[Result]:
-    """Every policy on every seed. Raises ConfigError for a policy that is not there."""
-    if len(set(policies)) < len(policies):
-        raise ConfigError("policies is a list with one name twice; accepted: different names")
-    scenarios = {policy: with_policy(scenario, policy) for policy in policies}
-    results = []
-    for seed in seeds:
-        for policy in policies:
-            tell(policy, seed)
-            results.append(run(scenarios[policy], seed))
-    return results
+    """Run every policy on every seed, one after the other. Raises ConfigError."""
+    return [run(one, seed) for one, seed in pairs(scenario, policies, seeds)]
 
 
 def compare(results: Iterable[Result]) -> Comparison:
@@ -169,6 +169,7 @@ def _row(policy: str, runs: Sequence[Result]) -> PolicyRow:
         seconds=geometric([t.seconds for t in spent]),
         bytes=geometric([t.bytes for t in spent]),
         energy_j=geometric([t.energy_j for t in spent]),
+        paid_bytes=mean([t.paid_bytes for t in spent], (0.0, math.inf)),
         rounds=mean([t.rounds for t in spent], (0.0, math.inf)),
         battery_deaths=mean([t.battery_deaths for t in spent], (0.0, math.inf)),
         jain=mean([jain(participation(run)) for run in runs], (0.0, 1.0)),

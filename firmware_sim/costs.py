@@ -88,6 +88,6 @@ def circuit_mib(costs: Costs, circuit: Classifier, rows: int) -> float:
     return costs.base_mib + states / 2**20
 
 
-def adapter_s(costs: Costs, rows: int, trained: int) -> float:
+def adapter_s(costs: Costs, rows: int, trained: float) -> float:
     """An adapter's work: `rows` through the trunk, then steps on `trained` rows in all."""
     return costs.adapter_start_s + costs.trunk_row_s * rows + costs.adapter_row_s * trained

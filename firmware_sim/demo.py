@@ -1,7 +1,7 @@
 """The main job, end to end: a broker, a coordinator and boxes as processes train one circuit.
 
-The rows are scikit-learn's breast_cancer, dealt unevenly; a quarter is kept back, and only this
-harness ever sees it.
+The rows are scikit-learn's breast_cancer or those of another source, dealt unevenly; a quarter is
+kept back, and only this harness ever sees it.
 """
 
 import shutil
@@ -11,60 +11,77 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from coordinator.operate import Follower, follow
 from coordinator.store import Store
 from coordinator.submit import submit
-from coordinator.taskfile import Data, RoundsTable, TaskFile
+from coordinator.taskfile import Data, TaskFile, Train, read
 from edge_client.dataset import Table, load
 from firmware_sim.judge import judge
 from firmware_sim.processes import Processes, cpu_seconds
-from firmware_sim.splits import Split, dirichlet, write_csv
+from firmware_sim.splits import Split, deal, write_csv
 from proto.errors import ConfigError
 
-ALPHA = 0.5
+ROWS = "sklearn:breast_cancer"
 TARGET = "diagnosis"
 JOB = "demo"
+ROWS = "sklearn:breast_cancer"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     clients: int = 8
-    rounds: int = 15
+    rounds: int | None = None
+    """None: as many as the task says, 15 where there is no file."""
     seed: int = 0
     broker: str = "auto"
     """Which broker to start: auto, mosquitto, iotcore; or the mqtt:// URL of one that runs."""
     keep: Path | None = None
     """Keep everything the run leaves in this folder."""
+    task: Path | None = None
+    """A task file to train instead, but for the boxes it asks and its quorum."""
+    data: str = ROWS
+    """Whose rows are dealt: a file, or one of scikit-learn's examples."""
+    split: str = "dirichlet:0.5"
+    """How they are dealt: iid, dirichlet:<alpha>, class or size."""
 
 
 def task(table: Table, settings: Settings) -> TaskFile:
     """The task file the demo hands in (examples/breast_cancer.toml is the same in words)."""
-    return TaskFile(
-        job=JOB,
-        data=Data(classes=table.classes, columns=table.columns, components=4),
-        rounds=RoundsTable(
-            count=settings.rounds,
-            cohort=settings.clients,
-            quorum=max(1, (settings.clients + 1) // 2),
-            seed=settings.seed,
-        ),
+    data = Data(classes=table.classes, columns=table.columns, components=4)
+    given = (
+        read(settings.task)
+        if settings.task
+        else TaskFile(job=JOB, data=data, training=Train(batch=0))
     )
+    if given.training.personal_head:
+        raise ConfigError("training.personal_head: no one model is the fleet's, so none is judged")
+    rounds = replace(
+        given.rounds,
+        count=given.rounds.count if settings.rounds is None else settings.rounds,
+        cohort=settings.clients,
+        quorum=max(1, (settings.clients + 1) // 2),
+        seed=settings.seed,
+    )
+    return replace(given, job=JOB, rounds=rounds)
 
 
 def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
     """Everything, from the first process to the verdict; no process is left behind."""
-    if settings.clients < 1 or settings.rounds < 1:
+    if settings.clients < 1 or (settings.rounds is not None and settings.rounds < 1):
         raise ConfigError("a demo takes at least one client and one round")
     # What this process spent before, a set-up it was started by for one, is not the demo's.
     began, spent = time.monotonic(), cpu_seconds()
-    table = load("sklearn:breast_cancer")
-    split = dirichlet(table.y, settings.clients, ALPHA, settings.seed)
+    table = load(settings.data)
+    split = deal(settings.split, table.y, settings.clients, settings.seed)
+    file = task(table, settings)
     home = settings.keep or Path(tempfile.mkdtemp(prefix="qfleet-demo-"))
     try:
         with Processes(home, JOB, broker_flags(settings.broker)) as fleet:
             store = fleet.start_coordinator()
             _start_boxes(fleet, table, split)
-            submit(store, task(table, settings), JOB, time.time())
+            submit(store, file, JOB, time.time())
             follow(store, JOB, follower)
             verdict = judge(store, JOB, table, split)
             history = _history(store, verdict.by_round)
@@ -77,7 +94,7 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
     up, down = (sum(r[key] for r in history) for key in ("bytes_up", "bytes_down"))
     return {
         "clients": settings.clients,
-        "rounds": settings.rounds,
+        "rounds": file.rounds.count,
         "seed": settings.seed,
         "accuracy": verdict.by_round[-1],
         "pooled_accuracy": verdict.pooled,

@@ -97,6 +97,8 @@ class Emulation:
         self.accounts = Accounts(self.fleet, self.machines, settings.tell)
         self._link, self._clock = link, self.fleet.clock
         self._tasks: dict[bytes, Task] = {}
+        self._read: set[str] = set()
+        """Boxes whose trunk has read their rows, where an adapter's costs are paid."""
         self._away: set[str] = set()
         """Clients whose owners have taken them off line."""
         self._dark: set[str] = set()
@@ -146,7 +148,9 @@ class Emulation:
         self._foresee(box)
         bad = ailing(machine.client, now)
         free = ram_free_mib(machine.to(now), bad.ram_mib)
-        needs = self.scenario.work.memory_mib or effort.memory_mib(self._costs, task, rows)
+        asked = self.scenario.work
+        manner = effort.Manner(asked.effort, asked.costs_like == "adapter", box in self._read)
+        needs = asked.memory_mib or effort.memory_mib(self._costs, task, rows, manner)
         if isinstance(request, Assignment):
             self.accounts.begins(box)
             machine.busy = needs > free
@@ -156,8 +160,8 @@ class Emulation:
             return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
-        times = self.scenario.work.effort
-        work = effort.work_s(self._costs, task, request, rows, times)
+        work = effort.work_s(self._costs, task, request, rows, manner)
+        self._read.add(box)
         if now < self._warm.get(box, 0.0):
             work -= self._costs.start_s
         ends = machine.begin(now, work)

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from firmware_sim.chance import normal, uniform
+from firmware_sim.chance import exponential, normal, uniform
 from firmware_sim.traces import SLOT_S
 from proto.errors import ConfigError
 
@@ -160,7 +160,7 @@ def _outage(line: Line, at: float) -> tuple[float, float] | None:
     if not period or not line.kind.outage_s:
         return None
     number = int(at // period)
-    drawn = -line.kind.outage_s * math.log(1 - uniform(line.seed, _OUTAGE, number, 1))
+    drawn = exponential(line.seed, line.kind.outage_s, _OUTAGE, number, 1)
     length = min(drawn, 0.9 * period)
     start = number * period + (period - length) * uniform(line.seed, _OUTAGE, number, 2)
     return start, start + length

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from firmware_sim.boards import Board, lasts, spend, step, transfer_j
 from firmware_sim.hidden import Fault
-from firmware_sim.population import Client, advance, finishes, first_board, load_at
+from firmware_sim.links import is_metered
+from firmware_sim.population import Client, advance, ailing, finishes, first_board, load_at
 
 HORIZON = 2 * 86400.0
 """Seconds ahead that a board's supply is looked at."""
@@ -19,12 +20,14 @@ LOOK_S = 300.0
 class Machine:
     """A board, brought up to date whenever somebody asks."""
 
-    __slots__ = ("_at", "_moved", "board", "busy", "client", "slow")
+    __slots__ = ("_at", "_moved", "board", "busy", "client", "paid", "slow")
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.board: Board = first_board(client)
         self.busy = False
+        self.paid = 0
+        """Bytes that went over the client's link while it was metered."""
         self.slow = 1.0
         """Factor on how long its work takes."""
         self._at = 0.0
@@ -55,10 +58,16 @@ class Machine:
 
     def radio(self, moved: int) -> float:
         """Account for bytes sent and received since the start, `moved` in all; the joules taken."""
-        joules = transfer_j(self.board.profile, max(0, moved - self._moved))
-        if joules:
+        more = max(0, moved - self._moved)
+        joules = transfer_j(self.board.profile, more)
+        if more:
+            self.paid += more * self._metered()
             self._moved, self.board = moved, spend(self.board, joules)
         return joules
+
+    def _metered(self) -> bool:
+        client, at = self.client, self._at
+        return ailing(client, at).metered or is_metered(client.line, at, client.life.clock_s)
 
     def ail(self, fault: Fault, at: float) -> None:
         """A hidden fault begins."""

@@ -28,6 +28,8 @@ class RoundOutcome(Struct, frozen=True, kw_only=True):
     wasted_j: float
     """Of `energy_j`, on training whose update did not count."""
     wasted_bytes: int
+    paid_bytes: int = 0
+    """Of all bytes since the last round's end, over links that were metered at its end."""
     battery_deaths: int = 0
     queue_s: float = 0.0
     """Time in quantum processors' queues, all clients together."""
@@ -75,9 +77,11 @@ class Total(Struct, frozen=True, kw_only=True):
     idle_j: float
     wasted_j: float
     wasted_bytes: int
+    paid_bytes: int
     battery_deaths: int
     queue_s: float
     rounds: int
+    """Of training."""
 
 
 def reached(result: Result) -> int | None:
@@ -99,9 +103,10 @@ def total(result: Result, rounds: int | None = None) -> Total:
         idle_j=sum(r.idle_j for r in part),
         wasted_j=sum(r.wasted_j for r in part),
         wasted_bytes=sum(r.wasted_bytes for r in part),
+        paid_bytes=sum(r.paid_bytes for r in part),
         battery_deaths=sum(r.battery_deaths for r in part),
         queue_s=sum(r.queue_s for r in part),
-        rounds=len(part),
+        rounds=sum(r.kind == "train" for r in part),
     )
 
 

@@ -16,6 +16,8 @@ from firmware_sim.traces import family
 from proto.messages import Resources
 
 _ROWS, _FAULT, _SINCE, _DECOY, _ZONE, _CHARGE, _NOISY, _LEAD = range(21, 29)
+SIZES = 4
+"""Different numbers of rows in a group: boxes that hold equally many are trained together."""
 PIECES = 10_000
 """Supply changes that are followed at most in one go."""
 
@@ -149,7 +151,7 @@ def _client(
         board=board,
         line=Line(kind_, own, trace, metered),
         life=Life(lived, own, scenario.day_start_s + zone),
-        rows=low + int((high - low + 1) * uniform(own, _ROWS)),
+        rows=low + round((high - low) * int(SIZES * uniform(own, _ROWS)) / (SIZES - 1)),
         seed=own,
         fault=fault,
         decoys=uniform(own, _DECOY) < scenario.hidden.decoys,

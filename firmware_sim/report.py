@@ -56,16 +56,8 @@ def length(seconds: float) -> str:
 def table_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """(head, rows) of the table of policies, for a page or a terminal."""
     head = [
-        "policy",
-        "hits",
-        "hours",
-        "MB",
-        "kJ",
-        "rounds",
-        "deaths",
-        "Jain",
-        "waste %",
-        "accuracy",
+        *("policy", "hits", "hours", "MB", "paid MB", "kJ"),
+        *("rounds", "deaths", "Jain", "waste %", "accuracy"),
     ]
     rows = [
         [
@@ -73,6 +65,7 @@ def table_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
             f"{row.hits} of {row.seeds}",
             words(row.seconds, 3600),
             words(row.bytes, 1e6),
+            words(row.paid_bytes, 1e6),
             words(row.energy_j, 1e3, ".1f"),
             words(row.rounds, form=".1f"),
             words(row.battery_deaths, form=".1f"),

@@ -49,7 +49,7 @@ class Group(Table, frozen=True):
     link: Mix = "wifi"
     behaviour: str | Behaviour = "mains"
     rows: tuple[Annotated[int, Meta(ge=20)], Annotated[int, Meta(ge=20)]] = (40, 120)
-    """Rows each client holds, evenly between these (generated data only)."""
+    """Rows each client holds, in a few sizes evenly between these (generated data only)."""
 
 
 class Work(Table, frozen=True):
@@ -68,6 +68,8 @@ class Work(Table, frozen=True):
     rounds: RoundsTable = RoundsTable()
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    costs_like: Literal["circuit", "adapter"] = "circuit"
+    """"adapter": time, energy and memory of an adapter on as many texts; bytes stay a circuit's."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
     """What training takes; left out, by what its kind costs (costs.toml)."""
 
@@ -142,6 +144,8 @@ def check(scenario: Scenario) -> None:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
         refuse("work.rounds.quorum", work.rounds.quorum, "at most the cohort")
+    if work.training.personal_head:
+        refuse("work.training.personal_head", "true", "false: emulated boxes keep no files")
     _check_rules(work)
     ill = sum(getattr(scenario.hidden, name.replace("-", "_")) for name in FAULTS)
     if ill > 1:

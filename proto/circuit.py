@@ -6,6 +6,7 @@ Decoding bounds each field; `check` says whether the whole makes sense.
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -77,12 +78,13 @@ class Circuit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 class Classifier(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
     """A circuit and how its expectation values become class probabilities.
 
-    squash: what is done to each feature first. head: `linear` is a trained affine map to logits;
+    squash: what is done to each feature first: `arctan`, into ±pi/2; `unit`, the logistic curve
+    1 / (1 + exp(-x / 2.5)), into 0..1; or `none`. head: `linear` is a trained affine map to logits;
     `parity` reads the only observable E as p(class 1) = (1 - E) / 2, with nothing to train.
     """
 
     circuit: Circuit
-    squash: Literal["arctan", "none"] = "arctan"
+    squash: Literal["arctan", "none", "unit"] = "arctan"
     classes: Annotated[int, Meta(ge=2, le=MAX_CLASSES)] = 2
     head: Literal["linear", "parity"] = "linear"
 
@@ -120,18 +122,22 @@ def check(circuit: Circuit) -> None:
         raise RemoteError(f"weight {min(dead)} is dead: no observable can see it")
 
 
-def unseen(circuit: Circuit) -> set[int]:
-    """Weights that change no expectation value whatever they are, as far as the gates prove it."""
+@lru_cache(maxsize=16)
+def unseen(circuit: Circuit) -> frozenset[int]:
+    """Weights that change no expectation value whatever they are, as far as the gates prove it.
+
+    Remembered: each round's training and each update's check ask again for the same circuit.
+    """
     live = seen([_step(gate) for gate in circuit.gates], circuit.observables)
     gates = [gate for gate, alive in zip(circuit.gates, live, strict=True) if alive]
-    return set(range(circuit.weights)) - _read(gates, "weight")
+    return frozenset(range(circuit.weights)) - _read(gates, "weight")
 
 
 def check_classifier(classifier: Classifier) -> None:
     """`check` the circuit, and that the head fits it. Raises RemoteError."""
     check(classifier.circuit)
     _check_range("classes", classifier.classes, 2, MAX_CLASSES)
-    if classifier.squash not in ("arctan", "none"):
+    if classifier.squash not in ("arctan", "none", "unit"):
         raise RemoteError(f"squash {classifier.squash!r} is not known")
     if classifier.head not in ("linear", "parity"):
         raise RemoteError(f"head {classifier.head!r} is not known")

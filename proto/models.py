@@ -50,6 +50,12 @@ def model_layout(model: Model, rank: int = 0) -> Layout:
     return classifier_layout(model.circuit if isinstance(model, Hybrid) else model)
 
 
+def sent_layout(model: Model, rank: int = 0, *, personal_head: bool = False) -> Layout:
+    """What of `model_layout` an update holds: all, or with personal heads the circuit's angles."""
+    layout = model_layout(model, rank)
+    return tuple(part for part in layout if part[0] == "angles") if personal_head else layout
+
+
 def shared_layout(model: Model) -> Layout:
     """Names and shapes of what all boxes hold from the start; it travels as the features blob."""
     return frozen_layout(model) if isinstance(model, Adapter) else ()

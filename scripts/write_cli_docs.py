@@ -12,9 +12,15 @@ from typer.main import get_command
 from coordinator.cli import app as coordinator
 from edge_client.cli import app as edge_client
 from firmware_sim.cli import app as fleet
+from quantization.cli import app as quantize
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
-APPS = {"coordinator": coordinator, "edge-client": edge_client, "fleet": fleet}
+APPS = {
+    "coordinator": coordinator,
+    "edge-client": edge_client,
+    "fleet": fleet,
+    "quantize": quantize,
+}
 HEAD = """\
 # Commands
 

@@ -43,9 +43,20 @@ def test_the_example_of_breast_cancer_is_the_task_of_the_demo():
     assert msgspec.structs.replace(shown, job=demo.JOB) == trained
 
 
-def test_the_example_of_iris_names_the_columns_of_iris():
-    shown, table = read(EXAMPLES / "iris.toml"), load("sklearn:iris")
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("iris", "sklearn:iris"),
+        ("wine", "sklearn:wine"),
+        ("digits", "sklearn:digits"),
+        ("digits_3v8", "sklearn:digits:3,8"),
+    ],
+)
+def test_an_example_names_the_columns_and_classes_of_its_rows(name, source):
+    shown, table = read(EXAMPLES / f"{name}.toml"), load(source)
     assert (shown.data.columns, shown.data.classes) == (table.columns, table.classes)
+    text = (EXAMPLES / f"{name}.toml").read_text()
+    assert f"--task examples/{name}.toml --data {source}" in text or name == "iris"
 
 
 def test_the_settings_of_a_box_are_accepted_as_they_are(tmp_path, monkeypatch):

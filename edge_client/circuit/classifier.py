@@ -1,6 +1,6 @@
 """A classifier by a circuit, as a model to train."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,14 @@ AMPLITUDE_BYTES = 16
 SPREAD = 0.3
 """Fresh arrays lie that close to 0. Measured on breast_cancer, 8 boxes, 15 rounds: mean
 accuracy over 20 seeds 0.952, against 0.945 from angles anywhere; a small gain, within noise."""
+
+
+SQUASHES: Mapping[str, Callable[[Float64s], Float64s]] = {
+    "arctan": np.arctan,
+    "unit": lambda x: 0.5 + 0.5 * np.tanh(x / 5),
+    "none": lambda x: x,
+}
+"""Features to radians; `tanh` is the logistic curve without overflow."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -106,7 +114,7 @@ def squashed(classifier: Classifier, z: Array) -> Float64s:
     if not np.isfinite(z).all():
         raise LocalError("a feature is NaN or infinite")
     x = z.astype(np.float64)
-    return np.arctan(x) if classifier.squash == "arctan" else x
+    return SQUASHES[classifier.squash](x)
 
 
 def with_teacher(z: Array, log_chances: NDArray[np.floating]) -> Array:

@@ -10,8 +10,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,7 @@ from edge_client.circuit.lowering import SILENT, is_known, lowered
 from edge_client.circuit.program import angle_value
 from proto.circuit import MAX_QUBITS, Angle, Gate
 from proto.errors import ConfigError
+from proto.files import write_whole
 
 ROUNDING = 1e-9
 
@@ -120,6 +123,11 @@ def from_pennylane(
         where = tuple(wires[wire] for wire in item.wires)
         gates += _gates(label, name, where, [_angle_of(one, span) for one in laws])
     return tuple(gates)
+
+
+def save_gates(path: Path, gates: Sequence[Gate]) -> None:
+    """Write gates as the file that a task's `model.gates` names. Raises StorageError."""
+    write_whole(path, msgspec.json.encode(gates))
 
 
 def _tapes(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,13 @@ class HybridBench:
         given = {n.removeprefix("teacher_"): a for n, a in shared.items() if n[:7] == "teacher"}
 
         def fleets_say() -> Array:
-            bench = AdapterBench(reader, frozen_of(reader, given), self._site)
+            bench = AdapterBench(reader, frozen_of(reader, given), self._whole(1))
             said = fleets(bench.model, reader, given, self._hidden(table))
             return said.astype(np.float32)
 
         def own_says() -> Array:
-            bench = AdapterBench(reader, frozen_of(reader, drawn(reader)), self._training_site)
+            site = self._whole(hybrid.teacher_steps)
+            bench = AdapterBench(reader, frozen_of(reader, drawn(reader)), site)
             lesson = Lesson(self._hidden(table), table.y, parts.train)
             return own(bench.model, lesson, hybrid.teacher_steps).astype(np.float32)
 
@@ -124,12 +126,14 @@ class HybridBench:
     @cached_property
     def _reader(self) -> AdapterBench:
         reader = self._hybrid.reader
-        return AdapterBench(reader, frozen_of(reader, drawn(reader)), self._site)
+        # With a folder, the trunk's states are kept for the teacher, which wants them next.
+        return AdapterBench(reader, frozen_of(reader, drawn(reader)), self._whole(1))
 
-    @property
-    def _training_site(self) -> Site:
-        site = self._site
-        return Site(site.limits, site.home, self._hybrid.teacher_steps, site.batch, site.seconds)
+    def _whole(self, steps: int) -> Site:
+        """Where an adapter of the task's whole rank works, whatever this box trains at most."""
+        if self._site.home is None:
+            return replace(self._site, whole=True)
+        return replace(self._site, steps=steps, whole=True)
 
     @property
     def _folder(self) -> Path | None:

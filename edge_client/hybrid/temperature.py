@@ -16,17 +16,21 @@ HALVINGS = 60
 def temperature(logits: Float64s, y: Labels) -> float:
     """The temperature at which logits (rows, classes) fit the labels best (Guo et al. 2017).
 
-    Least cross-entropy: the slope by the inverse temperature only rises, so it is bisected. 1
-    without rows; COLDEST or WARMEST where the best is beyond. Raises LocalError for NaN.
+    The labels are smoothed by the rule of succession (as Platt 1999 does), or a teacher that is
+    right about all of a few rows would be believed without any doubt. Least cross-entropy: the
+    slope by the inverse temperature only rises, so it is bisected. 1 without rows; COLDEST or
+    WARMEST where the best is beyond. Raises LocalError for NaN.
     """
     if not np.isfinite(logits).all():
         raise LocalError("a teacher's logit is NaN or infinite")
     if len(y) == 0:
         return 1.0
+    classes = logits.shape[1]
+    targets = (len(y) * np.eye(classes)[y] + 1) / (len(y) + classes)
     low, high = 1 / WARMEST, 1 / COLDEST
     for _ in range(HALVINGS):
         middle = (low * high) ** 0.5
-        if _slope(logits, y, middle) < 0:
+        if _slope(logits, targets, middle) < 0:
             low = middle
         else:
             high = middle
@@ -43,6 +47,6 @@ def loss(taught: Float64s, y: Labels) -> float:
     return -float(taught[np.arange(len(y)), y].mean())
 
 
-def _slope(logits: Float64s, y: Labels, inverse: float) -> float:
+def _slope(logits: Float64s, targets: Float64s, inverse: float) -> float:
     chances = np.exp(log_chances(logits, 1 / inverse))
-    return float(((chances * logits).sum(axis=1) - logits[np.arange(len(y)), y]).mean())
+    return float(((chances - targets) * logits).sum(axis=1).mean())

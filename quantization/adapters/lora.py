@@ -112,12 +112,3 @@ def stacked(pairs: dict[tuple[str, int], Array], alpha: float, sha256: str) -> A
             raise BadAdapter(f"{name} has another rank in one block than in another")
         arrays[name] = np.stack(group).astype(np.float32)
     return Adapter(arrays, blocks[0], alpha, sha256)
-
-
-def spread(adapter: Adapter, blocks: int) -> dict[str, Array]:
-    """The arrays for all blocks of the model, zero where the adapter has nothing."""
-    whole = {}
-    for name, array in adapter.arrays.items():
-        whole[name] = np.zeros((blocks, *array.shape[1:]), np.float32)
-        whole[name][adapter.first : adapter.first + adapter.blocks] = array
-    return whole

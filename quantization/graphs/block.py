@@ -48,7 +48,9 @@ class Tokens:
     cos: str
     sin: str
     past: str = ""
-    """Keys and values of a shared prefix (blocks, 2, 1, key heads, prefix, head width)."""
+    """Keys and values of a prefix all share (2, 1, key heads, prefix, head width), if any."""
+    prefix: str = ""
+    """Its length, as a vector of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,48 +84,34 @@ class Gradients:
     x: str | None
 
 
-def low(net: Net, x: str, array: str, number: int) -> tuple[str, str]:
-    """scale * x A, and A: the inner side of one LoRA pair."""
-    a = net.op("Gather", array, net.index(number), axis=0)
-    return net.op("Mul", net.op("Gemm", x, a), "scale"), a
-
-
 def adapted(net: Net, x: str, name: str, pair: tuple[str, str], number: int) -> tuple[str, str]:
     """x W^T + scale * x A B, and scale * x A."""
-    inner, _ = low(net, x, pair[0], number)
+    a = net.op("Gather", pair[0], net.index(number), axis=0)
     b = net.op("Gather", pair[1], net.index(number), axis=0)
+    inner = net.op("Mul", net.op("Gemm", x, a), "scale")
     return net.op("Gemm", inner, b, through(net, x, name)), inner
 
 
-def forward(net: Net, number: int, x: str, rows: Rows, tokens: Tokens) -> tuple[str, Kept | None]:
-    """The block's output (M, width); what is kept is None where the graph has no LoRA."""
-    trained = net.spec.kind != "trunk"
+def forward(net: Net, number: int, x: str, rows: Rows, tokens: Tokens) -> tuple[str, Kept]:
+    """The block's output (M, width), and what its backward pass needs."""
     label = f"{number}."
     h, inverse = norm(net, x, f"{label}attn_norm:f32")
     picked = bool(rows.numbers)
     h_rows = net.op("GatherND", h, rows.numbers) if picked else h
     x_rows = net.op("GatherND", x, rows.numbers) if picked else x
-    if trained:
-        q, low_q = adapted(net, h_rows, label + "attn_q", LORA[:2], number)
-        v, low_v = adapted(net, h, label + "attn_v", LORA[2:], number)
-    else:
-        q, low_q = through(net, h_rows, label + "attn_q"), ""
-        v, low_v = through(net, h, label + "attn_v"), ""
+    q, low_q = adapted(net, h_rows, label + "attn_q", LORA[:2], number)
+    v, low_v = adapted(net, h, label + "attn_v", LORA[2:], number)
     k = through(net, h, label + "attn_k")
     kv_heads, _ = heads = grouped(net)
     query = tall(net, turn(net, split_heads(net, q, rows.dims, heads), rows.cos, rows.sin))
     key = turn(net, split_heads(net, k, tokens.dims, (kv_heads,)), tokens.cos, tokens.sin)
     value = split_heads(net, v, tokens.dims, (kv_heads,))
-    scores = net.op("Add", matmul(net, query, key, b_turned=True), rows.mask)
-    chances = net.op("Softmax", scores, axis=-1)
-    mixed = wide(net, matmul(net, chances, value))
-    joined = join_heads(net, mixed, heads, net.spec.shape.width)
+    mixed, chances = _attend(net, (query, key, value), rows, tokens)
+    joined = join_heads(net, wide(net, mixed), heads, net.spec.shape.width)
     middle = through(net, joined, label + "attn_output", plus=x_rows)
     inner, middle_inverse = norm(net, middle, f"{label}ffn_norm:f32")
     gate, up = through(net, inner, label + "ffn_gate"), through(net, inner, label + "ffn_up")
     y = through(net, gated(net, gate, up), label + "ffn_down", plus=middle)
-    if not trained:
-        return y, None
     return y, Kept(
         number,
         rows,
@@ -143,6 +131,25 @@ def forward(net: Net, number: int, x: str, rows: Rows, tokens: Tokens) -> tuple[
         gate,
         up,
     )
+
+
+def _attend(net: Net, found: tuple[str, str, str], rows: Rows, tokens: Tokens) -> tuple[str, str]:
+    """Values mixed by attention to the tokens and to the prefix, and the attention's weights."""
+    query, key, value = found
+    scores = matmul(net, query, key, b_turned=True)
+    if not tokens.past:
+        chances = net.op("Softmax", net.op("Add", scores, rows.mask), axis=-1)
+        return matmul(net, chances, value), chances
+    old_key = net.op("Gather", tokens.past, net.index(0), axis=0)
+    old_value = net.op("Gather", tokens.past, net.index(1), axis=0)
+    before = matmul(net, query, old_key, b_turned=True)
+    scores = net.op("Add", net.op("Concat", before, scores, axis=-1), rows.mask)
+    chances = net.op("Softmax", scores, axis=-1)
+    ends = net.whole(0), tokens.prefix, net.whole(2**40)
+    old = net.op("Slice", chances, ends[0], ends[1], net.whole(-1))
+    new = net.op("Slice", chances, ends[1], ends[2], net.whole(-1))
+    mixed = net.op("Add", matmul(net, old, old_value), matmul(net, new, value))
+    return mixed, chances
 
 
 def backward(net: Net, kept: Kept, gradient: str, *, first: bool) -> Gradients:

@@ -47,6 +47,10 @@ class Net:
         """A constant number (1,)."""
         return self._constant(f"f{number:g}", np.array([number], np.float32))
 
+    def ones(self, columns: int) -> str:
+        """A constant row of ones (1, columns)."""
+        return self._constant(f"ones{columns}", np.ones((1, columns), np.float32))
+
     def _constant(self, name: str, array: Any) -> str:
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(array, name)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from quantization.gguf.blocks import LENGTH, FourBit
 from quantization.gguf.llama import LAST_NORM, MATRICES, NORMS, Facts, Shape, Weights
 
-Kind = Literal["trunk", "step", "forward", "score"]
-"""trunk: embedded tokens to hidden states. step: loss and LoRA gradients of the last blocks.
-forward: the last blocks alone. score: all blocks behind a shared prefix."""
+Kind = Literal["block", "last", "forward", "step"]
+"""block: any one block, hidden states to hidden states. last: the last block, to log-probabilities
+of labels. forward: the last blocks in one. step: the same, and the loss's gradients by LoRA."""
 
 Part = NDArray[np.uint8] | NDArray[np.float16] | NDArray[np.float32]
 
-FLOAT, FLOAT16, UINT4 = 1, 10, 21
+FLOAT, UINT8, FLOAT16, UINT4 = 1, 2, 10, 21
 """ONNX's numbers for the element types of weights."""
 
 
@@ -41,7 +41,17 @@ class Spec:
     @property
     def ends(self) -> bool:
         """Whether the graph reaches the model's last block, and so its output."""
-        return self.kind != "trunk"
+        return self.kind != "block"
+
+    @property
+    def follows(self) -> bool:
+        """Whether its tokens may follow a prefix whose keys and values are fed."""
+        return self.kind in ("block", "last")
+
+    @property
+    def codes(self) -> int:
+        """The type 4-bit codes are held in: a byte each where speed counts, else packed."""
+        return UINT8 if self.kind == "step" else UINT4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +73,11 @@ def weights_of(spec: Spec) -> list[Weight]:
         found += [Weight(f"{block}.{name}:f32", FLOAT, (spec.shape.width,)) for name in NORMS]
         for name in MATRICES:
             rows, columns = spec.shape.matrix(name)
-            steps = columns // LENGTH
+            steps = rows * columns // LENGTH
             found += [
-                Weight(f"{block}.{name}:q", UINT4, (rows, columns)),
-                Weight(f"{block}.{name}:d", FLOAT16, (rows, steps)),
-                Weight(f"{block}.{name}:m", FLOAT16, (rows, steps, 1)),
+                Weight(f"{block}.{name}:q", spec.codes, (steps, LENGTH)),
+                Weight(f"{block}.{name}:d", FLOAT16, (steps,)),
+                Weight(f"{block}.{name}:m", FLOAT16, (steps, 1)),
             ]
     if spec.ends:
         found.append(Weight("norm:f32", FLOAT, (spec.shape.width,)))
@@ -83,7 +93,7 @@ def frequencies(facts: Facts) -> NDArray[np.float32]:
 def fill(spec: Spec, weights: Weights, first: int, take: Callable[[Weight, Part], None]) -> None:
     """Hand over each weight's numbers, the graph's block 0 being the model's block `first`.
 
-    4-bit codes come packed, two a byte, the first in the low half. Raises BadModel.
+    UINT4 codes come packed, two a byte, the first in the low half. Raises BadModel.
     """
     parts: FourBit | None = None
     for weight in weights_of(spec):
@@ -92,7 +102,7 @@ def fill(spec: Spec, weights: Weights, first: int, take: Callable[[Weight, Part]
         path = f"blk.{first + int(block)}.{name}.weight" if block else LAST_NORM
         if part == "q":
             parts = weights.four_bit(path)
-            take(weight, _pack(parts.codes))
+            take(weight, _pack(parts.codes) if weight.element == UINT4 else parts.codes)
         elif parts is not None and part == "d":
             take(weight, parts.steps)
         elif parts is not None and part == "m":

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from quantization.arrays import Array
 from quantization.gguf.header import BadModel, read_header
 from quantization.gguf.llama import EMBEDDING, Facts, Weights, facts_of
 from quantization.gguf.tokens import Tokens, tokens_of
+from quantization.graphs.ship import FOLDER
 from quantization.graphs.spec import Spec
 from quantization.runtime.find import KNOWN, digest, find
 
@@ -49,17 +49,24 @@ class Model:
         """The output matrix's rows (labels, width) of some tokens."""
         return self.weights.head(np.array(ids, np.int64))
 
+    def has(self, spec: Spec) -> bool:
+        """Whether a graph is here."""
+        return any(path.is_file() for path in _graph_paths(spec))
+
     def graph(self, spec: Spec) -> Path:
         """The file of a graph: from QFLEET_GRAPHS, else as shipped. Raises ConfigError."""
-        folders = [os.environ.get(GRAPHS_VARIABLE), str(files("quantization.graphs") / "files")]
-        for folder in filter(None, folders):
-            path = Path(folder) / spec.file
+        for path in _graph_paths(spec):
             if path.is_file():
                 return path
         raise ConfigError(
             f"there is no graph {spec.file}; on any machine with qfleet[build] run `quantize graph"
             f" {self.path.name} --out DIR`, copy DIR here and set {GRAPHS_VARIABLE} to it"
         )
+
+
+def _graph_paths(spec: Spec) -> list[Path]:
+    folders = [os.environ.get(GRAPHS_VARIABLE, ""), str(FOLDER)]
+    return [Path(folder) / spec.file for folder in folders if folder]
 
 
 @contextmanager

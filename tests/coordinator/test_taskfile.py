@@ -50,7 +50,10 @@ def test_a_short_file_is_a_whole_task(tmp_path):
         (with_rounds('quorum = "two"'), r"Expected `int`, got `str`.*`rounds.quorum`"),
         (with_rounds('deadline = "soon"'), r"regex.*`rounds.deadline`"),
         (with_rounds("deadline = 90"), r"Expected `str`.*`rounds.deadline`"),
-        (with_rounds('policy = "best"'), "rounds.policy is one of paper, random, stalest"),
+        (
+            with_rounds('policy = "best"'),
+            "rounds.policy is one of eafl, fedcs, linear, oort, paper",
+        ),
         (with_rounds('aggregation = "sum"'), r"enum value 'sum'.*`rounds.aggregation`"),
         (with_rounds("target = 1.5"), r"<= 1.*`rounds.target`"),
         (GOOD + '[model]\nansatz = "magic"', r"enum value 'magic'.*`model.ansatz`"),
@@ -120,6 +123,40 @@ def test_an_ansatz_stands_behind_any_encoding(tmp_path, ansatz, encoding):
     text = with_model(f'ansatz = "{ansatz}"', f'encoding = "{encoding}"')
     circuit = task_of(read(written(tmp_path, text)), "fleet", 1).model.circuit
     assert circuit.features == circuit.qubits == 4
+
+
+OWN = '[["ry",[0],["weight",0]],["cx",[0,1]],["cx",[2,3]],["ry",[1],["weight",1,0,2.0]]]'
+
+
+def test_gates_drawn_elsewhere_are_an_ansatz_behind_an_encoding(tmp_path):
+    (tmp_path / "mine.json").write_text(OWN)
+    text = with_model('ansatz = "own"', 'gates = "mine.json"', 'encoding = "rx"')
+    circuit = task_of(read(written(tmp_path, text)), "fleet", 1).model.circuit
+    assert [gate.name for gate in circuit.gates] == ["rx"] * 4 + ["ry", "cx", "cx", "ry"]
+    assert (circuit.features, circuit.weights, circuit.gates[-1].angle.scale) == (4, 2, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("gates", "lines", "said"),
+    [
+        (OWN, ('ansatz = "own"',), "needs model.gates"),
+        (OWN, ('gates = "mine.json"',), 'is for model.ansatz = "own"'),
+        (OWN, ('ansatz = "own"', 'gates = "yours.json"'), "cannot read .*yours.json"),
+        ("[]", ('ansatz = "own"', 'gates = "mine.json"'), "holds 0 gates"),
+        ('[["ccx",[0,1]]]', ('ansatz = "own"', 'gates = "mine.json"'), "enum value 'ccx'"),
+        ('[["h",[40]]]', ('ansatz = "own"', 'gates = "mine.json"'), "40 . 12|< 12|<= 11"),
+        ('[["h",[7]]]', ('ansatz = "own"', 'gates = "mine.json"'), "set data.components to 8"),
+        (
+            '[["ry",[0],["feature",0]]]',
+            ('ansatz = "own"', 'gates = "mine.json"'),
+            "read 1 features: set data.components to 1",
+        ),
+    ],
+)
+def test_gates_that_cannot_be_trained_are_refused_with_what_to_change(tmp_path, gates, lines, said):
+    (tmp_path / "mine.json").write_text(gates)
+    with pytest.raises(ConfigError, match=said):
+        task_of(read(written(tmp_path, with_model(*lines))), "fleet", 1)
 
 
 def test_no_weight_of_a_task_is_dead(tmp_path):
@@ -209,9 +246,9 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
         (TEXTS.replace('text = "text"', 'columns = ["a"]'), "name its column in data.text"),
         (TEXTS.replace("ham", "spam"), "one name twice"),
         (TEXTS.replace("ham", ""), "an empty name"),
-        (TEXTS.replace('kind = "adapter"', ""), "data.text is for adapters"),
+        (TEXTS.replace('kind = "adapter"', ""), "data.text is for model.kind"),
         (TEXTS.replace("adapter", "tree"), r"`model.kind`"),
-        (TEXTS + '[training]\noptimiser = "spsa"', "adamw or adam for an adapter"),
+        (TEXTS + '[training]\noptimiser = "spsa"', "adamw, adam or sgd for an adapter"),
         (TEXTS + "[training]\nwarmup = 5", "for training.optimiser adamw"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from coordinator.folding import first_model
+from coordinator.folding import Part, first_model, fold
 from coordinator.taskfile import Data, Model, TaskFile, Train, task_of
 from edge_client import config
 from edge_client.circuit.backends.chosen import workbench
@@ -91,12 +91,44 @@ def test_a_box_with_one_class_trains_and_its_loss_falls(tmp_path, file):
     assert metrics.last_loss < metrics.first_loss
 
 
+def test_a_box_with_one_class_says_so_in_its_own_log_alone(tmp_path):
+    finding, _ = ask(FILE, tmp_path, table(label="high"))
+    assert "all 30 rows are of class 'high'" in finding.detail
+    assert "add rows of another" in finding.detail
+    assert finding.reason == ""
+
+
+def test_a_box_with_one_class_gets_no_head_of_its_own_and_is_told_what_to_change(tmp_path):
+    file = replace(FILE, training=replace(FILE.training, personal_head=True))
+    finding, _ = ask(file, tmp_path, table(label="high"))
+    assert finding.rows == 0
+    assert "add rows of another class, or leave training.personal_head out" in finding.reason
+    assert "high" not in finding.reason
+
+
 @pytest.mark.parametrize("file", [FILE, SHOTS])
-def test_a_constant_column_is_trained_on_like_any_other(tmp_path, file):
+def test_a_constant_column_is_trained_on_and_named_in_the_boxs_own_log(tmp_path, file):
     text = re.sub(r"(?m)^(-?\d[^,]*),[^,]*,", r"\1,7,", table())
     assert ",7,low" in text
     finding, done = ask(file, tmp_path, text)
     assert (finding.rows, updated(done).rows) == (24, 24)
+    assert "the same in all 30 rows: 'b'" in finding.detail
+    assert "leave them out of data.columns" in finding.detail
+    assert finding.reason == ""
+
+
+@pytest.mark.parametrize(("components", "raised"), [(1, False), (2, True)])
+def test_a_column_constant_on_all_boxes_is_named_to_the_operator(tmp_path, components, raised):
+    text = re.sub(r"(?m)^(-?\d[^,]*),[^,]*,", r"\1,7,", table())
+    file = replace(FILE, data=replace(FILE.data, components=components))
+    _, done = ask(file, tmp_path, text, MOMENTS)
+    part = Part(24, updated(done).payload, None)
+    if raised:
+        with pytest.raises(RemoteError, match=r"vary in 1 directions: set data\.components"):
+            fold(task_of(file, "fleet", 1), MOMENTS, b"", [part])
+        return
+    result = fold(task_of(file, "fleet", 1), MOMENTS, b"", [part])
+    assert result.remark == "the same in every row of every box: b; data.columns can do without"
 
 
 def test_a_column_that_is_constant_on_all_boxes_gives_features_all_the_same(tmp_path):

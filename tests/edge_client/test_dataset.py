@@ -161,6 +161,16 @@ def test_the_examples_are_scikit_learns(name, shape, classes):
     assert len(table.columns) == shape[1]
 
 
+def test_an_example_may_be_cut_to_some_of_its_classes():
+    table, whole = load("sklearn:digits:8,3"), load("sklearn:digits")
+    assert table.classes == ("8", "3")
+    assert [table.labels.count(name) for name in "83"] == [whole.labels.count(n) for n in "83"]
+    first = whole.labels.index("3")
+    assert np.array_equal(table.X[table.labels.index("3")], whole.X[first])
+    with pytest.raises(ConfigError, match="no class '12'; there is 0, 1, 2"):
+        load("sklearn:digits:3,12")
+
+
 def test_an_example_nobody_knows_is_refused():
     with pytest.raises(ConfigError, match="breast_cancer, digits, wine, iris"):
         load("sklearn:moons")

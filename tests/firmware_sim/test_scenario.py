@@ -43,6 +43,7 @@ BAD = [
     ("[work]\nskew = -1", r"work.skew is -1; accepted: a number above 0 to 1000"),
     ('[work]\ndata = "web"', r"work.data is 'web'; accepted: sensors, or sklearn:NAME"),
     ("[work.training]\nsteps = 0", r"work.training.steps is 0; accepted: a whole number from 1"),
+    ("[work.training]\npersonal_head = true", r"personal_head is true; accepted: false"),
     ('[work.rounds]\npolicy = "best"', r"work.rounds.policy is best; accepted: one of .*stalest"),
     ('[work.rounds]\ndeadline = "soon"', r"deadline is 'soon'; accepted: a length of time: 90s"),
     ('[work.rounds]\ndeadline = "0.1s"', r"work.rounds.deadline is from 1s to 30d"),

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from edge_client.dataset import load
-from firmware_sim import splits
-from firmware_sim.splits import MIN_ROWS, dirichlet, write_csv
+from firmware_sim.splits import MIN_ROWS, deal, dirichlet, write_csv
 from proto.errors import ConfigError
 
 Y = load("sklearn:breast_cancer").y
@@ -41,10 +40,64 @@ def test_more_boxes_than_rows_allow_are_refused_with_the_most_there_can_be():
         dirichlet(Y, 30, 0.5, 0)
 
 
-def test_more_boxes_than_any_draw_serves_are_refused_with_advice(monkeypatch):
-    monkeypatch.setattr(splits, "MAX_DRAWS", 20)
-    with pytest.raises(ConfigError, match="no draw gives 21 boxes 20 rows each; take fewer boxes"):
-        dirichlet(Y, 21, 0.5, 0)
+def test_a_deal_no_draw_gives_is_topped_up_and_stays_uneven():
+    eights = load("sklearn:digits:3,8").y
+    for seed in range(3):
+        split = dirichlet(eights, 10, 0.3, seed)
+        assert min(map(len, split.boxes)) >= MIN_ROWS
+        everything = np.concatenate([*split.boxes, *split.test])
+        assert sorted(everything.tolist()) == list(range(len(eights)))
+        # Half of the boxes and more are nearly of one class.
+        assert sum(abs(eights[rows].mean() - 0.5) > 0.3 for rows in split.boxes) >= 5
+
+
+@pytest.mark.parametrize("how", ["iid", "dirichlet:0.3", "class", "size"])
+def test_every_way_to_deal_serves_all_boxes_and_keeps_a_quarter_back(how):
+    split = deal(how, Y, 10, 4)
+    everything = np.concatenate([*split.boxes, *split.test])
+    assert sorted(everything.tolist()) == list(range(len(Y)))
+    assert min(map(len, split.boxes)) >= MIN_ROWS
+    assert (len(split.boxes), len(split.test)) == (10, 10)
+    again = deal(how, Y, 10, 4)
+    assert all(np.array_equal(a, b) for a, b in zip(split.boxes, again.boxes, strict=True))
+
+
+def test_even_boxes_are_alike_in_size_and_classes():
+    split = deal("iid", Y, 5, 0)
+    assert {len(rows) for rows in split.boxes} <= {85, 86}
+    assert all(abs(Y[rows].mean() - Y.mean()) < 0.15 for rows in split.boxes)
+
+
+def test_by_class_each_box_holds_few_classes_and_tests_on_the_same():
+    digits = load("sklearn:digits").y
+    split = deal("class", digits, 10, 0)
+    for rows, test in zip(split.boxes, split.test, strict=True):
+        held = set(digits[rows].tolist())
+        assert len(held) <= 4  # two pieces, each across one border at most
+        assert set(digits[test].tolist()) <= held
+
+
+def test_by_size_the_first_box_holds_most_and_the_mix_is_the_same():
+    split = deal("size", Y, 5, 0)
+    sizes = [len(rows) for rows in split.boxes]
+    assert sizes == sorted(sizes, reverse=True)
+    spare = np.array(sizes) - MIN_ROWS
+    assert spare[0] / spare[4] == pytest.approx(5, abs=0.5)
+    assert abs(Y[split.boxes[0]].mean() - Y.mean()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("evenly", "by dirichlet:<alpha>, class, iid, size, not by 'evenly'"),
+        ("dirichlet", "needs a number above 0: dirichlet:0.5"),
+        ("dirichlet:-1", "needs a number above 0"),
+        ("dirichlet:nan", "needs a number above 0"),
+    ],
+)
+def test_another_way_to_deal_is_refused_with_those_there_are(how, said):
+    with pytest.raises(ConfigError, match=said):
+        deal(how, Y, 5, 0)
 
 
 def test_a_boxs_file_reads_back_as_its_rows(tmp_path):

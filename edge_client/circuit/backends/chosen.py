@@ -4,10 +4,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edge_client.circuit.aims import Blend
 from edge_client.circuit.backends.checkpoint import Checkpoint
 from edge_client.circuit.backends.jobs import Jobs
-from edge_client.circuit.backends.machine import Machine, check_installed
+from edge_client.circuit.backends.machine import Float64s, Machine, Measured, check_installed
 from edge_client.circuit.backends.measured import measured_model
 from edge_client.circuit.backends.simulated import numpy_machine
 from edge_client.circuit.backends.unrolled import unroll
@@ -15,6 +17,7 @@ from edge_client.circuit.classifier import PreparedRows, classifier_model
 from edge_client.config import Quantum
 from edge_client.model import Model
 from edge_client.optimisers.chosen import BY_GRADIENT
+from edge_client.qpu_queue import note
 from proto.circuit import Circuit, Classifier, check_classifier
 from proto.codec import encode
 from proto.hybrid import Hybrid
@@ -35,6 +38,8 @@ class Workbench:
         return self.jobs.shots if self.jobs else 0
 
     def close(self) -> None:
+        if self.jobs:
+            self.jobs.tell_all()
         if self.checkpoint:
             self.checkpoint.close()
 
@@ -75,6 +80,13 @@ def workbench(task: Task, quantum: Quantum, home: str, turn: bytes, seed: int) -
     return Workbench(measured_model(model, unrolled, jobs, blend), jobs, checkpoint)
 
 
+def in_round(task: Task, round_: int) -> Task:
+    """The task as it is carried out in a round of training: the first ones may be simulated."""
+    if round_ > task.execution.simulated_rounds:
+        return task
+    return replace(task, execution=Execution())
+
+
 def _machine(
     circuit: Circuit, execution: Execution, quantum: Quantum, home: Path | None
 ) -> Machine:
@@ -90,7 +102,20 @@ def _machine(
     if family == "ibm":
         from edge_client.circuit.backends.ibm import ibm_machine  # noqa: PLC0415
 
-        return ibm_machine(circuit, quantum.device)
+        return noting(ibm_machine(circuit, quantum.device), home)
     from edge_client.circuit.backends.penny import pennylane_machine  # noqa: PLC0415
 
     return pennylane_machine(circuit, device)
+
+
+def noting(machine: Machine, home: Path | None) -> Machine:
+    """The same machine; what each job waited is noted in the box's folder."""
+    if home is None:
+        return machine
+
+    def measure(angles: Float64s, shots: int, seed: int) -> Measured:
+        done = machine(angles, shots, seed)
+        note(home, done.queued)
+        return done
+
+    return measure

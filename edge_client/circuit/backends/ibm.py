@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_client.circuit.backends.aer import CAREFUL, FAKE, fake_device
+from edge_client.circuit.backends.aer import CAREFUL, FAKE, SMALL, fake_device
 from edge_client.circuit.backends.in_qiskit import build, columns, signs, transpile
 from edge_client.circuit.backends.machine import (
     Float64s,
@@ -32,7 +32,7 @@ def ibm_machine(circuit: Circuit, device: str) -> Machine:
     if not device:
         text = 'this box has no quantum computer: name one in edge.toml, [quantum] device = "..."'
         raise NotHere(text)
-    backend, target = _backend(device)
+    backend, target = _backend(device, circuit.qubits)
     made, vector = build(circuit)
     made.measure_all()
     ready = transpile(made, target, CAREFUL)
@@ -68,14 +68,15 @@ def _hushed(text: str) -> str:
     return text.replace(token, "...") if token else text
 
 
-def _backend(device: str) -> tuple[Any, Any]:
+def _backend(device: str, qubits: int) -> tuple[Any, Any]:
     """Where jobs go, and what to transpile for."""
     runtime = load("ibm", "qiskit_ibm_runtime")
     if device.startswith(FAKE):
         fake = fake_device(device)
         # Else each job would build the noise model anew: seconds for a large device.
         simulator = load("aer", "qiskit_aer").AerSimulator
-        return simulator.from_backend(fake, max_parallel_threads=1), fake
+        method = "density_matrix" if qubits <= SMALL else "automatic"
+        return simulator.from_backend(fake, max_parallel_threads=1, method=method), fake
     token, instance = ibm_account()
     if not token:
         raise NotHere("set QISKIT_IBM_TOKEN (and QISKIT_IBM_INSTANCE) for this box's agent")

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,20 @@ PAUSES = (2.0, 8.0, 30.0, 120.0)
 logger = logging.getLogger("edge_client")
 
 
+class Spent(NamedTuple):
+    """What jobs took: those run here (not taken from the journal), and seconds of each kind."""
+
+    jobs: int = 0
+    shots: int = 0
+    queued: float = 0.0
+    ran: float = 0.0
+
+
 class Jobs:
-    """Runs jobs of one round one after the other; `shots` counts what its results took."""
+    """Runs jobs of one round one after the other; `shots` counts what its results took.
+
+    `spent` is what was run and paid for now, without what a resumed round finds in the journal.
+    """
 
     def __init__(
         self,
@@ -37,6 +50,7 @@ class Jobs:
         self._sleep = sleep
         self._number = 0
         self.shots = 0
+        self.spent = Spent()
 
     def run(self, angles: Float64s) -> Float64s:
         """All points of one step in one job: (..., angles) to values (..., observables).
@@ -76,7 +90,16 @@ class Jobs:
                 return done.values.astype(np.float32).astype(np.float64)
         raise AssertionError("unreachable")
 
+    def tell_all(self) -> None:
+        """The round's jobs in one line of the log."""
+        jobs, shots, queued, ran = self.spent
+        text = "%d jobs, %d shots; %.1f s in the queue, %.2f s running; %d from the journal"
+        logger.info(text, jobs, shots, queued, ran, self._number - jobs)
+
     def _tell(self, points: int, done: Measured) -> None:
+        jobs, shots, queued, ran = self.spent
+        took = points * self._per_point
+        self.spent = Spent(jobs + 1, shots + took, queued + done.queued, ran + done.ran)
         logger.info(
             "job %d: %d points, %d shots each; %.1f s in the queue, %.2f s running",
             self._number,

@@ -1,6 +1,6 @@
 """Qiskit and PennyLane give the same numbers, and their circuits can be taken over.
 
-Skipped where the extras aer and pennylane are not installed; constraints-quantum.txt has them.
+Skipped where the extras aer and pennylane are not installed; constraints.txt has their versions.
 """
 
 import math
@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.taskfile import read, task_of
 from edge_client.circuit import reference
 from edge_client.circuit.adjoint import gradient
 from edge_client.circuit.engine import encode, forward
-from edge_client.circuit.importing import from_pennylane, from_qiskit
+from edge_client.circuit.importing import from_pennylane, from_qiskit, save_gates
 from edge_client.circuit.program import compile_circuit
 from proto import ansatz
 from proto.ansatz import assemble, default_classifier, each_z, parity
@@ -258,6 +259,17 @@ def test_an_angle_that_cannot_be_said_is_named_with_its_gate(qiskit):
             from_qiskit(drawn, weights=[a, b])
     with pytest.raises(ConfigError, match="neither features nor weights: a"):
         from_qiskit(drawn)
+
+
+def test_a_circuit_of_qiskits_becomes_a_task_by_way_of_a_file(qiskit, tmp_path):
+    theirs = qiskit.circuit.library.real_amplitudes(4, reps=1)
+    save_gates(tmp_path / "mine.json", from_qiskit(theirs, weights=list(theirs.parameters)))
+    (tmp_path / "task.toml").write_text(
+        'job = "job"\n[data]\nclasses = ["a", "b"]\ncolumns = ["p", "q", "r", "s"]\n'
+        '[model]\nansatz = "own"\ngates = "mine.json"\n'
+    )
+    task = task_of(read(tmp_path / "task.toml"), "fleet", 1)
+    assert task.model.circuit == default_classifier(4, reps=1).circuit
 
 
 def test_a_tapes_trainable_numbers_are_its_weights(qml):

@@ -21,8 +21,11 @@ def test_a_teacher_that_is_too_sure_is_cooled_to_what_it_knows(too_sure):
 
 def test_no_other_temperature_fits_better():
     logits, y = honest(60)
-    best = temperature(logits, y)
-    losses = [loss(log_chances(logits, best * f), y) for f in (0.8, 0.99, 1.0, 1.01, 1.25)]
+    best, smooth = temperature(logits, y), (60 * np.eye(3)[y] + 1) / 63
+    losses = [
+        -(smooth * log_chances(logits, best * f)).sum(axis=1).mean()
+        for f in (0.8, 0.99, 1.0, 1.01, 1.25)
+    ]
     assert min(losses) == losses[2]
 
 
@@ -31,10 +34,22 @@ def test_the_shift_of_a_rows_logits_means_nothing():
     assert temperature(logits + 1e3, y) == pytest.approx(temperature(logits, y), rel=1e-6)
 
 
-def test_a_teacher_always_right_or_always_wrong_ends_at_the_bounds():
-    logits, y = np.array([[0.3, 0.0], [0.0, 0.3]]), np.array([0, 1])
-    assert temperature(logits, y) == pytest.approx(COLDEST)
-    assert temperature(logits, 1 - y) == pytest.approx(WARMEST)
+@pytest.mark.parametrize("rows", [2, 20, 200])
+def test_a_teacher_always_right_is_believed_as_far_as_so_many_rows_can_tell(rows):
+    y = np.arange(rows) % 2
+    logits = 9.0 * np.eye(2)[y]
+    said = log_chances(logits, temperature(logits, y))
+    assert np.exp(loss(said, y)) == pytest.approx((rows + 2) / (rows + 1))
+
+
+def test_a_teacher_always_wrong_is_believed_as_little_as_possible():
+    y = np.array([0, 1])
+    assert temperature(0.3 * np.eye(2)[1 - y], y) == pytest.approx(WARMEST)
+
+
+def test_a_teacher_that_hardly_says_anything_is_made_no_surer_than_the_bound():
+    y = np.arange(400) % 2
+    assert temperature(1e-3 * np.eye(2)[y], y) == pytest.approx(COLDEST)
 
 
 def test_without_rows_a_teacher_stays_as_it_is():
