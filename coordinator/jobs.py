@@ -47,6 +47,7 @@ from coordinator.rounds import step, wake
 from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
 from coordinator.teacher import features_of
+from coordinator.traffic import bytes_each
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
@@ -116,7 +117,8 @@ class Jobs:
             if self._due(job, now):
                 job.dirty, job.considered = False, now
                 boxes = candidates(self._store, job, self._presence.reachable(now))
-                self._dispatch(job, Consider(boxes, self._turn() + 1), now)
+                each = job.history.bytes_each or bytes_each(job.task)
+                self._dispatch(job, Consider(boxes, self._turn() + 1, each), now)
 
     def run_later(self, now: float) -> bool:
         """Do one piece of work that waited for the last unit; whether there was one."""

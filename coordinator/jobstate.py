@@ -7,8 +7,11 @@ from operator import attrgetter
 from msgspec import Struct
 
 from coordinator.selection.candidates import Candidate
+from coordinator.selection.constants import Constants
 from coordinator.selection.plan import Plan
 from coordinator.selection.regulators import Regulation
+from coordinator.selection.request import Budget, Pace, Request
+from coordinator.selection.weights import Weights
 from proto.messages import KIND_NAMES, MOMENTS, TRAIN
 
 
@@ -46,6 +49,11 @@ class Rules(Struct, frozen=True, kw_only=True):
     """A training round's own steps, from the task."""
     regulation: Regulation = Regulation()
     """What makes them differ from box to box."""
+    budget: Budget = Budget()
+    constants: Constants = Constants()
+    """What the selection methods leave open."""
+    weights: Weights | None = None
+    """Of the scorer `linear`, as they were when the job was handed in."""
     gap: float = 0.0
     """End when the fleet's loss is less than this above its teacher's; 0 never does."""
     plateau: float = 0.0
@@ -89,6 +97,8 @@ class JobState(Struct, frozen=True, kw_only=True):
     drift: float | None = None
     """... and by how much the last round changed it."""
     reason: str = ""
+    spent: tuple[str, ...] = ()
+    """Boxes whose budget is used up, as last told; they keep the job waiting."""
     stop_asked: bool = False
 
     @property
@@ -117,6 +127,26 @@ class JobState(Struct, frozen=True, kw_only=True):
         return f"round {self.round}" if self.kind == TRAIN else f"the {KIND_NAMES[self.kind]} round"
 
 
+def request_of(state: JobState, event: "Consider") -> Request:
+    """What is asked of the planner for the next round. Only training rounds choose and spend."""
+    rules = state.rules
+    if state.kind != TRAIN:
+        return Request("stalest", 0, rules.seed, event.turn, deadline=rules.deadline)
+    return Request(
+        scorer=rules.scorer,
+        size=rules.cohort,
+        seed=rules.seed,
+        turn=event.turn,
+        pace=Pace(rules.steps, state.round, rules.regulation),
+        deadline=rules.deadline,
+        bytes_each=event.bytes_each,
+        budget=rules.budget,
+        constants=rules.constants,
+        weights=rules.weights,
+        given=event.given,
+    )
+
+
 def new_job(job: str, rules: Rules, *, moments: bool) -> JobState:
     """A job before its first round; `moments` when features must be fitted first."""
     if moments:
@@ -132,6 +162,10 @@ class Consider(Struct, frozen=True):
 
     candidates: tuple[Candidate, ...]
     turn: int
+    bytes_each: int = 0
+    """Traffic one box will cause, as far as is known."""
+    given: dict[str, float] | None = None
+    """Scores worked out elsewhere; None leaves them to the scorer."""
 
 
 class Answered(Struct, frozen=True):

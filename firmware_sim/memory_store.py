@@ -180,8 +180,9 @@ class MemoryStore(Store):
         row.bytes_up += up
         row.bytes_down += down
 
-    def rounds(self, job: str) -> list[Any]:
-        return [row for _, row in sorted(self._rounds.items()) if row.job == job]
+    def rounds(self, job: str, after: int = 0) -> list[Any]:
+        mine = (row for turn, row in sorted(self._rounds.items()) if turn > after)
+        return [row for row in mine if row.job == job]
 
     def round_of(self, turn: int) -> Any:
         """The round of a turn, or None."""

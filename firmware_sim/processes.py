@@ -24,6 +24,8 @@ from proto.joining import parse_token
 START_S = 30.0
 STOP_S = 10.0
 LOOK_S = 0.05
+KEPT = ("QFLEET_CACHE", "QFLEET_GRAPHS")
+"""Where models lie; all other settings of this process are not the boxes'."""
 
 
 class Processes:
@@ -140,7 +142,9 @@ class Processes:
 
     def _spawn(self, name: str, module: str, words: list[str]) -> "subprocess.Popen[bytes]":
         self.home.mkdir(parents=True, exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("QFLEET_")}
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith("QFLEET_") or k in KEPT
+        }
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
