@@ -30,6 +30,7 @@ def start(
     listen: Annotated[str | None, typer.Option(help="Run mosquitto at ADDRESS:PORT, TLS.")] = None,
     public: Annotated[str | None, typer.Option(help="Host name boxes use for --listen.")] = None,
     kind: Annotated[str | None, typer.Option(help="Embedded broker: mosquitto, iotcore.")] = None,
+    record: Annotated[str | None, typer.Option(help="A file for `fleet replay`.")] = None,
 ) -> None:
     """Run the coordinator in the foreground (deploy/ has a systemd unit)."""
     options = {
@@ -40,6 +41,7 @@ def start(
         "listen": listen,
         "public": public,
         "kind": kind,
+        "record": record,
     }
     flags = [word for name, v in options.items() if v is not None for word in (f"--{name}", v)]
     # Become the daemon: Typer and Rich stay out of its memory.

@@ -101,7 +101,7 @@ class Job:
         state = self.state
         if state.phase is not Phase.COLLECTING:
             raise RemoteError(f"turn {update.turn} is over")
-        if box not in (m.box for m in state.members):
+        if state.place(box) is None:
             raise RemoteError(f"not asked to take part in turn {update.turn}")
         if state.kind != MOMENTS and (self.model is None or update.model != self.model.digest):
             raise RemoteError("made from another model than this turn's")

@@ -1,6 +1,8 @@
 """What a job is, what may happen to it, and what its shell may be told to do: values only."""
 
+from bisect import bisect_left
 from enum import Enum
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -67,6 +69,10 @@ class Member(Struct, frozen=True):
     """What it is given to do; 0 is the task's own."""
 
 
+_OPEN = frozenset({"offered", "accepted"})
+_answer, _box = attrgetter("answer"), attrgetter("box")
+
+
 class JobState(Struct, frozen=True, kw_only=True):
     job: str
     rules: Rules
@@ -75,6 +81,7 @@ class JobState(Struct, frozen=True, kw_only=True):
     round: int = 1
     turn: int = 0
     members: tuple[Member, ...] = ()
+    """In order of their ids."""
     due: float = 0.0
     nudge: float = 0.0
     not_before: float = 0.0
@@ -98,6 +105,17 @@ class JobState(Struct, frozen=True, kw_only=True):
     def pending(self) -> tuple[str, ...]:
         """Boxes that may still deliver."""
         return tuple(m.box for m in self.members if m.answer in ("offered", "accepted"))
+
+    @property
+    def waits(self) -> bool:
+        """Whether any box may still deliver."""
+        answers = map(_answer, self.members)
+        return any(map(_OPEN.__contains__, answers))
+
+    def place(self, box: str) -> int | None:
+        """Where a box stands among the members; None for one that was not asked."""
+        at = bisect_left(self.members, box, key=_box)
+        return at if at < len(self.members) and self.members[at].box == box else None
 
     @property
     def updated(self) -> tuple[str, ...]:

@@ -82,7 +82,9 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     since = state.ready_since or now
     if len(chosen.cohort) < max(rules.cohort, rules.quorum) and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
-    members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in chosen.cohort)
+    members = tuple(
+        Member(box, steps=chosen.steps.get(box, 0)) for box in sorted(chosen.cohort)
+    )
     state = replace(
         state,
         phase=Phase.COLLECTING,
@@ -126,16 +128,17 @@ def _departed(state: JobState, event: Departed, now: float) -> Step:
 
 
 def _mark(state: JobState, box: str, answer: str, before: tuple[str, ...]) -> JobState:
-    members = tuple(
-        replace(m, answer=answer) if m.box == box and m.answer in before else m
-        for m in state.members
-    )
-    return replace(state, members=members)
+    members = state.members
+    at = state.place(box)
+    if at is None or members[at].answer not in before:
+        return state
+    marked = replace(members[at], answer=answer)
+    return replace(state, members=(*members[:at], marked, *members[at + 1 :]))
 
 
 def _settle(state: JobState, now: float) -> Step:
     """Close early once nobody is left to wait for."""
-    return (state, ()) if state.pending else _close(state, now)
+    return (state, ()) if state.waits else _close(state, now)
 
 
 def _close(state: JobState, now: float) -> Step:
