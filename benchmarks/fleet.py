@@ -37,7 +37,9 @@ def main() -> None:
     result = _all(quick=arguments.quick)
     if arguments.flower:
         result["flower"] = {
-            f"{c}x{r}": _run([arguments.flower, str(HERE.with_name("fleet_flower.py")), str(c), str(r)])
+            f"{c}x{r}": _run(
+                [arguments.flower, str(HERE.with_name("fleet_flower.py")), str(c), str(r)]
+            )
             for c, r in ((10, 5), (100, 20))
         }
     print(json.dumps(result, indent=None if arguments.json else 2))

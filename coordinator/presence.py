@@ -58,9 +58,7 @@ class Opened:
 class Presence:
     """All contacts. Every method raises RemoteError for what a peer did wrong."""
 
-    def __init__(
-        self, store: Store, fleet: str, identity: Identity, locks: Locks = REAL
-    ) -> None:
+    def __init__(self, store: Store, fleet: str, identity: Identity, locks: Locks = REAL) -> None:
         self._store = store
         self._fleet = fleet
         self._identity, self._locks = identity, locks

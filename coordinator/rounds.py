@@ -82,9 +82,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     since = state.ready_since or now
     if len(chosen.cohort) < max(rules.cohort, rules.quorum) and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
-    members = tuple(
-        Member(box, steps=chosen.steps.get(box, 0)) for box in sorted(chosen.cohort)
-    )
+    members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in sorted(chosen.cohort))
     state = replace(
         state,
         phase=Phase.COLLECTING,

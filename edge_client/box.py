@@ -86,7 +86,9 @@ class Box:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        kit = kit or on_disk(self._member, setting.identity, self._home, (setting.clock, setting.now))
+        kit = kit or on_disk(
+            self._member, setting.identity, self._home, (setting.clock, setting.now)
+        )
         self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
         self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         topic = self.topics.from_box(self._member.box, "m")

@@ -28,9 +28,7 @@ class Kit:
     newest: Keeper
 
 
-def on_disk(
-    member: Membership, identity: Identity, home: Path, clocks: tuple[Clock, Clock]
-) -> Kit:
+def on_disk(member: Membership, identity: Identity, home: Path, clocks: tuple[Clock, Clock]) -> Kit:
     """What a joined box keeps in its folder. Raises StorageError.
 
     The clocks: seconds since 1970, and one that never runs backwards.

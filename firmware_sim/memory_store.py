@@ -133,6 +133,9 @@ class MemoryStore(Store):
     def last_turns(self, job: str) -> dict[str, int]:
         return self._last.get(job, {})
 
+    def last_metrics(self, job: str) -> list[Any]:
+        return [self._turns[turn][box] for box, turn in sorted(self.last_turns(job).items())]
+
     # --- jobs ---
 
     def add_job(self, values: Mapping[str, Any], state: JobState) -> None:
@@ -177,8 +180,15 @@ class MemoryStore(Store):
         row.bytes_up += up
         row.bytes_down += down
 
-    def rounds(self, job: str) -> list[Any]:
-        return [row for _, row in sorted(self._rounds.items()) if row.job == job]
+    def rounds(self, job: str, after: int = 0) -> list[Any]:
+        # Turns only rise, so the rounds are in order already; the newest are asked for most.
+        found = []
+        for turn, row in reversed(self._rounds.items()):
+            if turn <= after:
+                break
+            if row.job == job:
+                found.append(row)
+        return found[::-1]
 
     def round_of(self, turn: int) -> Any:
         """The round of a turn, or None."""

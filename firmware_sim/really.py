@@ -45,13 +45,17 @@ TARGET = "label"
 Tell = Callable[[int, int], None]
 
 
-def really(scenario: Scenario, seed: int, tell: Tell | None = None, *, links: bool = False) -> Result:
+def really(
+    scenario: Scenario, seed: int, tell: Tell | None = None, *, links: bool = False
+) -> Result:
     """The whole run, in real time; `links` limits them too, which takes namespaces and mosquitto.
 
     Raises ConfigError for what only the virtual engine plays.
     """
     if scenario.clients > MOST:
-        raise ConfigError(f"{scenario.clients} clients; processes takes at most {MOST}: use virtual")
+        raise ConfigError(
+            f"{scenario.clients} clients; processes takes at most {MOST}: use virtual"
+        )
     if scenario.script:
         raise ConfigError("script: the engine processes plays none; use virtual")
     clients = populate(scenario, seed)

@@ -46,7 +46,9 @@ def pack_all(vectors: Array, scheme: Scheme, rngs: Sequence[Generator]) -> list[
     if scheme.bits == PLAIN:
         return [tag + row.tobytes() for row in vectors.astype("<f4")]
     shape = (blocks(vectors.shape[1], scheme.block), scheme.block)
-    scales, codes = quantise_all(vectors, np.stack([rng.random(shape) for rng in rngs]), scheme.bits)
+    scales, codes = quantise_all(
+        vectors, np.stack([rng.random(shape) for rng in rngs]), scheme.bits
+    )
     wide = scales.astype("<f4")
     return [
         tag + own.tobytes() + pack_codes(row, scheme.bits)
