@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from coordinator import folding
 from coordinator.jobstate import Folded, JobState, Rules, new_job
 from coordinator.selection.candidates import Candidate, standings
-from coordinator.selection.plan import Pace, Request, plan
+from coordinator.selection.plan import plan
+from coordinator.selection.request import Pace, Request
 from coordinator.selection.stopping import enough, progressed
 from edge_client.circuit.backends.chosen import blend_of, circuit_of
 from edge_client.circuit.classifier import classifier_model, with_teacher

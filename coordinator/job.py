@@ -9,6 +9,7 @@ import msgspec
 from coordinator import folding
 from coordinator.history import History, metrics_of
 from coordinator.jobstate import JobState, Phase
+from coordinator.selection.plan import Plan
 from coordinator.store import Row
 from proto import blobs
 from proto.codec import decode_signed
@@ -134,3 +135,10 @@ def told(state: JobState, result: folding.Result) -> str:
     accuracy, loss = result.figures.validation_accuracy, result.figures.validation_loss
     figures = f", validation accuracy {accuracy:.3f}, loss {loss:.4f}" if accuracy else ""
     return f"{state.title} done: {result.included} updates, {result.figures.rows} rows{figures}"
+
+
+def asks(state: JobState, plan: Plan) -> str:
+    """A round's start in a line."""
+    text = f"{state.title} asks {len(state.members)} boxes"
+    text += f" by the hand rule, as {plan.fallback}" if plan.fallback else ""
+    return text + "".join(f"; not {box}: {why}" for box, why in plan.refused.items())

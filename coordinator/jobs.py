@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.job import Job, job_of, model_row, part_of, told
+from coordinator.job import Job, asks, job_of, model_row, part_of, told
 from coordinator.jobstate import (
     Action,
     Answered,
@@ -270,10 +270,7 @@ class Jobs:
                 "plan": msgspec.json.encode(plan),
             }
         )
-        text = f"{state.title} asks {len(state.members)} boxes"
-        for box, why in plan.refused.items():
-            text += f"; not {box}: {why}"
-        self._notices.say(now, text, state.job)
+        self._notices.say(now, asks(state, plan), state.job)
 
     def _fold(self, job: Job, now: float) -> None:
         state = job.state

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from coordinator.taskfile import seconds
 from edge_client.config import EdgeConfig
 from edge_client.dataset import Table
+from edge_client.redaction import redacted
 from edge_client.requests import Assignment, Request, Result
 from firmware_sim import effort
 from firmware_sim.accounts import Accounts
@@ -26,7 +27,7 @@ from firmware_sim.costs import Costs, shipped
 from firmware_sim.director import Director
 from firmware_sim.hidden import Fault, survives_s
 from firmware_sim.holdings import Holdings, holdings
-from firmware_sim.journal import note
+from firmware_sim.journal import note, tail
 from firmware_sim.link import Link
 from firmware_sim.machine import Machine
 from firmware_sim.outcome import Result as Outcome
@@ -106,6 +107,8 @@ class Emulation:
         self._poison: dict[str, Any] = {}
         self._warm: dict[str, float] = {}
         """Until when each box's training process stays loaded for the next round."""
+        self._waited: dict[str, int] = {}
+        """Seconds each box's last job waited for its quantum processor."""
         self._epoch: dict[str, int] = {}
         """Counts changes of a board's load: what was foreseen before one counts no more."""
         director = Director(scenario.script, self.clients, seed, self._clock)
@@ -138,7 +141,11 @@ class Emulation:
     def resources(self, box: str) -> Resources:
         machine, now = self.machines[box], self._clock.now
         words = note(machine.client, now)
-        return readings(machine.client, machine.to(now), now, words)
+        told = readings(machine.client, machine.to(now), now, words)
+        lines: tuple[str, ...] = ()
+        if self.scenario.journals:
+            lines = tuple(redacted(str(line)) for line in reversed(tail(machine.client, now)))
+        return replace(told, qpu_queue_s=self._waited.get(box), journal=lines)
 
     def begins(self, box: str, request: Request) -> Work:
         machine, now = self.machines[box], self._clock.now
@@ -160,6 +167,8 @@ class Emulation:
             return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
+        if machine.client.life.behaviour.queue_s:
+            self._waited[box] = round(waits)
         work = effort.work_s(self._costs, task, request, rows, manner)
         self._read.add(box)
         if now < self._warm.get(box, 0.0):

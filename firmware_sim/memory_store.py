@@ -181,8 +181,14 @@ class MemoryStore(Store):
         row.bytes_down += down
 
     def rounds(self, job: str, after: int = 0) -> list[Any]:
-        mine = (row for turn, row in sorted(self._rounds.items()) if turn > after)
-        return [row for row in mine if row.job == job]
+        # Turns only rise, so the rounds are in order already; the newest are asked for most.
+        found = []
+        for turn, row in reversed(self._rounds.items()):
+            if turn <= after:
+                break
+            if row.job == job:
+                found.append(row)
+        return found[::-1]
 
     def round_of(self, turn: int) -> Any:
         """The round of a turn, or None."""

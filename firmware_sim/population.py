@@ -10,7 +10,7 @@ from firmware_sim.behaviour import PRESETS, Behaviour, Life, ambient_c, supply
 from firmware_sim.boards import Board, Load, new_board, profiles, ram_free_mib, seconds_for, step
 from firmware_sim.chance import seed_of, uniform
 from firmware_sim.hidden import FAULTS, Effects, Fault, effects
-from firmware_sim.links import Line, kind
+from firmware_sim.links import UP, Line, kind, rate
 from firmware_sim.scenario import Group, Hidden, Mix, Scenario
 from firmware_sim.traces import family
 from proto.messages import Resources
@@ -107,6 +107,8 @@ def readings(client: Client, board: Board, at: float, note: str = "") -> Resourc
         temperature_c=round(board.temperature_c),
         disk_free_mib=int(board.profile.flash_gib * 1024 * 0.6),
         note=note,
+        link_kbps=int(rate(client.line, UP, at) * 8 / 1000),
+        link_loss=round(100 * client.line.kind.loss),
     )
 
 

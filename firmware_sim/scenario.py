@@ -102,6 +102,8 @@ class Scenario(Table, frozen=True, kw_only=True):
     group: Annotated[tuple[Group, ...], Meta(min_length=1)]
     work: Work = Work()
     hidden: Hidden = Hidden()
+    journals: bool = False
+    """Whether owners let their boxes' journals out with reports; notes always leave."""
     script: tuple[Entry, ...] = ()
 
     @property

@@ -92,7 +92,9 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
     found = field_of(candidates, request)
     scores, fallback = scored(found.covered, request)
     best = _best(found, scores)
-    usual = _best(found, by_staleness(found.covered, request))
+    # Where all are asked there is no choice that the hand rule could make differently.
+    all_in = found.size >= len(found.covered)
+    usual = best if all_in else _best(found, by_staleness(found.covered, request))
     steps = steps_of(best, request)
     cohort = tuple(c.box for c in best)
     return Plan(

@@ -39,7 +39,7 @@ def question_of(values: Features, edges: Edges, note: str = "", journal: Sequenc
     """The part about one box: its numbers in words, then its own words, fenced and capped."""
     parts = [
         words_of(values, edges),
-        fenced("log", joined(map(aged, journal), MAX_JOURNAL), MAX_JOURNAL),
+        fenced("log", joined(dict.fromkeys(map(aged, journal)), MAX_JOURNAL), MAX_JOURNAL),
         fenced("note", note, MAX_NOTE),
     ]
     return "\n".join(part for part in parts if part) + ASKED
