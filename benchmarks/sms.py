@@ -43,7 +43,7 @@ from quantization.scheme import EXACT  # noqa: E402
 BOXES, ALPHA, MOST, SEED = 10, 0.3, 100, 0
 BLOCKS, RANK, ALPHA_LORA = 2, 32, 64.0
 """With A drawn and frozen a rank is so many drawn features: more of them, and fewer blocks."""
-ROUNDS, STEPS, BATCH, RATE, SERVER_RATE = 25, 1, 16, 1.0, 0.02
+ROUNDS, STEPS, BATCH, RATE, SERVER_RATE = 20, 1, 16, 1.0, 0.08
 """Plain steps on the boxes, Adam at the coordinator: half of the boxes hold one class or nearly."""
 SCHEMES: dict[str, dict[str, Any]] = {
     "fp32": {"bits": 32},
