@@ -27,6 +27,7 @@ from firmware_sim.splits import dirichlet
 from firmware_sim.telemetry import QUESTION, telemetry
 from firmware_sim.text_judge import CIRCUIT, Rows, verdict
 from proto.errors import ConfigError
+from quantization.runtime.find import KNOWN, find
 from quantization.runtime.pull import pull
 
 BASE = "smollm2-135m"
@@ -110,7 +111,8 @@ def run(rows: Rows, settings: Settings, follower: Follower | None = None) -> dic
     """Everything, from the first process to the verdict; no process is left behind."""
     if settings.clients < 1 or settings.rounds < 1:
         raise ConfigError("a demo takes at least one client and one round")
-    base = pull(BASE)  # before anything is started; at once where it is here
+    # Before anything is started; at once where it is here.
+    base = pull(rows.model.base) if rows.model.base in KNOWN else find(rows.model.base)
     began, spent = time.monotonic(), cpu_seconds()
     home = settings.keep or Path(tempfile.mkdtemp(prefix="qfleet-demo-"))
     try:
@@ -120,7 +122,7 @@ def run(rows: Rows, settings: Settings, follower: Follower | None = None) -> dic
             for file in tasks(rows, settings):
                 submit(store, file, "demo", time.time())
                 follow(store, file.job, follower)
-        found = verdict(store, rows, settings.out)
+        found = verdict(store, rows, settings.out, base)
         found |= {"clients": settings.clients, "seed": settings.seed}
         store.close()
     finally:

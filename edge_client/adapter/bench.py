@@ -17,6 +17,7 @@ from edge_client.adapter.hidden import Cache, HiddenRows, Tokens, Trunk
 from edge_client.adapter.pace import Pace
 from edge_client.adapter.prompts import token_rows
 from edge_client.config import Adapter as Limits
+from edge_client.config import EdgeConfig
 from edge_client.dataset import Table
 from edge_client.model import Features, Labels, Model, Parts
 from proto.adapter import Adapter, adapter_layout, frozen_layout
@@ -84,7 +85,7 @@ class AdapterBench:
         folder = site.home / "hidden" if site.home else None
         width = self._engine.model.facts.shape.width
         self._cache = Cache(folder, self._engine.which, width, site.limits.cache_mib)
-        board = readings.Board(site.home or Path.cwd(), "", time.monotonic)
+        board = readings.Board(site.home or Path.cwd(), EdgeConfig(), time.monotonic)
         self._pace = Pace(site.limits, board.read, time.sleep)
         self._watch = Watch(site.seconds, time.monotonic)
         self._task = Task(self._engine.head(adapter.answers), adapter.alpha / adapter.rank)

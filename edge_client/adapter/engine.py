@@ -20,6 +20,7 @@ from quantization.runtime.model import Model, open_model
 from quantization.runtime.sessions import (
     Forward,
     Trainer,
+    check_graphs,
     hidden_states,
     open_forward,
     open_trainer,
@@ -38,6 +39,7 @@ class Engine:
     def __init__(self, source: str, sha256: str, blocks: int, threads: int) -> None:
         self._files = ExitStack()
         self.model: Model = self._files.enter_context(open_model(source, sha256, threads))
+        check_graphs(self.model, blocks)
         self._blocks = blocks
         self._trainer: Trainer | None = None
         self._forward: Forward | None = None

@@ -80,8 +80,8 @@ def test_boxes_of_a_lower_rank_take_part_where_the_task_allows_it(fleet, file, l
     largest = {"large": 0, "small": 0}
 
     def tap(topic, payload):
-        box = topic.split("/")[-2]
-        if box in largest and topic.endswith("/m"):
+        way, box, last = topic.split("/")[-3:]
+        if (way, last) == ("up", "m"):
             largest[box] = max(largest[box], len(payload))
 
     fleet.broker.tap = tap
