@@ -112,8 +112,8 @@ class Worker:
             if child is not self._child:
                 return
             self._child = None
-            lost, self._waiting = self._waiting, []
-        for request in lost:
+            left, self._waiting = self._waiting, []
+        for request in left:
             if isinstance(request, Inspection) and request.task not in self._retried:
                 self._retried.add(request.task)  # once: it may not have been its fault
                 self.submit(request)
