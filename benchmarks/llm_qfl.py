@@ -23,7 +23,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{library}_NUM_THREADS"] = "1"
 
 from llm_qfl_rounds import Case, Clock, Point, rounds  # noqa: E402 - numpy reads them when imported
-from saved import RESULTS, code_key, ratio, summary  # noqa: E402
+from saved import RESULTS, code_key, kept, ratio, summary  # noqa: E402
 
 from coordinator.jobstate import Rules  # noqa: E402
 from coordinator.taskfile import (  # noqa: E402
@@ -135,42 +134,26 @@ def run(case: Case, names: list[str]) -> dict[str, Any]:
     return found
 
 
-def measured(data: Path, seeds: int) -> dict[str, Any]:
+def measured(data: Path, seeds: int) -> list[dict[str, Any]]:
     """Raw figures by seed: those saved that still hold, the others worked out now."""
-    path = RESULTS / "llm_qfl.json"
-    saved: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    runs: dict[str, Any] = saved.get("seeds", {})
-    stamp = {"code": code_key(CODE), "data": _digest(data) or saved.get("stamp", {}).get("data")}
-    if saved.get("stamp") == stamp and len(runs) >= seeds:
-        return {seed: runs[seed] for seed in map(str, range(seeds))}
-    if not data.is_file():
-        raise SystemExit(f"no saved figures hold for this code, and there is no {data}: see --help")
-    from llm_qfl_cases import cases
 
-    if runs and saved["stamp"]["data"] == stamp["data"]:
-        first = runs["0"]
-        some = ["plain", "distillation", "selection: paper", "adaptive, may lower"]
-        again = run(next(cases(data, [0])), some)
-        runs = runs if all(again[name] == first["arms"].get(name) for name in some) else {}
-    else:
-        runs = {}
-    _save(path, stamp, runs)
-    for case in cases(data, [seed for seed in range(seeds) if str(seed) not in runs]):
-        found = run(case, list(arms()))
-        runs[str(case.seed)] = {"baselines": case.baselines, "arms": found}
-        print(f"seed {case.seed} of {seeds}", file=sys.stderr)
-        _save(path, stamp, runs)
-    return {seed: runs[seed] for seed in map(str, range(seeds))}
+    def run_seed(seed: int) -> dict[str, Any]:
+        if not data.is_file():
+            raise SystemExit(f"no saved figures hold for this code, and no {data}: see --help")
+        from llm_qfl_cases import cases
+
+        case = next(cases(data, [seed]))
+        return {"baselines": case.baselines, "arms": run(case, list(arms()))}
+
+    return kept("llm_qfl", code_key(CODE), _digest(data), seeds, run_seed)
 
 
 def _digest(data: Path) -> str:
-    return hashlib.sha256(data.read_bytes()).hexdigest()[:16] if data.is_file() else ""
-
-
-def _save(path: Path, stamp: dict[str, Any], runs: dict[str, Any]) -> None:
-    lines = ",\n".join(f"{json.dumps(seed)}: {json.dumps(found)}" for seed, found in runs.items())
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f'{{"stamp": {json.dumps(stamp)}, "seeds": {{\n{lines}\n}}}}\n')
+    """Of the messages; where they are not here, of those the saved figures are of."""
+    if data.is_file():
+        return hashlib.sha256(data.read_bytes()).hexdigest()[:16]
+    saved = RESULTS / "llm_qfl.json"
+    return str(json.loads(saved.read_text())["stamp"][1]) if saved.exists() else ""
 
 
 def spent(points: list[Point]) -> dict[str, float]:
@@ -196,9 +179,8 @@ def reached(points: list[Point], target: float) -> list[Point] | None:
     return None
 
 
-def report(runs: dict[str, Any]) -> dict[str, Any]:
+def report(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """Means and intervals of every arm, and its ratios to plain training over the same seeds."""
-    seeds = [runs[seed] for seed in runs]
     curves = {
         name: [[Point(*p) for p in seed["arms"][name]["points"]] for seed in seeds]
         for name in seeds[0]["arms"]
@@ -240,7 +222,7 @@ def claim(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> None:
-    print(f"{found['seeds']} seeds; mean and 95 % interval. Baselines:")
+    print(f"{found['seeds']} seeds; mean and 95 % interval. Beside the circuits:")
     for name, of in found["baselines"].items():
         print(f"  {name:22} {of['mean']:.3f} ({of['low']:.3f} to {of['high']:.3f})")
     head = f"{'arm':32}{'accuracy':>25}{'evaluations':>13}{'rounds':>8}{'kB':>8}{'idle s':>9}"

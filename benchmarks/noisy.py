@@ -3,10 +3,11 @@
     python benchmarks/noisy.py --json
 
 breast_cancer, ten boxes, Dirichlet(0.3), the noise of FakeManilaV2 on Aer (needs the extras aer and
-ibm). 30 rounds on the boxes' own simulators, then one on the machine, each box within 100 000 shots:
-at most a million executions over the whole fleet. Accuracy is the last model's on the untouched
-test rows: measured on the noisy machine by 1024 shots a row, and worked out exactly. Raw figures of
-each seed are kept in benchmarks/results and printed again while code and data are the same.
+ibm). 30 rounds on the boxes' own simulators, then one on the machine, each box within 100 000
+shots: at most a million executions over the whole fleet. Accuracy is the last model's on the
+untouched test rows: measured on the noisy machine by 1024 shots a row, and worked out exactly. Raw
+figures of each seed are kept in benchmarks/results and printed again while code and data are the
+same.
 """
 
 import argparse

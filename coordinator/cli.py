@@ -30,6 +30,7 @@ def start(
     listen: Annotated[str | None, typer.Option(help="Run mosquitto at ADDRESS:PORT, TLS.")] = None,
     public: Annotated[str | None, typer.Option(help="Host name boxes use for --listen.")] = None,
     kind: Annotated[str | None, typer.Option(help="Embedded broker: mosquitto, iotcore.")] = None,
+    record: Annotated[str | None, typer.Option(help="A file for `fleet replay`.")] = None,
 ) -> None:
     """Run the coordinator in the foreground (deploy/ has a systemd unit)."""
     options = {
@@ -40,6 +41,7 @@ def start(
         "listen": listen,
         "public": public,
         "kind": kind,
+        "record": record,
     }
     flags = [word for name, v in options.items() if v is not None for word in (f"--{name}", v)]
     # Become the daemon: Typer and Rich stay out of its memory.
@@ -95,12 +97,21 @@ def run(
     home: Home = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Show progress to the end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the next plan.")] = False,
     json: Json = False,
 ) -> None:
-    """Hand in a task; the running coordinator takes it up at once."""
+    """Hand in a task; the running coordinator takes it up at once.
+
+    With --dry-run nothing is handed in: it shows whom the next training round would ask now, the
+    bytes, the slowest box, and who would not be asked and why.
+    """
     from coordinator import operate, tables
 
     store = _store(home)
+    if dry_run:
+        plan = operate.rehearsed(store, task)
+        _show(plan, lambda: tables.rehearsal(plan), json=json)
+        return
     job = operate.hand_in(store, task)
     if not follow:
         _show({"job": job}, f"{job} is handed in; `coordinator show {job}` follows it", json=json)
@@ -128,7 +139,7 @@ def show(job: str, home: Home = None, *, json: Json = False) -> None:
 
 @app.command()
 def decisions(job: str, home: Home = None, *, json: Json = False) -> None:
-    """Who was chosen in each round, by what scores, and who was refused and why."""
+    """Who was chosen in each round and why: scores, the hand rule's choice, what came of it."""
     from coordinator import reports, tables
 
     rows = reports.decisions(_store(home), job)
@@ -191,6 +202,25 @@ def export(
         str(p) for p in write(_store(home), job, to, tuple(filter(None, formats.split(","))), base)
     ]
     _show({"files": paths}, "\n".join(paths), json=json)
+
+
+@app.command()
+def distill(
+    decisions: Annotated[Path, typer.Argument(help="A decisions.jsonl; docs/selection.md.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    student: Annotated[str, typer.Option(help="What to train: linear.")] = "linear",
+    *,
+    json: Json = False,
+) -> None:
+    """Train a student on a teacher's decisions, for rounds.policy = "linear" of a task."""
+    from coordinator import tables
+    from coordinator.distill import distill_linear
+    from proto.errors import ConfigError
+
+    if student != "linear":
+        raise ConfigError(f"no student {student!r}; there is: linear")
+    figures = distill_linear(decisions, output)
+    _show(figures, lambda: tables.student(figures), json=json)
 
 
 @app.command()

@@ -23,6 +23,8 @@ class CoordinatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """The name or address under which boxes reach `listen`; the host's name otherwise."""
     kind: str = "auto"
     """Which embedded broker to run on loopback: auto, mosquitto or iotcore."""
+    record: str = ""
+    """Append every event of every round to this file, for `fleet replay`."""
 
 
 def home_of(flag: str | None) -> Path:

@@ -24,6 +24,7 @@ from coordinator.broker_config import COORDINATOR
 from coordinator.broker_process import BrokerProcess, secure_mosquitto, start_broker, write_accounts
 from coordinator.config import CoordinatorConfig
 from coordinator.keys import Keys, make_keys
+from coordinator.recording import Recorder
 from coordinator.service import Service, Start
 from coordinator.store import Store
 from coordinator.tls import ca_certificate, server_certificate
@@ -129,7 +130,8 @@ def _listening(home: Path, settings: CoordinatorConfig, keys: Keys, store: Store
 def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker) -> None:
     accounts = _account_writer(broker)
     fleet = admission.Fleet(settings.fleet, keys, broker.ca)
-    service = Service(Start(store, fleet, steady_clock(), accounts))
+    record = Recorder(Path(settings.record)) if settings.record else None
+    service = Service(Start(store, fleet, steady_clock(), accounts, record=record))
     loop = Loop(service, broker)
     client_id = f"{settings.fleet}-coordinator"
     port = MqttPort(
@@ -224,7 +226,7 @@ def steady_clock() -> Callable[[], float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="coordinator start", description=__doc__)
     parser.add_argument("--home")
-    names = ("fleet", "broker", "ca", "listen", "public", "kind")
+    names = ("fleet", "broker", "ca", "listen", "public", "kind", "record")
     for name in names:
         parser.add_argument(f"--{name}")
     arguments = vars(parser.parse_args())

@@ -39,8 +39,8 @@ def _simulated_fault(task: Task) -> str:
 
 def _adapter_fault(task: Task) -> str:
     name, training = task.training.optimiser, task.training
-    if kind_of(task.model) == "adapter" and name not in ("adam", "adamw"):
-        return f"training.optimiser {name} trains circuits: adamw or adam for an adapter"
+    if kind_of(task.model) == "adapter" and name not in ("adam", "adamw", "sgd"):
+        return f"training.optimiser {name} trains circuits: adamw, adam or sgd for an adapter"
     if kind_of(task.model) == "adapter" and not training.batch:
         return "training.batch is at least 1 for an adapter: all rows at once take too much memory"
     if isinstance(task.model, Adapter) and task.model.combine == "stacked" and training.feedback:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from coordinator import folding
+from coordinator.history import History, metrics_of
 from coordinator.jobstate import JobState, Phase
 from coordinator.store import Row
 from proto import blobs
 from proto.codec import decode_signed
 from proto.errors import RemoteError
 from proto.identity import task_id
-from proto.messages import MAX_INLINE, MOMENTS, TRAIN, BlobRef, Metrics, Offer, Pull, Task, Update
+from proto.messages import MAX_INLINE, MOMENTS, TRAIN, BlobRef, Offer, Pull, Task, Update
 
 PULLS = 20
 """Pulls a box may make in a turn, beside four for each chunk."""
@@ -31,6 +32,7 @@ class Job:
     key: bytes = field(repr=False)
     rows: dict[str, int] = field(default_factory=dict)
     """Training rows of each box that enlisted: no update may claim more."""
+    history: History = field(default_factory=History, repr=False)
     dirty: bool = True
     """Something changed since boxes were last considered."""
     considered: float = 0.0
@@ -99,7 +101,7 @@ class Job:
         state = self.state
         if state.phase is not Phase.COLLECTING:
             raise RemoteError(f"turn {update.turn} is over")
-        if box not in (m.box for m in state.members):
+        if state.place(box) is None:
             raise RemoteError(f"not asked to take part in turn {update.turn}")
         if state.kind != MOMENTS and (self.model is None or update.model != self.model.digest):
             raise RemoteError("made from another model than this turn's")
@@ -124,8 +126,7 @@ def model_row(job: Job, kind: str, data: bytes) -> dict[str, object]:
 
 def part_of(row: Row) -> folding.Part:
     """A stored update as it is folded."""
-    metrics = msgspec.msgpack.decode(row.metrics, type=Metrics | None)
-    return folding.Part(row.rows, row.payload, metrics)
+    return folding.Part(row.rows, row.payload, metrics_of(row))
 
 
 def told(state: JobState, result: folding.Result) -> str:

@@ -5,6 +5,7 @@ unit (`run_later`), so that each phase is on disk before its work begins.
 """
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -24,6 +25,7 @@ from coordinator.jobstate import (
     Fold,
     Folded,
     FoldFailed,
+    JobState,
     OfferTo,
     Open,
     Phase,
@@ -45,6 +47,7 @@ from coordinator.rounds import step, wake
 from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
 from coordinator.teacher import features_of
+from coordinator.traffic import bytes_each
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
@@ -77,6 +80,8 @@ class Jobs:
         self._later: deque[partial[None]] = deque()
         self._up: dict[int, int] = {}
         self._piles = Piles()
+        self.tell: Callable[[float, JobState, Event], None] | None = None
+        """Told of every event before a job's table takes it."""
 
     # --- what the service calls ---
 
@@ -96,6 +101,10 @@ class Jobs:
                 self._store.change_job(row.id, asked="")
                 self._dispatch(self._jobs[row.id], event, now)
 
+    def known(self, job: str) -> JobState | None:
+        """The job's state, while it is not finished."""
+        return self._jobs[job].state if job in self._jobs else None
+
     def announce(self) -> None:
         """Publish every job's task (again)."""
         for name, job in self._jobs.items():
@@ -108,7 +117,8 @@ class Jobs:
             if self._due(job, now):
                 job.dirty, job.considered = False, now
                 boxes = candidates(self._store, job, self._presence.reachable(now))
-                self._dispatch(job, Consider(boxes, self._turn() + 1), now)
+                each = job.history.bytes_each or bytes_each(job.task)
+                self._dispatch(job, Consider(boxes, self._turn() + 1, each), now)
 
     def run_later(self, now: float) -> bool:
         """Do one piece of work that waited for the last unit; whether there was one."""
@@ -146,12 +156,13 @@ class Jobs:
         job = self._jobs.get(message.job)
         if job is None or job.task_id != message.task:
             return
-        self._store.enlist(message.job, box, message.rows, message.reason)
-        job.rows[box] = message.rows
-        job.dirty = True
-        if not message.rows:
-            text = f"{box} takes no part: {message.reason}"
-            self._notices.say(now, text, message.job)
+        if job.rows.get(box) != message.rows:
+            self._store.enlist(message.job, box, message.rows, message.reason)
+            job.rows[box] = message.rows
+            job.dirty = True
+            if not message.rows:
+                text = f"{box} takes no part: {message.reason}"
+                self._notices.say(now, text, message.job)
         # A box that has just come back heeds no offer before it has looked through its rows.
         self._dispatch(job, BoxReady(box), now)
 
@@ -215,6 +226,8 @@ class Jobs:
 
     def _dispatch(self, job: Job, event: Event, now: float) -> None:
         before = job.state
+        if self.tell:
+            self.tell(now, before, event)
         job.state, actions = step(before, event, now)
         if replace(job.state, members=()) != replace(before, members=()):
             self._store.save_state(job.state)
@@ -267,7 +280,8 @@ class Jobs:
         model = self._store.model(state.job, "model")
         try:
             rows = self._store.updates(state.turn)
-            parts = (part_of(row) for row in rows if row.box in state.updated)
+            counted = set(state.updated)
+            parts = (part_of(row) for row in rows if row.box in counted)
             start = model.data if model else b""
             result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:

@@ -1,12 +1,17 @@
 """What a job is, what may happen to it, and what its shell may be told to do: values only."""
 
+from bisect import bisect_left
 from enum import Enum
+from operator import attrgetter
 
 from msgspec import Struct
 
 from coordinator.selection.candidates import Candidate
+from coordinator.selection.constants import Constants
 from coordinator.selection.plan import Plan
 from coordinator.selection.regulators import Regulation
+from coordinator.selection.request import Budget, Pace, Request
+from coordinator.selection.weights import Weights
 from proto.messages import KIND_NAMES, MOMENTS, TRAIN
 
 
@@ -44,6 +49,11 @@ class Rules(Struct, frozen=True, kw_only=True):
     """A training round's own steps, from the task."""
     regulation: Regulation = Regulation()
     """What makes them differ from box to box."""
+    budget: Budget = Budget()
+    constants: Constants = Constants()
+    """What the selection methods leave open."""
+    weights: Weights | None = None
+    """Of the scorer `linear`, as they were when the job was handed in."""
     gap: float = 0.0
     """End when the fleet's loss is less than this above its teacher's; 0 never does."""
     plateau: float = 0.0
@@ -59,6 +69,10 @@ class Member(Struct, frozen=True):
     """What it is given to do; 0 is the task's own."""
 
 
+_OPEN = frozenset({"offered", "accepted"})
+_answer, _box = attrgetter("answer"), attrgetter("box")
+
+
 class JobState(Struct, frozen=True, kw_only=True):
     job: str
     rules: Rules
@@ -67,6 +81,7 @@ class JobState(Struct, frozen=True, kw_only=True):
     round: int = 1
     turn: int = 0
     members: tuple[Member, ...] = ()
+    """In order of their ids."""
     due: float = 0.0
     nudge: float = 0.0
     not_before: float = 0.0
@@ -82,12 +97,25 @@ class JobState(Struct, frozen=True, kw_only=True):
     drift: float | None = None
     """... and by how much the last round changed it."""
     reason: str = ""
+    spent: tuple[str, ...] = ()
+    """Boxes whose budget is used up, as last told; they keep the job waiting."""
     stop_asked: bool = False
 
     @property
     def pending(self) -> tuple[str, ...]:
         """Boxes that may still deliver."""
         return tuple(m.box for m in self.members if m.answer in ("offered", "accepted"))
+
+    @property
+    def waits(self) -> bool:
+        """Whether any box may still deliver."""
+        answers = map(_answer, self.members)
+        return any(map(_OPEN.__contains__, answers))
+
+    def place(self, box: str) -> int | None:
+        """Where a box stands among the members; None for one that was not asked."""
+        at = bisect_left(self.members, box, key=_box)
+        return at if at < len(self.members) and self.members[at].box == box else None
 
     @property
     def updated(self) -> tuple[str, ...]:
@@ -97,6 +125,26 @@ class JobState(Struct, frozen=True, kw_only=True):
     def title(self) -> str:
         """How people see the current round."""
         return f"round {self.round}" if self.kind == TRAIN else f"the {KIND_NAMES[self.kind]} round"
+
+
+def request_of(state: JobState, event: "Consider") -> Request:
+    """What is asked of the planner for the next round. Only training rounds choose and spend."""
+    rules = state.rules
+    if state.kind != TRAIN:
+        return Request("stalest", 0, rules.seed, event.turn, deadline=rules.deadline)
+    return Request(
+        scorer=rules.scorer,
+        size=rules.cohort,
+        seed=rules.seed,
+        turn=event.turn,
+        pace=Pace(rules.steps, state.round, rules.regulation),
+        deadline=rules.deadline,
+        bytes_each=event.bytes_each,
+        budget=rules.budget,
+        constants=rules.constants,
+        weights=rules.weights,
+        given=event.given,
+    )
 
 
 def new_job(job: str, rules: Rules, *, moments: bool) -> JobState:
@@ -114,6 +162,10 @@ class Consider(Struct, frozen=True):
 
     candidates: tuple[Candidate, ...]
     turn: int
+    bytes_each: int = 0
+    """Traffic one box will cause, as far as is known."""
+    given: dict[str, float] | None = None
+    """Scores worked out elsewhere; None leaves them to the scorer."""
 
 
 class Answered(Struct, frozen=True):

@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
+from coordinator.history import metrics_of
 from coordinator.job import Job
-from coordinator.selection.candidates import Candidate, Standing, standings
+from coordinator.selection.candidates import Candidate, Past, Standing, standings
 from coordinator.selection.scorers import STANDING
-from coordinator.store import Row, Store
-from proto.messages import Metrics, Resources
+from coordinator.store import Store
+from proto.messages import Resources
+
+NEW = Past()
 
 
 def candidates(store: Store, job: Job, here: Mapping[str, Resources]) -> tuple[Candidate, ...]:
     """Enlisted boxes among those that are here, in id order."""
     last, stand = store.last_turns(job.state.job), _standings(store, job)
+    job.history.catch_up(store, job.state.job, job.state.rules.deadline)
+    past = job.history.past
     return tuple(
-        Candidate(box, rows, last.get(box, 0), here[box], stand.get(box))
+        Candidate(box, rows, last.get(box, 0), here[box], stand.get(box), past.get(box, NEW))
         for box, rows in sorted(job.rows.items())
         if rows > 0 and box in here
     )
@@ -29,8 +32,3 @@ def _standings(store: Store, job: Job) -> dict[str, Standing]:
     latest = store.last_metrics(job.state.job)
     metrics = {row.box: told for row in latest if (told := metrics_of(row)) is not None}
     return standings(metrics, job.rows)
-
-
-def metrics_of(row: Row) -> Metrics | None:
-    """What a stored update told."""
-    return msgspec.msgpack.decode(row.metrics, type=Metrics | None)

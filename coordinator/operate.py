@@ -6,6 +6,7 @@ from typing import Protocol
 
 from coordinator import admission, reports
 from coordinator.keys import read_keys, rekey
+from coordinator.rehearsal import rehearse
 from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import read
@@ -61,6 +62,11 @@ def renew_key(home: Path) -> int:
 def hand_in(store: Store, path: Path) -> str:
     """Submit a task file; the job's name."""
     return submit(store, read(path), fleet_name(store), time.time()).job
+
+
+def rehearsed(store: Store, path: Path) -> reports.Report:
+    """What handing in this task file, or its next round, would do now."""
+    return rehearse(store, read(path), fleet_name(store), time.time())
 
 
 def ask(store: Store, job: str, wish: str) -> None:

@@ -13,10 +13,11 @@ from proto import exchange
 from proto.bundling import holds_update
 from proto.codec import decode_sealed, encode
 from proto.errors import RemoteError, SealError
-from proto.identity import Identity, open_signed
+from proto.identity import Identity
+from proto.locks import REAL, Locks
 from proto.messages import Birth, Era, Gone, Resources, Sealed
 from proto.replay import Window, admit
-from proto.sealing import Epoch, open_, peek, seal
+from proto.sealing import Epoch, peek
 
 FRESH = 600.0
 """Seconds a board's report counts."""
@@ -57,10 +58,10 @@ class Opened:
 class Presence:
     """All contacts. Every method raises RemoteError for what a peer did wrong."""
 
-    def __init__(self, store: Store, fleet: str, identity: Identity) -> None:
+    def __init__(self, store: Store, fleet: str, identity: Identity, locks: Locks = REAL) -> None:
         self._store = store
         self._fleet = fleet
-        self._identity = identity
+        self._identity, self._locks = identity, locks
         self._contacts: dict[str, Contact] = {}
         self._heard: dict[str, float] = {}
 
@@ -84,19 +85,19 @@ class Presence:
         accept the offer.
         """
         contact = self.contact(box)
-        message = open_signed(data, Birth, contact.key)
+        message: Birth = self._locks.open_signed(data, Birth, contact.key)
         if message.box != box or message.fleet != self._fleet:
             raise SealError("a birth that belongs to another box or fleet")
         if contact.offered is not None and contact.offered.birth == data:
             return message, contact.offered.offer  # the same birth twice: the same offer
         contact.asked = message.session
-        contact.offered = exchange.offer(data, message, era, self._identity)
+        contact.offered = self._locks.offer(data, message, era, self._identity)
         return message, contact.offered.offer
 
     def gone(self, box: str, data: bytes) -> bool:
         """Whether this will is of the box's present session."""
         contact = self.contact(box)
-        message = open_signed(data, Gone, contact.key)
+        message: Gone = self._locks.open_signed(data, Gone, contact.key)
         if message.box != box or message.fleet != self._fleet:
             raise SealError("a will that belongs to another box or fleet")
         if message.session != contact.session:
@@ -109,8 +110,8 @@ class Presence:
         contact = self.contact(box)
         if contact.offered is None:
             raise RemoteError("a key accept that nothing was offered for")
-        epoch, frame = exchange.finish(contact.offered, data, contact.key)
-        body = open_(frame, epoch.up, contact.key)
+        epoch, frame = self._locks.finish(contact.offered, data, contact.key)
+        body = self._locks.open(frame, epoch.up, contact.key)
         message = decode_sealed(body)
         contact.offered = None
         contact.session, contact.online = contact.asked, True
@@ -129,7 +130,7 @@ class Presence:
         epoch = contact.epochs.get(claimed.epoch)
         if epoch is None:
             raise SealError("sealed under keys this process does not hold; the box will send again")
-        body = open_(frame, epoch.up, contact.key)
+        body = self._locks.open(frame, epoch.up, contact.key)
         window = admit(contact.windows[epoch.id], claimed.sequence)
         if window is None:
             raise SealError("a frame that was taken before")
@@ -148,7 +149,7 @@ class Presence:
         if contact is None or contact.current is None:
             return None
         epoch = contact.current
-        frame = seal(encode(message), epoch.id, epoch.down, contact.sequence, None)
+        frame = self._locks.seal(encode(message), epoch.id, epoch.down, contact.sequence, None)
         contact.sequence += 1
         return frame
 

@@ -6,10 +6,11 @@ import msgspec
 
 from coordinator.folding import Figures
 from coordinator.jobstate import JobState
+from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
 from proto.errors import ConfigError
 from proto.identity import fingerprint
-from proto.messages import KIND_NAMES, Resources
+from proto.messages import KIND_NAMES, TRAIN, Resources
 
 Report = dict[str, Any]
 
@@ -54,12 +55,17 @@ def _job(row: Row) -> Report:
 
 def show(store: Store, job: str) -> Report:
     """One job with all its rounds. Raises ConfigError."""
+    row = _known(store, job)
+    boxes = [{"box": e.box, "rows": e.rows, "reason": e.reason} for e in store.enlisted(job)]
+    return {**_job(row), "boxes": boxes, "history": [_round(r) for r in store.rounds(job)]}
+
+
+def _known(store: Store, job: str) -> Row:
     row = store.job(job)
     if row is None:
         known = ", ".join(r.id for r in store.jobs()) or "none yet"
         raise ConfigError(f"no job named {job!r}; there is: {known}")
-    boxes = [{"box": e.box, "rows": e.rows, "reason": e.reason} for e in store.enlisted(job)]
-    return {**_job(row), "boxes": boxes, "history": [_round(r) for r in store.rounds(job)]}
+    return row
 
 
 def _round(row: Row) -> Report:
@@ -79,14 +85,29 @@ def _round(row: Row) -> Report:
 
 
 def decisions(store: Store, job: str) -> list[Report]:
-    """Who was chosen in each round, by what scores, and who was refused and why."""
-    show(store, job)
-    return [
-        {
-            "turn": r.turn,
-            "round": r.round,
-            "kind": KIND_NAMES[r.kind],
-            **msgspec.json.decode(r.plan),
-        }
-        for r in store.rounds(job)
-    ]
+    """Of each round: who was chosen and why, what the hand rule would have done, what came of it.
+
+    `scores` are of all boxes that could be chosen; `forecast` is what the plan expected.
+    """
+    policy = msgspec.json.decode(_known(store, job).state, type=JobState).rules.scorer
+    return [_decision(store, row, policy) for row in store.rounds(job)]
+
+
+def _decision(store: Store, row: Row, policy: str) -> Report:
+    made = msgspec.json.decode(row.plan, type=Plan)
+    came = sorted(store.senders(row.turn))
+    return {
+        "turn": row.turn,
+        "round": row.round,
+        "kind": KIND_NAMES[row.kind],
+        "policy": policy if row.kind == TRAIN else "everyone",
+        **msgspec.to_builtins(made),
+        "hand_rule": list(made.hand_rule or made.cohort),
+        "came": {
+            "outcome": row.outcome,
+            "seconds": None if row.closed is None else row.closed - row.opened,
+            "bytes": row.bytes_up + row.bytes_down,
+            "delivered": came,
+            "not_delivered": sorted(set(made.cohort) - set(came)),
+        },
+    }

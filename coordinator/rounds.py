@@ -36,8 +36,10 @@ from coordinator.jobstate import (
     StopAsked,
     Tick,
     UpdateStored,
+    request_of,
 )
-from coordinator.selection.plan import Pace, Request, plan
+from coordinator.selection.candidates import Candidate
+from coordinator.selection.plan import overdrawn, plan
 from coordinator.selection.stopping import enough, progressed
 from proto.messages import EVALUATE, TRAIN
 
@@ -74,16 +76,13 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     if now < state.not_before:
         return state, ()
     rules = state.rules
-    size = rules.cohort if state.kind == TRAIN else 0
-    pace = Pace(rules.steps, state.round, rules.regulation) if state.kind == TRAIN else Pace()
-    request = Request(rules.scorer, size, rules.seed, event.turn, pace)
-    chosen = plan(event.candidates, request)
+    chosen = plan(event.candidates, request_of(state, event))
     if len(chosen.cohort) < rules.quorum:
-        return replace(state, ready_since=0.0), ()
+        return _short(replace(state, ready_since=0.0), event.candidates)
     since = state.ready_since or now
     if len(chosen.cohort) < max(rules.cohort, rules.quorum) and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
-    members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in chosen.cohort)
+    members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in sorted(chosen.cohort))
     state = replace(
         state,
         phase=Phase.COLLECTING,
@@ -94,6 +93,15 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
         ready_since=0.0,
     )
     return state, (Open(chosen), *(_offer(m, rules.deadline) for m in members))
+
+
+def _short(state: JobState, candidates: tuple[Candidate, ...]) -> Step:
+    """No quorum. Boxes come back by themselves; a budget that is used up somebody must know of."""
+    spent = tuple(c.box for c in candidates if overdrawn(c, state.rules.budget))
+    if spent == state.spent:
+        return state, ()
+    text = f"waits: {', '.join(spent)} did their share of this job (budget.asks)"
+    return replace(state, spent=spent), (Say(text),) if spent else ()
 
 
 # --- collecting -----------------------------------------------------------------------------------
@@ -118,16 +126,17 @@ def _departed(state: JobState, event: Departed, now: float) -> Step:
 
 
 def _mark(state: JobState, box: str, answer: str, before: tuple[str, ...]) -> JobState:
-    members = tuple(
-        replace(m, answer=answer) if m.box == box and m.answer in before else m
-        for m in state.members
-    )
-    return replace(state, members=members)
+    members = state.members
+    at = state.place(box)
+    if at is None or members[at].answer not in before:
+        return state
+    marked = replace(members[at], answer=answer)
+    return replace(state, members=(*members[:at], marked, *members[at + 1 :]))
 
 
 def _settle(state: JobState, now: float) -> Step:
     """Close early once nobody is left to wait for."""
-    return (state, ()) if state.pending else _close(state, now)
+    return (state, ()) if state.waits else _close(state, now)
 
 
 def _close(state: JobState, now: float) -> Step:

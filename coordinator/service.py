@@ -15,10 +15,12 @@ from coordinator.memory import Memory
 from coordinator.notices import Notices, printable
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
+from coordinator.recording import Recorder
 from coordinator.store import Store
 from proto.bundling import unbundle
 from proto.errors import QfleetError, RemoteError, StorageError
 from proto.identity import sign
+from proto.locks import REAL, Locks
 from proto.messages import (
     DUPLICATE,
     REFUSED,
@@ -56,6 +58,8 @@ class Start:
     now: Callable[[], float]
     on_accounts: Callable[[dict[str, str]], None] | None = None
     """Told the broker's accounts whenever they may have changed."""
+    locks: Locks = REAL
+    record: Recorder | None = None
 
 
 class Service:
@@ -63,11 +67,12 @@ class Service:
 
     def __init__(self, start: Start) -> None:
         self._store, self._fleet, self._now = start.store, start.fleet, start.now
+        self._record = start.record
         self._on_accounts = start.on_accounts
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
         self._notices = Notices(self._store)
-        self._presence = Presence(self._store, start.fleet.name, self._identity)
+        self._presence = Presence(self._store, start.fleet.name, self._identity, start.locks)
         self._post = Post(self._presence, self.topics)
         self._jobs = self._new_jobs()
         self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
@@ -84,7 +89,9 @@ class Service:
         self._port: Port | None = None
 
     def _new_jobs(self) -> Jobs:
-        return Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
+        jobs.tell = self._record.event if self._record else None
+        return jobs
 
     @property
     def will(self) -> Will:

@@ -293,11 +293,13 @@ class Store:
     def count_bytes(self, turn: int, up: int, down: int) -> None:
         self._run(_COUNT_BYTES, {"turn_": turn, "up": up, "down": down})
 
-    def rounds(self, job: str) -> list[Row]:
-        return self._all(sa.select(rounds).where(rounds.c.job == job).order_by(rounds.c.turn))
+    def rounds(self, job: str, after: int = 0) -> list[Row]:
+        """A job's rounds above a turn, in order."""
+        query = sa.select(rounds).where(rounds.c.job == job, rounds.c.turn > after)
+        return self._all(query.order_by(rounds.c.turn))
 
     def metrics(self, turn: int) -> list[Row]:
-        query = sa.select(updates.c.box, updates.c.rows, updates.c.metrics)
+        query = sa.select(updates.c.box, updates.c.rows, updates.c.metrics, updates.c.received)
         return self._all(query.where(updates.c.turn == turn).order_by(updates.c.box))
 
     def save_model(self, values: Mapping[str, object]) -> None:

@@ -64,13 +64,89 @@ def job(report: Report) -> None:
 
 
 def decisions(rows: list[Report]) -> None:
-    lines = []
-    for row in rows:
-        ranked = sorted(row["scores"].items(), key=lambda item: -item[1])
-        scores = ", ".join(f"{box} {score:.2f}" for box, score in ranked[:8])
-        refused = "; ".join(f"{box}: {why}" for box, why in row["refused"].items())
-        lines.append([str(row["turn"]), ", ".join(row["cohort"]), scores, refused])
-    _print("Decisions", ["turn", "chosen", "scores", "refused"], lines)
+    lines = [
+        [
+            str(row["turn"]),
+            _chosen(row),
+            "the same" if row["hand_rule"] == row["cohort"] else ", ".join(row["hand_rule"]),
+            _passed_over(row),
+            _cost(row["forecast"]["seconds"], row["forecast"]["bytes"]),
+            _came(row["came"]),
+            "; ".join(f"{box}: {why}" for box, why in row["refused"].items()),
+        ]
+        for row in rows
+    ]
+    columns = ["turn", "chosen (score)", "hand rule", "next best", "forecast", "came", "refused"]
+    _print("Decisions", columns, lines)
+
+
+def _chosen(row: Report) -> str:
+    named = (
+        f"{box} {row['scores'][box]:.2f}"
+        + (f", {row['steps'][box]} steps" if box in row["steps"] else "")
+        for box in row["cohort"]
+    )
+    why = f"\nthe hand rule chose: {row['fallback']}" if row["fallback"] else ""
+    return f"{row['policy']}: " + "; ".join(named) + why
+
+
+def _passed_over(row: Report, most: int = 4) -> str:
+    left = [item for item in row["scores"].items() if item[0] not in row["cohort"]]
+    return ", ".join(f"{box} {score:.2f}" for box, score in sorted(left, key=_by_score)[:most])
+
+
+def _by_score(item: tuple[str, float]) -> tuple[float, str]:
+    return -item[1], item[0]
+
+
+def _cost(seconds: float | None, size: int | None) -> str:
+    told = [f"{seconds:.1f} s"] if seconds is not None else []
+    return ", ".join(told + ([f"{size:,} B"] if size is not None else [])) or "unknown"
+
+
+def _came(came: Report) -> str:
+    text = f"{came['outcome']}: {_cost(came['seconds'], came['bytes'])}"
+    late = came["not_delivered"] if came["seconds"] is not None else []
+    return f"{text}; not from {', '.join(late)}" if late else text
+
+
+def rehearsal(report: Report) -> None:
+    lines = [
+        [
+            box["box"],
+            f"{box['score']:.2f}",
+            str(box["steps"]),
+            "unknown" if box["rows"] is None else str(box["rows"]),
+            "unknown" if box["seconds"] is None else f"{box['seconds']:.1f}",
+        ]
+        for box in report["cohort"]
+    ]
+    title = f"{report['job']}, {report['next']}, as {report['policy']} would plan it now"
+    _print(title, ["box", "score", "steps", "rows", "expected s"], lines)
+    told = [f"some {report['bytes']:,} B up and down"]
+    if report["seconds"] is not None:
+        told.append(f"slowest {report['slowest']}, {report['seconds']:.1f} s")
+    if report["hand_rule"] != [box["box"] for box in report["cohort"]]:
+        told.append(f"the hand rule would ask {', '.join(report['hand_rule'])}")
+    if report["fallback"]:
+        told.append(f"the hand rule chose: {report['fallback']}")
+    if not report["enough"]:
+        told.append(f"NOT ENOUGH boxes for the quorum of {report['quorum']}: the round would wait")
+    if report["budget_pays_for"] is not None:
+        told.append(f"budget.bytes pays for {report['budget_pays_for']} boxes")
+    told += [f"not {box}: {why}" for box, why in report["refused"].items()]
+    Console().print("\n".join(told), markup=False, highlight=False)
+
+
+def student(figures: Report) -> None:
+    weights = sorted(figures["weights"].items(), key=lambda item: -abs(item[1]))
+    _print(figures["file"], ["feature", "weight"], [[name, f"{w:+.3f}"] for name, w in weights])
+    told = f"{figures['boxes']} boxes in {figures['decisions']} decisions of {figures['fleets']} "
+    told += f"fleets by {figures['teacher']}; loss {figures['loss']:.4f}"
+    if held := figures["held_out"]:
+        told += f"; on {held['fleets']} fleets held out {held['loss']:.4f}, a constant's "
+        told += f"{held['loss_of_a_constant']:.4f}"
+    Console().print(told, markup=False, highlight=False)
 
 
 def findings(rows: list[Report]) -> None:

@@ -11,11 +11,16 @@ from coordinator.execution import check_execution
 from coordinator.gatefile import read_gates
 from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
-from coordinator.selection.regulators import RULES, Regulation
+from coordinator.selection.constants import Constants
+from coordinator.selection.regulators import Regulation
+from coordinator.selection.request import Budget
 from coordinator.selection.scorers import SCORERS
+from coordinator.selection.steps import STEP_RULES
+from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
+from coordinator.weightsfile import read_weights
 from proto.adapter import Adapter
 from proto.codec import validate
 from proto.errors import ConfigError, QfleetError
@@ -103,6 +108,14 @@ class RoundsTable(Strict, frozen=True):
     server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
 
 
+class Selection(Constants, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Constants of the methods, and what binds them all."""
+
+    budget: Budget = Budget()
+    weights: str = ""
+    """A file that `coordinator distill` wrote, beside the task file; for the policy "linear"."""
+
+
 class TaskFile(Strict, frozen=True):
     """The whole file. `examples/` has one that runs."""
 
@@ -112,6 +125,9 @@ class TaskFile(Strict, frozen=True):
     training: Train = Train()
     steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
+    selection: Selection = Selection()
+    weights: Weights | None = None
+    """What the file selection.weights holds; no key of a task file."""
 
 
 def read(path: Path) -> TaskFile:
@@ -129,11 +145,15 @@ def read(path: Path) -> TaskFile:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
+    if file.weights is not None:
+        raise ConfigError(f"{path}: weights is no key; name a file with selection.weights")
     if file.rounds.policy not in SCORERS:
         raise ConfigError(f"{path}: rounds.policy is one of {', '.join(sorted(SCORERS))}")
-    if file.steps.rule not in RULES:
-        raise ConfigError(f"{path}: steps.rule is one of {', '.join(RULES)}")
-    return file
+    if file.steps.rule not in STEP_RULES:
+        raise ConfigError(f"{path}: steps.rule is one of {', '.join(STEP_RULES)}")
+    if not file.selection.weights:
+        return file
+    return msgspec.structs.replace(file, weights=read_weights(path.parent / file.selection.weights))
 
 
 def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = None) -> Task:
@@ -216,6 +236,10 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(
             f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
         )
+    if table.policy == "linear" and file.weights is None:
+        raise ConfigError(
+            'rounds.policy "linear" needs selection.weights: see `coordinator distill`'
+        )
     return Rules(
         rounds=table.count,
         cohort=table.cohort,
@@ -233,6 +257,11 @@ def rules_of(file: TaskFile) -> Rules:
         regulation=Regulation(**msgspec.structs.asdict(file.steps)),
         gap=table.gap,
         plateau=table.plateau,
+        budget=file.selection.budget,
+        constants=Constants(
+            **{name: getattr(file.selection, name) for name in Constants.__struct_fields__}
+        ),
+        weights=file.weights,
     )
 
 

@@ -83,6 +83,7 @@ def run(home: Path) -> None:
     """Serve until told to stop. Raises QfleetError when nothing can be done without a person."""
     member, identity = load_member(home)
     settings = config.load(home)
+    board = readings.Board(home, settings, time.monotonic)
     setting = Setting(
         home=home,
         member=member,
@@ -90,7 +91,7 @@ def run(home: Path) -> None:
         config=settings,
         now=time.monotonic,
         clock=time.time,
-        resources=readings.Board(home, settings.note, time.monotonic).read,
+        resources=board.read,
     )
     box = Box(setting)
     loop, url = Loop(box), url_of(member)
@@ -102,6 +103,7 @@ def run(home: Path) -> None:
         trust=trust_of(member, url, settings.ca),
     )
     port = MqttPort(mqtt, loop.take, loop.work)
+    board.link = port.link
     worker = Worker(port.post, settings.linger)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: port.post(None))

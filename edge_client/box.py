@@ -13,12 +13,11 @@ from math import inf
 from pathlib import Path
 
 from edge_client import session, state
-from edge_client.allegiance import Allegiance
 from edge_client.config import EdgeConfig
 from edge_client.consent import objection_to_offer, objection_to_task
-from edge_client.fetching import Pantry
+from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
-from edge_client.newest import Keeper, Newest
+from edge_client.newest import Newest
 from edge_client.post import Post
 from edge_client.refusals import Refusals
 from edge_client.requests import (
@@ -31,13 +30,10 @@ from edge_client.requests import (
     Request,
     Result,
 )
-from edge_client.secure import Secure
-from edge_client.spool import Spool
-from edge_client.tasks import Tasks
 from proto.bundling import unbundle
 from proto.codec import decode_update, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
-from proto.identity import Identity, open_signed, sign, task_id
+from proto.identity import Identity, open_signed, task_id
 from proto.messages import (
     MOMENTS,
     Ack,
@@ -51,7 +47,6 @@ from proto.messages import (
     Revoked,
 )
 from proto.pieces import letters
-from proto.sealing import KemPair
 from proto.topics import Topics, from_base32
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
@@ -76,6 +71,8 @@ class Setting:
     now: Callable[[], float]
     clock: Callable[[], float]
     resources: Callable[[], Resources]
+    draw: Callable[[int], bytes] = os.urandom
+    """So many random bytes: the ids of updates."""
 
 
 class Expelled(QfleetError):
@@ -85,21 +82,20 @@ class Expelled(QfleetError):
 class Box:
     """One box process."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, kit: Kit | None = None) -> None:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        self._coordinator = Allegiance(self._home, self._member, setting.clock)
-        self._secure = Secure(setting.identity)
-        self._spool = Spool(self._home)
-        self._pantry = Pantry(self._home / "blobs")
-        self._tasks = Tasks(self._member.fleet)
+        kit = kit or on_disk(
+            self._member, setting.identity, self._home, (setting.clock, setting.now)
+        )
+        self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
+        self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         topic = self.topics.from_box(self._member.box, "m")
         self._post = Post(self._secure, partial(self._publish, topic), setting.now)
         self._pull_again: float | None = None
         self._blobs: tuple[str, ...] = ()
         """Topics of blobs on their way."""
-        self._newest = Keeper(self._home, setting.now)
         self._refusals = Refusals(setting.now)
         seen = self._spool.seen
         self.state = session.start(seen.era, seen.turns, self._spool.waiting())
@@ -110,7 +106,7 @@ class Box:
     def will(self) -> Will:
         fleet, box = self._member.fleet, self._member.box
         gone = Gone(fleet=fleet, box=box, session=self._coordinator.session)
-        return Will(self.topics.state(box), sign(gone, self._setting.identity))
+        return Will(self.topics.state(box), self._secure.sign(gone))
 
     def attach(self, port: Port, labour: Labour) -> None:
         """Use this connection, made with our `will`, and this place to train."""
@@ -215,17 +211,19 @@ class Box:
         self._step(state.CoordinatorSeen(seen.session, seen.era, seen.online))
 
     def _key_offer(self, payload: bytes) -> None:
+        report, era = self._report(0, accepted=True, reason=""), self.state.era
         try:
-            notice = open_signed(payload, Revoked, self._coordinator.key)
+            accept = self._secure.accept(payload, self._coordinator.key, era, report)
         except SealError:
             raise
-        except RemoteError:
-            report = self._report(0, accepted=True, reason="")
-            era = self.state.era
-            accept = self._secure.accept(payload, self._coordinator.key, era, report)
-            if accept is not None:
-                self._publish(self.topics.from_box(self._member.box, "k"), accept)
+        except RemoteError:  # no offer of keys, then
+            self._dismissal(payload)
             return
+        if accept is not None:
+            self._publish(self.topics.from_box(self._member.box, "k"), accept)
+
+    def _dismissal(self, payload: bytes) -> None:
+        notice = open_signed(payload, Revoked, self._coordinator.key)
         if notice.box == self._member.box and notice.fleet == self._member.fleet:
             raise Expelled(f"this box was revoked (roster {notice.roster}); ask for a new token")
 
@@ -301,7 +299,7 @@ class Box:
                 logger.info("%s", text)
 
     def _give_birth(self) -> None:
-        kem = KemPair()
+        kem = self._secure.kem_pair()
         birth = self._coordinator.birth(kem, self.state.era, self.state.highest)
         data = self._secure.birth(birth, kem)
         self._publish(self.topics.state(self._member.box), data, retain=True)
@@ -341,7 +339,7 @@ class Box:
         self._submit(
             Assignment(
                 box=self._member.box,
-                id=os.urandom(16),
+                id=self._setting.draw(16),
                 task=task,
                 offer=encode(offer),
                 model=model,

@@ -77,6 +77,9 @@ def predict(
     home: Home = None,
     job: Annotated[str, typer.Option(help="Which job's model; else the newest.")] = "",
     text: Annotated[str, typer.Option(help="One text, for a task that reads text.")] = "",
+    engine: Annotated[
+        str, typer.Option(help="What runs an adapter: onnx, or llama where it is installed.")
+    ] = "onnx",
     *,
     json: Json = False,
 ) -> None:
@@ -89,7 +92,9 @@ def predict(
     from edge_client.predict import check_text_alone, predict_file, predict_stream, predictor
 
     folder = home_of(home)
-    found = predictor(folder, job, load(folder).adapter)
+    if engine not in ("onnx", "llama"):
+        raise typer.BadParameter("--engine is onnx or llama")
+    found = predictor(folder, job, load(folder).adapter, engine)
     if source == "-":
         for line, (name, chance) in predict_stream(found, sys.stdin):
             told = {"text": line, "class": name, "probability": chance, "round": found.round}

@@ -12,6 +12,7 @@ from proto.files import write_whole
 
 MAX_FILE = 64 * 1024
 DEFAULT_HOME = "~/.local/share/qfleet/box"
+Unit = Annotated[str, Meta(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\Z")]
 SIMULATORS = ("numpy", "aer", "pennylane:default.qubit", "pennylane:lightning.qubit")
 
 
@@ -68,11 +69,23 @@ class Adapter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Training pauses below this percentage, unless the board is charging."""
 
 
+class Journal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What of this machine's journal may leave, redacted and sealed; nothing without units."""
+
+    units: Annotated[tuple[Unit, ...], Meta(max_length=16)] = ()
+    """systemd units, and "kernel" for the kernel's own lines."""
+    lines: Annotated[int, Meta(ge=1, le=6)] = 6
+    """The newest ones, at most."""
+    hide: Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=64)] = ()
+    """Words that never leave: names of people, places and networks."""
+
+
 class EdgeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: Data = Data()
     policy: Policy = Policy()
     quantum: Quantum = Quantum()
     adapter: Adapter = Adapter()
+    journal: Journal = Journal()
     note: Annotated[str, Meta(max_length=200)] = ""
     """A sentence for whoever plans the rounds, sent sealed with each report."""
     ca: str = ""

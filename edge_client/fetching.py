@@ -33,7 +33,7 @@ class Pantry:
         Raises SealError for a blob that does not open.
         """
         if offer.model is not None and offer.inline:
-            self._hold(offer.model, decrypt(offer.model, offer.inline, offer.key))
+            self._hold(offer.model, self._decrypted(offer.model, offer.inline, offer.key))
         named = (ref for ref in (offer.model, offer.features) if ref is not None)
         return [ref for ref in named if self.cached(ref) is None]
 
@@ -58,13 +58,16 @@ class Pantry:
 
     def keep(self, ref: BlobRef, sealed: bytes, key: bytes) -> bytes:
         """Open a whole blob and keep it. Raises SealError, StorageError."""
-        data = decrypt(ref, sealed, key)
+        data = self._decrypted(ref, sealed, key)
         write_whole(self._folder / ref.digest.hex(), data, durable=False)
         files = sorted(self._folder.glob("?" * 64), key=lambda p: p.stat().st_mtime)
         for path in files[:-KEEP]:
             path.unlink()
         self._hold(ref, data)
         return data
+
+    def _decrypted(self, ref: BlobRef, sealed: bytes, key: bytes) -> bytes:
+        return decrypt(ref, sealed, key)
 
     def _hold(self, ref: BlobRef, data: bytes) -> None:
         if len(data) <= SMALL:
@@ -75,6 +78,9 @@ class Pantry:
     def begin(self, refs: Iterable[BlobRef], key: bytes) -> None:
         """Start, or go on with, pulling these; what is left of any others is thrown away."""
         self._open = {ref.address: (self._resumed(ref), key) for ref in refs}
+        self._sweep()
+
+    def _sweep(self) -> None:
         for other in self._folder.glob("*.parts"):
             if bytes.fromhex(other.stem) not in self._open:
                 self._clear(bytes.fromhex(other.stem))
@@ -110,7 +116,7 @@ class Pantry:
             raise RemoteError(f"a part of a blob named {part[:20]!r}")
         self._open[address] = (assembly, key)
         if not assembly.whole:
-            write_whole(self._parts(address) / part, data, durable=False)
+            self._write(address, part, data)
             return False
         del self._open[address]
         self.keep(assembly.ref, assembly.join(), key)
@@ -120,6 +126,9 @@ class Pantry:
     def stop(self) -> None:
         """Give up what is under way; parts on disk stay for another try."""
         self._open.clear()
+
+    def _write(self, address: bytes, part: str, data: bytes) -> None:
+        write_whole(self._parts(address) / part, data, durable=False)
 
     def _parts(self, address: bytes) -> Path:
         return self._folder / f"{address.hex()}.parts"

@@ -113,8 +113,10 @@ def columns_of(request: Assignment, task: Task, start: Start, table: Table) -> N
     return _hybrid(task, b"", _circuit(task), _site(request, start)).columns(table)
 
 
-def predictor_of(task: Task, features: bytes, limits: Limits | None = None) -> Bench:
-    """A bench that only predicts."""
+def predictor_of(
+    task: Task, features: bytes, limits: Limits | None = None, engine: str = "onnx"
+) -> Bench:
+    """A bench that only predicts; an adapter by onnxruntime or by llama.cpp ("llama")."""
     if not isinstance(task.model, Adapter):
         if isinstance(task.model, Hybrid):
             where = None, limits or Limits(), float("inf")
@@ -122,6 +124,10 @@ def predictor_of(task: Task, features: bytes, limits: Limits | None = None) -> B
         return CircuitBench(task, features, _circuit(task))
     from edge_client.adapter.bench import AdapterBench, Site  # noqa: PLC0415
 
+    if engine == "llama":
+        from edge_client.adapter.llama import LlamaBench  # noqa: PLC0415
+
+        return LlamaBench(task.model, features, limits or Limits())
     return AdapterBench(task.model, features, Site(limits or Limits(), None))
 
 

@@ -5,10 +5,12 @@ Run in a child process by the agent and in the same process by the emulator; bot
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_client import dataset, kinds, personal, residual, texts
@@ -39,17 +41,21 @@ from quantization.pack import pack, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
-def carry_out(request: Request) -> Result:
-    """One request to its result. Bad data gives a reason, never an exception."""
+def carry_out(request: Request, own: "OwnRows | None" = None) -> Result:
+    """One request to its result. Bad data gives a reason, never an exception.
+
+    `own` says where the box's rows come from, when not from the file its settings name.
+    """
+    own = own or own_rows
     if isinstance(request, Inspection):
         try:
-            return _found(request)
+            return _found(request, own)
         except (QfleetError, BadArrays) as error:
             return Finding(request.task, 0, *_told(error))
     offer = decode_sealed(request.offer)
     assert isinstance(offer, Offer)
     try:
-        return Done(offer.turn, encode(_update(request, offer)))
+        return Done(offer.turn, encode(_update(request, offer, own)))
     except (QfleetError, BadArrays) as error:
         return Broken(offer.turn, *_told(error))
 
@@ -67,9 +73,9 @@ def _told(error: Exception) -> tuple[str, str]:
     return str(error)[:200], str(error)
 
 
-def _found(request: Inspection) -> Finding:
+def _found(request: Inspection, own_rows: "OwnRows") -> Finding:
     task = decode_signed(request.task, Task)
-    own = _own(task, request.data)
+    own = own_rows(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
     if task.data.components and len(own.learnt) < moments.MIN_ROWS:
@@ -99,7 +105,11 @@ class Own:
         return np.concatenate([self.train, self.validation])
 
 
-def _own(task: Task, data: Data) -> Own:
+OwnRows = Callable[[Task, Data], Own]
+
+
+def own_rows(task: Task, data: Data) -> Own:
+    """The rows of the file that the box's settings name. Raises QfleetError."""
     if not data.source:
         raise LocalError("no data is set: name it in edge.toml, [data] source")
     spec = task.data
@@ -107,15 +117,21 @@ def _own(task: Task, data: Data) -> Own:
         table = texts.load(data.source, data.target, spec.text, spec.columns)
     else:
         table = dataset.load(data.source, data.target)
+    return fitted(task, data, table)
+
+
+def fitted(task: Task, data: Data, table: dataset.Table) -> Own:
+    """A table's rows as the task wants them. Raises QfleetError where they do not fit."""
+    spec = task.data
     X = choose(table.X, table.columns, spec.columns)
     y = dataset.encode(table.labels, spec.classes)
     fitting = dataset.Table(X, y, spec.columns, spec.classes, table.texts)
     return Own(fitting, *dataset.split(len(y), data.seed, spec.validation, data.test))
 
 
-def _update(request: Assignment, offer: Offer) -> Update:
+def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
     task = decode_signed(request.task, Task)
-    own = _own(task, request.data)
+    own = own_rows(task, request.data)
     payload, metrics = b"", None
     if offer.kind == MOMENTS:
         X = kinds.columns_of(request, task, _start(request, offer), own.table)
@@ -168,7 +184,7 @@ def _train(
     """A packed delta, and the figures of the received model on the box's rows."""
     task = decode_signed(request.task, Task)
     sent = sent_layout(task.model, bench.rank, personal_head=task.training.personal_head)
-    hyper = _hyper(request, offer, offer.steps, bench.probe)
+    hyper = hyper_of(request, offer, offer.steps, bench.probe)
     trained = local_update(bench.model, arrays, rows, hyper)
     moved = delta(trained.arrays, arrays)
     payload = _packed(request, offer, {name: moved[name] for name, _ in sent}, sent)
@@ -188,7 +204,8 @@ def _train(
     )
 
 
-def _hyper(request: Assignment, offer: Offer, steps: int, probe: int) -> Hyper:
+def hyper_of(request: Assignment, offer: Offer, steps: int, probe: int = 0) -> Hyper:
+    """How the offer's round is trained on this box."""
     training = decode_signed(request.task, Task).training
     return Hyper(
         steps=steps,
@@ -208,7 +225,7 @@ def _personalise(request: Assignment, offer: Offer, bench: kinds.Bench, rows: Ro
         return
     layout = model_layout(decode_signed(request.task, Task).model)
     arrays = unpack(request.model, layout, EXACT)
-    hyper = _hyper(request, offer, bench.personal, bench.probe)
+    hyper = hyper_of(request, offer, bench.personal, bench.probe)
     trained = local_update(bench.model, arrays, rows, hyper)
     own = evaluate(bench.model, trained.arrays, rows.validation_z, rows.validation_y)
     model = pack(trained.arrays, layout, EXACT, np.random.default_rng(0))
@@ -222,8 +239,7 @@ def _packed(request: Assignment, offer: Offer, change: Arrays, layout: Layout) -
     """A change by the task's scheme, with what this box owes where the task feeds errors back."""
     training = decode_signed(request.task, Task).training
     scheme = Scheme(training.bits, training.block, training.keep)
-    # Each box rounds by its own draws: shared ones would leave a bias in the mean.
-    rng = np.random.default_rng([offer.seed, offer.turn, zlib.crc32(request.box.encode())])
+    rng = rounding(offer, request.box)
     if not training.feedback or not request.home:
         return pack(change, layout, scheme, rng)
     home, length = Path(request.home), size(layout)
@@ -233,6 +249,11 @@ def _packed(request: Assignment, offer: Offer, change: Arrays, layout: Layout) -
     after = wanted - unpack_vector(payload, layout, scheme)
     residual.keep(home, offer.job, residual.of_turn(request.task, offer.turn, before, after))
     return payload
+
+
+def rounding(offer: Offer, box: str) -> Generator:
+    """What a box rounds its update by. Shared draws would leave a bias in the mean."""
+    return np.random.default_rng([offer.seed, offer.turn, zlib.crc32(box.encode())])
 
 
 def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:

@@ -8,6 +8,7 @@ import msgspec
 
 import proto
 from edge_client import config, readings
+from edge_client.journal_tail import tail
 from edge_client.membership import load_member, load_memory
 from edge_client.spool import look_at
 from proto.broker_url import BrokerUrl
@@ -40,9 +41,14 @@ def overview(home: str | None) -> dict[str, Any]:
 
 
 def report_now(home: str | None) -> dict[str, Any]:
-    """The resource report exactly as it leaves the box."""
+    """The resource report exactly as it leaves the box.
+
+    Save what only the running agent knows of its connection: link_kbps and link_loss are None here.
+    """
     folder = config.home_of(home)
-    return msgspec.structs.asdict(readings.read(folder, config.load(folder).note))
+    settings = config.load(folder)
+    report = readings.read(folder, settings.note, tail(settings.journal))
+    return msgspec.structs.asdict(report)
 
 
 def examine(home: str | None) -> list[dict[str, Any]]:

@@ -29,9 +29,11 @@ Answer = tuple[str, float]
 class Predictor:
     """One job's newest model, ready."""
 
-    def __init__(self, home: Path, job: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self, home: Path, job: str, limits: Limits | None = None, engine: str = "onnx"
+    ) -> None:
         """Raises ConfigError where no model has arrived."""
-        self._home, self._limits = home, limits or Limits()
+        self._home, self._limits, self._engine = home, limits or Limits(), engine
         self.job, self.held = newest.load(home, job)
         self._mark = newest.mark(home, self.job)
         self._take_up()
@@ -67,21 +69,26 @@ class Predictor:
         classes = self.task.data.classes
         return [(classes[k], float(row[k])) for k, row in zip(best, chances, strict=True)]
 
+    def _open(self) -> Bench:
+        return predictor_of(self.task, self.held.features, self._limits, self._engine)
+
     def _take_up(self, bench: Bench | None = None) -> None:
         """The held model's arrays; the engine goes on where only they are new."""
         self.task = decode_signed(self.held.task, Task)
         if not ownhead.is_trained(str(self._home), self.task):
             text = "gives each box a head of its own, and this box gets its in its first round"
             raise ConfigError(f"{self.job} {text}")
-        self._bench = bench or predictor_of(self.task, self.held.features, self._limits)
+        self._bench = bench or self._open()
         model = personal.better(self._home, self.job, self.held.model)
         arrays = unpack(model, model_layout(self.task.model), EXACT)
         self._arrays: Arrays = ownhead.with_head(str(self._home), self.task, arrays)
 
 
-def predictor(home: Path, job: str, limits: Limits | None = None) -> Predictor:
+def predictor(
+    home: Path, job: str, limits: Limits | None = None, engine: str = "onnx"
+) -> Predictor:
     """The newest model of a job. Raises ConfigError where none has arrived."""
-    return Predictor(home, job, limits)
+    return Predictor(home, job, limits, engine)
 
 
 def predict_file(found: Predictor, source: str) -> list[Answer]:

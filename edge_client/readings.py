@@ -5,30 +5,42 @@ from pathlib import Path
 
 import psutil
 
+from edge_client.config import EdgeConfig
+from edge_client.journal_tail import tail
+from edge_client.qpu_queue import noted
 from proto.messages import Resources
+from proto.tcp_info import Link
 
 MIB = 1024 * 1024
-
+NO_LINK = Link()
 
 FRESH = 5.0
 """Seconds a reading is good for: sensors change slowly and are slow to read."""
+JOURNAL_FRESH = 60.0
 
 
 class Board:
-    """Reads the board, not more often than every FRESH seconds."""
+    """Reads the board, not more often than every FRESH seconds, its journal still less often."""
 
-    def __init__(self, home: Path, note: str, now: Callable[[], float]) -> None:
-        self._home, self._note, self._now = home, note, now
-        self._at = -FRESH
+    def __init__(self, home: Path, config: EdgeConfig, now: Callable[[], float]) -> None:
+        self._home, self._config, self._now = home, config, now
+        self._at, self._journal_at = -FRESH, -JOURNAL_FRESH
         self._last = Resources()
+        self._journal: tuple[str, ...] = ()
+        self.link: Callable[[], Link] = Link
+        """Asked for what the connection to the broker has shown; set once there is one."""
 
     def read(self) -> Resources:
-        if self._now() >= self._at + FRESH:
-            self._at, self._last = self._now(), read(self._home, self._note)
+        now = self._now()
+        if now >= self._journal_at + JOURNAL_FRESH:
+            self._journal_at, self._journal = now, tail(self._config.journal)
+        if now >= self._at + FRESH:
+            self._at = now
+            self._last = read(self._home, self._config.note, self._journal, self.link())
         return self._last
 
 
-def read(home: Path, note: str) -> Resources:
+def read(home: Path, note: str, journal: tuple[str, ...] = (), link: Link = NO_LINK) -> Resources:
     """One reading. Cheap: no waiting for a load interval."""
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     return Resources(
@@ -39,6 +51,10 @@ def read(home: Path, note: str) -> Resources:
         temperature_c=_temperature(),
         disk_free_mib=psutil.disk_usage(str(home)).free // MIB,
         note=note,
+        link_kbps=link.kbps,
+        link_loss=link.loss_percent,
+        qpu_queue_s=noted(home),
+        journal=journal,
     )
 
 

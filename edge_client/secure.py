@@ -6,10 +6,11 @@ from proto import exchange
 from proto.bundling import holds_update
 from proto.codec import decode_sealed, encode
 from proto.errors import SealError
-from proto.identity import Identity, open_signed
+from proto.identity import Identity
+from proto.locks import REAL, Locks
 from proto.messages import Birth, Era, KeyOffer, Message, Sealed
 from proto.replay import Window, admit
-from proto.sealing import Epoch, KemPair, open_, peek, seal
+from proto.sealing import Epoch, KemPair, peek
 
 MAX_EPOCHS = 3
 
@@ -27,27 +28,35 @@ class Keys:
 class Secure:
     """Sealing for one box process."""
 
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
+    def __init__(self, identity: Identity, locks: Locks = REAL) -> None:
+        self._identity, self._locks = identity, locks
         self._asked: exchange.Asked | None = None
         self._keys: dict[bytes, Keys] = {}
         self._confirmed: Keys | None = None
 
+    def kem_pair(self) -> KemPair:
+        """A fresh pair for one exchange."""
+        return self._locks.kem_pair()
+
+    def sign(self, message: Message) -> bytes:
+        """A signed envelope's bytes."""
+        return self._locks.sign(message, self._identity)
+
     def birth(self, birth: Birth, kem: KemPair) -> bytes:
         """A signed birth; an earlier one is forgotten with its private key."""
-        self._asked = exchange.ask(birth, kem, self._identity)
+        self._asked = self._locks.ask(birth, kem, self._identity)
         return self._asked.birth
 
     def accept(
         self, data: bytes, coordinator: bytes, era: Era | None, report: Message
     ) -> bytes | None:
         """The accept that answers a key offer, or None for an offer to an earlier birth."""
-        offer = open_signed(data, KeyOffer, coordinator)
+        offer: KeyOffer = self._locks.open_signed(data, KeyOffer, coordinator)
         if self._asked is None or not exchange.answers(self._asked, offer):
             return None
         if era is not None and offer.era != era and offer.era.number <= era.number:
             raise SealError(f"a coordinator of era {offer.era.number}; {era.number} was seen here")
-        agreed = exchange.accept(self._asked, data, offer, self._identity, encode(report))
+        agreed = self._locks.accept(self._asked, data, offer, self._identity, encode(report))
         self._asked = None
         self._keys[agreed.epoch.id] = Keys(agreed.epoch, agreed.era)
         while len(self._keys) > MAX_EPOCHS:
@@ -60,7 +69,7 @@ class Secure:
         keys = self._keys.get(claimed.epoch)
         if keys is None:
             raise SealError("sealed under keys this box no longer holds")
-        body = open_(frame, keys.epoch.down, None)
+        body = self._locks.open(frame, keys.epoch.down, None)
         window = admit(keys.window, claimed.sequence)
         if window is None:
             raise SealError("a frame that was taken before")
@@ -85,6 +94,7 @@ class Secure:
         if keys is None:
             raise SealError("no keys are shared with the coordinator yet")
         signer = self._identity if holds_update(message) else None
-        frame = seal(encode(message), keys.epoch.id, keys.epoch.up, keys.sequence, signer)
+        epoch, body = keys.epoch, encode(message)
+        frame = self._locks.seal(body, epoch.id, epoch.up, keys.sequence, signer)
         keys.sequence += 1
         return frame

@@ -177,7 +177,9 @@ def _acked(state: State, event: Acked, _now: float) -> Step:
 def _task(state: State, event: TaskSeen, _now: float) -> Step:
     known = state.jobs.get(event.job)
     if known is not None and known.task == event.task:
-        return state, ()
+        # Told again, now and then: should our answer have been lost, here it is once more.
+        again = Enlist(event.job, event.task, known.rows, known.reason)
+        return state, (again,) if state.link is Link.SECURED else ()
     if event.refusal:
         return _inspected(state, Inspected(event.job, event.task, 0, event.refusal), _now)
     return state, (Inspect(event.job, event.task),)

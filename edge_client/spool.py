@@ -32,13 +32,16 @@ class Seen(Struct, frozen=True, array_like=True, tag=3):
     turns: Mapping[str, int] = {}
 
 
+Entry = _Put | _Drop | Seen
+
+
 class Held(Struct):
     """What the journal's records come to."""
 
     updates: dict[bytes, Update] = field(default_factory=dict)
     seen: Seen = Seen()
 
-    def add(self, entry: _Put | _Drop | Seen) -> None:
+    def add(self, entry: Entry) -> None:
         if isinstance(entry, Seen):
             self.seen = entry
         elif isinstance(entry, _Put):
@@ -99,7 +102,7 @@ class Spool:
         self._tidy()
         self._write(Seen(era, dict(turns)), durable=era != self.seen.era)
 
-    def _write(self, entry: _Put | _Drop | Seen, *, durable: bool) -> None:
+    def _write(self, entry: Entry, *, durable: bool) -> None:
         self._journal.append(msgpack.encode(entry), durable=durable)
         self._held.add(entry)
 
@@ -120,7 +123,7 @@ def _held(records: list[bytes]) -> Held:
     held = Held()
     for record in records:
         try:
-            held.add(msgpack.decode(record, type=_Put | _Drop | Seen))
+            held.add(msgpack.decode(record, type=Entry))
         except DecodeError as error:
             raise StorageError(f"the spool holds what no box wrote: {error}") from None
     return held

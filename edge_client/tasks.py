@@ -19,7 +19,7 @@ class Tasks:
     def take(self, job: str, payload: bytes, key: bytes) -> tuple[Task, bytes]:
         """A task signed by `key`, and its id. Raises SealError, RemoteError."""
         try:
-            task = open_signed(payload, Task, key)
+            task, body, id_ = self._read(payload, key)
         except SealError:
             # It may be signed by a newer key whose record has not come yet.
             if len(self._unproven) < MAX_UNPROVEN:
@@ -27,14 +27,22 @@ class Tasks:
             raise
         if task.job != job or task.fleet != self._fleet:
             raise SealError(f"a task on a topic that is not its own: {job}")
-        check_model(task.model)
         if any(t.job == job and t.serial > task.serial for t, _ in self._known.values()):
             raise RemoteError(f"an old task for {job}: serial {task.serial}")
         self._known = {k: v for k, v in self._known.items() if v[0].job != job}
-        body = body_of(payload)
-        id_ = task_id(body)
         self._known[id_] = (task, body)
         return task, id_
+
+    @staticmethod
+    def read(payload: bytes, key: bytes) -> tuple[Task, bytes, bytes]:
+        """A task signed by `key`, its body and its id. Raises SealError, RemoteError."""
+        task = open_signed(payload, Task, key)
+        check_model(task.model)
+        body = body_of(payload)
+        return task, body, task_id(body)
+
+    def _read(self, payload: bytes, key: bytes) -> tuple[Task, bytes, bytes]:
+        return self.read(payload, key)
 
     def unproven(self) -> dict[str, bytes]:
         """Tasks that no key known so far had signed, to be taken again."""

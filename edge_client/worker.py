@@ -118,7 +118,7 @@ class Worker:
                 self._retried.add(request.task)  # once: it may not have been its fault
                 self.submit(request)
             else:
-                self._deliver(_lost(request, code))
+                self._deliver(lost(request, code))
 
     def _rest(self) -> None:
         if self._timer is not None:
@@ -147,7 +147,8 @@ def _feed(child: Child, letters: Letters) -> None:
             stream.close()
 
 
-def _lost(request: Request, code: int) -> Result:
+def lost(request: Request, code: int) -> Result:
+    """What becomes of a request whose training process ended with this code."""
     why = f"the training process ended with code {code}"
     if code == -signal.SIGKILL:
         why = "the training process was killed; perhaps this box ran out of memory"

@@ -33,6 +33,7 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session_s: Positive = 3600.0
     """Who is there stays for about so long."""
     charging: Literal["mains", "nightly", "now-and-then", "solar"] = "mains"
+    """Boards without a battery hang on mains, but for solar ones, which are dark at night."""
     charge_hours: Hours = (22.5, 6.5)
     """nightly: plugged in and taken off at about these hours."""
     forgets: Share = 0.1
@@ -82,7 +83,6 @@ PRESETS: dict[str, Behaviour] = {
     "field": Behaviour(
         available=0.85,
         session_s=5400.0,
-        charging="now-and-then",
         ambient_c=18.0,
         ambient_swing_c=6.0,
     ),

@@ -84,7 +84,7 @@ class Board(Struct, frozen=True, gc=False):
     off: bool = False
     """The battery ran empty, or there is no supply."""
     deaths: int = 0
-    """How often that has happened."""
+    """How often its battery ran empty."""
 
     @property
     def battery(self) -> int | None:
@@ -204,8 +204,9 @@ def _dark(board: Board, load: Load) -> _Phase:
     profile = board.profile
     tau = profile.heat_s * load.heat
     if not profile.battery_wh:
-        seconds = 0.0 if load.supply_w else _FOR_EVER
-        return _Phase(seconds, 0.0, 0.0, load.ambient_c, tau, 0.0, "boots" if not seconds else "")
+        enough = load.supply_w >= profile.idle_w
+        seconds, ends = (0.0, "boots") if enough else (_FOR_EVER, "")
+        return _Phase(seconds, 0.0, 0.0, load.ambient_c, tau, 0.0, ends)
     coming = min(load.supply_w, profile.charger_w)
     missing = BOOT_SHARE * 3600 * profile.battery_wh - board.charge_j
     seconds = max(0.0, missing / coming) if coming else _FOR_EVER
@@ -270,5 +271,5 @@ def _after(board: Board, load: Load, phase: _Phase, dt: float) -> Board:
         board.worked_s + phase.work * dt,
         board.written_mib + (0.0 if board.off else load.write_mib_s * load.wear * dt),
         ends == "empty" or (board.off and ends != "boots"),
-        board.deaths + (ends == "empty"),
+        board.deaths + (ends == "empty" and profile.battery_wh > 0),
     )

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from firmware_sim.clock import Clock
-from firmware_sim.link import DOWN, UP, Direction, Link
+from firmware_sim.link import Link
+from firmware_sim.links import DOWN, UP, Direction
 from firmware_sim.memory_port import MemoryPort, Wire
 from firmware_sim.topic_tree import TopicTree
 from firmware_sim.traffic import Traffic
@@ -136,7 +137,11 @@ class MemoryBroker:
         self._control(wire.port, UP, partial(self._unsubscribe, wire, patterns))
 
     def acked(self, wire: Wire, message: int) -> None:
-        self._control(wire.port, UP, partial(self._acked, wire, message))
+        when = self._link.arrival(wire.port.client_id, UP, 0, self.clock.now)
+        if when <= self.clock.now:
+            self._acked(wire, message)
+        else:
+            self.clock.at(when, partial(self._acked, wire, message))
 
     def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> None:
         client_id, size = wire.port.client_id, len(payload)
@@ -153,11 +158,19 @@ class MemoryBroker:
         self._sessions: dict[str, _Session] = {}
         self._groups: dict[str, _Group] = {}
         self._subscriptions: TopicTree[str] = TopicTree()
+        self._routes: dict[str, tuple[str, ...]] = {}
+        """Who gets a topic, as long as nobody subscribes anew."""
         self._retained: TopicTree[tuple[str, bytes]] = TopicTree()
 
     def _control(self, port: MemoryPort, direction: Direction, call: "partial[None]") -> None:
         when = self._link.arrival(port.client_id, direction, 0, self.clock.now)
         self.clock.at(when, call)
+
+    def _recipients(self, topic: str) -> tuple[str, ...]:
+        known = self._routes.get(topic)
+        if known is None:
+            known = self._routes[topic] = tuple(self._subscriptions.for_topic(topic))
+        return known
 
     def _accept(self, wire: Wire) -> None:
         port = wire.port
@@ -182,6 +195,7 @@ class MemoryBroker:
                 self._join(client_id, pattern)
                 continue
             self._subscriptions.put(pattern, client_id, client_id)
+            self._routes.clear()
             for topic, payload in list(self._retained.for_pattern(pattern)):
                 self._owe(client_id, topic, payload, retained=True)
 
@@ -202,6 +216,7 @@ class MemoryBroker:
         if client_id not in group.members:
             group.members.append(client_id)
         self._subscriptions.put(pattern.split("/", _SHARED_PARTS - 1)[2], pattern, pattern)
+        self._routes.clear()
 
     def _arrived(
         self, wire: Wire, topic: str, payload: bytes, *, retain: bool, first: bool
@@ -217,7 +232,7 @@ class MemoryBroker:
             self._retained.put(topic, topic, (topic, payload))
         elif retain:
             self._retained.take(topic, topic)
-        for subscriber in list(self._subscriptions.for_topic(topic)):
+        for subscriber in self._recipients(topic):
             group = self._groups.get(subscriber)
             client_id = group.choose(self._sessions) if group else subscriber
             self._owe(client_id, topic, payload, retained=False)

@@ -10,6 +10,9 @@ from proto.exits import run_command
 if TYPE_CHECKING:
     from firmware_sim import demo as main_job
 
+ROUNDS = {"sms": 20}
+"""Of a task's demo, where not 5."""
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -69,8 +72,9 @@ def demo(
     from firmware_sim import demo as main_job
 
     if task and not task.endswith(".toml"):
-        settings_ = (clients or 4, rounds or 5, seed, main_job.broker_flags(broker), keep, out)
-        _reading(task, Path(data) if data else None, settings_, json=json)
+        many = rounds or ROUNDS.get(task, 5)
+        settings_ = (clients or 4, many, seed, main_job.broker_flags(broker), keep, out)
+        _reading(task, data, settings_, json=json)
         return
     file = Path(task) if task else None
     rows = data or main_job.ROWS
@@ -102,7 +106,7 @@ def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
 
 def _reading(
     task: str,
-    data: Path | None,
+    data: str,
     given: tuple[int, int, int, tuple[str, ...], Path | None, Path],
     *,
     json: bool,
@@ -118,8 +122,8 @@ def _reading(
     settings = text_demo.Settings(*given)
     if task == "telemetry":
         rows = text_demo.telemetry_rows(settings)
-    elif task == "sms" and data is not None:
-        rows = text_demo.sms_rows(settings, data)
+    elif task == "sms" and data:
+        rows = text_demo.sms_rows(settings, Path(data))
     else:
         why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
         raise ConfigError(
@@ -132,6 +136,141 @@ def _reading(
         typer.echo(msgspec.json.encode(result))
     else:
         show_reading(result)
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="A TOML file; ten are in examples/fleets.")],
+    engine: Annotated[str, typer.Option(help="virtual, processes or ray.")] = "virtual",
+    policy: Annotated[str, typer.Option(help="Instead of the scenario's own.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
+    seeds: Annotated[int, typer.Option(help="So many runs, each with the next seed.")] = 1,
+    trace: Annotated[Path | None, typer.Option(help="Log every event and size here.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record rounds for `replay` here.")] = None,
+    address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
+    costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one a seed.")] = False,
+) -> None:
+    """Emulate a fleet by the code that runs in the field: what it learns, and what that costs."""
+    from firmware_sim import commands
+
+    asked = commands.Run(scenario, engine, policy, seed, seeds, trace, record, address, costs)
+    results = commands.run(asked, shown=not json)
+    if report is not None:
+        from firmware_sim.report import write_report
+        from firmware_sim.scenario import read
+
+        write_report(report, read(scenario), results)
+    if json:
+        typer.echo(commands.as_json(results))
+    else:
+        commands.show(results)
+
+
+@app.command()
+def chaos(
+    cuts: Annotated[int, typer.Option(help="So many, evenly spread; 0 for all.")] = 0,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Kill, delay, double and corrupt at every step of both tables; exit 1 if anything came of it.
+
+    All of it is over 1000 runs of a small fleet: some ten minutes of one core.
+    """
+    from firmware_sim import commands
+
+    verdict = commands.run_chaos(cuts, shown=not json)
+    if json:
+        typer.echo(commands.as_json(verdict))
+    else:
+        commands.show_chaos(verdict)
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    record: Annotated[Path, typer.Argument(help="Made by `coordinator start --record FILE`.")],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Play a real run's events through the round table again; exit 1 where it went another way."""
+    from firmware_sim import commands
+    from firmware_sim import replay as replaying
+
+    found = replaying.replay(record)
+    if json:
+        typer.echo(commands.as_json(found))
+    else:
+        commands.show_replay(found)
+    if found.untrue:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    scenario: Annotated[Path, typer.Argument(help="A fleet's file, as in examples/fleets.")],
+    policies: Annotated[
+        str, typer.Option(help="Policies by name, with commas; the first is the one to beat.")
+    ] = "stalest,random",
+    seeds: Annotated[int, typer.Option(help="How many fleets are drawn, the same for all.")] = 5,
+    first: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    engine: Annotated[str, typer.Option(help="virtual, or ray for many at once.")] = "virtual",
+    address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
+    costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write every run (JSON) here.")] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Let policies meet the same fleets, and tell what each spent until the target, and who won.
+
+    Every policy runs on every seed, so what differs is the policy alone. Time, bytes and energy are
+    geometric means with 95 % intervals; a ratio whose interval lies below 1 is a win. Ten seeds
+    tell more than five.
+    """
+    from firmware_sim import contest
+
+    names, drawn = tuple(policies.split(",")), range(first, first + seeds)
+    asked = contest.Asked(scenario, names, drawn, engine, address, costs)
+    results = contest.run(asked, shown=not json)
+    contest.tell(asked, results, contest.Wanted(report, save, json))
+
+
+@app.command()
+def calibrate(
+    core: Annotated[
+        float, typer.Option(help="Raspberry Pi 4 cores that one core here is worth; 1 on a Pi 4.")
+    ] = 4.0,
+    out: Annotated[Path | None, typer.Option(help="Write the costs (TOML) here.")] = None,
+    *,
+    adapter: Annotated[bool, typer.Option(help="Measure an adapter too.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure what circuits and adapters cost on this machine, for --costs of run and compare.
+
+    Some seconds of CPU time. An adapter is measured where its extra and base model are installed;
+    elsewhere its shipped figures stay.
+    """
+    from firmware_sim import calibrate as measuring
+    from proto.files import write_whole
+
+    def tell(what: str) -> None:
+        typer.echo(f"measuring {what}", err=True)
+
+    found = measuring.measure(core, tell, adapter=adapter)
+    if out is not None:
+        write_whole(out, measuring.text(found).encode())
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(found))
+    elif out is None:
+        typer.echo(measuring.text(found))
+    else:
+        typer.echo(f"The costs: {out.resolve()}")
 
 
 def main() -> NoReturn:

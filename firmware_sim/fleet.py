@@ -22,6 +22,7 @@ from edge_client.requests import Request, Result
 from firmware_sim.broker import MemoryBroker
 from firmware_sim.clock import Clock
 from firmware_sim.link import Link
+from firmware_sim.watched import Watch, WatchedBox, WatchedService
 from proto.errors import QfleetError
 from proto.identity import Identity
 from proto.joining import open_answer, request
@@ -61,11 +62,14 @@ class Actor:
         self._clock, self._take = clock, take
         self._inbox: list[Incoming | Result] = []
         self._alive = True
+        self._called = False
         self._turn_at = -1.0
 
     def put(self, thing: Incoming | Result) -> None:
         self._inbox.append(thing)
-        self.turn_after(0.0)
+        if not self._called:  # else a turn at this very moment is on its way
+            self._called = True
+            self.turn_after(0.0)
 
     def turn_after(self, seconds: float) -> None:
         self._clock.after(seconds, self._turn)
@@ -76,9 +80,11 @@ class Actor:
     def _turn(self) -> None:
         if not self._alive:
             return
+        self._called = False
         batch, self._inbox = self._inbox[:MAX_BATCH], self._inbox[MAX_BATCH:]
         wait = self._take(batch)
         if self._inbox:
+            self._called = True
             self.turn_after(0.0)
         elif wait is not None:
             self._wake_at(self._clock.now + max(wait, 0.001))
@@ -93,15 +99,23 @@ class Actor:
 class Fleet:
     """Coordinator, boxes and broker in `home`, driven by `clock`."""
 
-    def __init__(self, home: Path, link: Link | None = None, name: str = "sim") -> None:
+    def __init__(
+        self,
+        home: Path,
+        link: Link | None = None,
+        name: str = "sim",
+        broker: type[MemoryBroker] = MemoryBroker,
+    ) -> None:
         self.home, self.name = home, name
         self.clock = Clock()
-        self.broker = MemoryBroker(self.clock, link)
+        self.broker = broker(self.clock, link)
         self.keys = make_keys(home / "coordinator", name, START)
         self.boxes: dict[str, Box] = {}
         self.service: Service | None = None
         self.store: Store | None = None
         self.expelled: set[str] = set()
+        self.watch: Watch | None = None
+        """Told of every event of both tables, if set before anything starts."""
         self._actors: dict[str, Actor] = {}
 
     def wall(self) -> float:
@@ -113,14 +127,18 @@ class Fleet:
         """Start it, or start it again on what its store holds."""
         store = self.open_store()
         fleet = admission.Fleet(self.name, self.keys, "")
-        service = Service(Start(store, fleet, self.wall))
+        self.store = store
+        start = Start(store, fleet, self.wall)
+        self._serve_by(WatchedService(start, self.watch) if self.watch else Service(start))
+        return store
+
+    def _serve_by(self, service: Service) -> None:
         actor = Actor(self.clock, partial(_serve, service))
         port = self.broker.connect(f"{self.name}-coordinator", actor.put, service.will)
         service.attach(port)
-        self.service, self.store = service, store
+        self.service = service
         self._actors["coordinator"] = actor
         actor.turn_after(0.0)
-        return store
 
     def open_store(self) -> Store:
         """A connection of one's own to the coordinator's store, as its commands have."""
@@ -138,6 +156,11 @@ class Fleet:
         store = self.open_store()
         submit(store, file, self.name, self.wall())
         store.close()
+
+    @property
+    def running(self) -> set[str]:
+        """Boxes by name, and "coordinator"."""
+        return set(self._actors)
 
     # --- boxes ---
 
@@ -181,7 +204,7 @@ class Fleet:
             clock=lambda: self.wall() + clock_off,
             resources=Resources,
         )
-        box = Box(setting)
+        box = WatchedBox(setting, None, self.watch) if self.watch else Box(setting)
         actor = Actor(self.clock, partial(self._live, name, box))
         box.attach(
             self.broker.connect(f"{self.name}-{name}-box", actor.put, box.will),

@@ -5,25 +5,21 @@ holds up what follows; only `cut` takes the link away.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-Direction = Literal["up", "down"]
-"""From a client to the broker, or from the broker to a client."""
-
-UP: Direction = "up"
-DOWN: Direction = "down"
+from firmware_sim.links import Direction, Line, LinkKind, sent_at
 
 
 @dataclass(slots=True)
 class Link:
     """The way between each client and the broker.
 
-    `delay_s` is the time of one hop in seconds, `loss`, `duplicate` and `reorder` are the
-    probabilities per message, `retransmit_s` is what each loss costs. Same seed, same calls:
-    same faults. Subclass it and override `hop_s` for bandwidth or per-client delays. Clients in
-    `wired` sit beside the broker, as a coordinator does: no delay, no faults.
+    Clients in `lines` have a line of their own: its rate, shared by what is under way, its delay
+    and its faults. For all others `delay_s` is the time of one hop in seconds, `loss`, `duplicate`
+    and `reorder` are the probabilities per message, `retransmit_s` is what each loss costs. Clients
+    in `wired` sit beside the broker, as a coordinator does: no delay, no faults. Same seed, same
+    calls: same faults.
     """
 
     seed: int
@@ -33,26 +29,25 @@ class Link:
     reorder: float = 0.0
     retransmit_s: float = 1.0
     wired: frozenset[str] = frozenset()
+    lines: Mapping[str, Line] = field(default_factory=dict)
     _random: random.Random = field(init=False, repr=False)
     _last: dict[tuple[str, Direction], float] = field(init=False, repr=False, default_factory=dict)
+    _busy: dict[tuple[str, Direction], float] = field(init=False, repr=False, default_factory=dict)
     _cut: set[str] = field(init=False, repr=False, default_factory=set)
     _watchers: list[Callable[[str], None]] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable faults, no secret
 
-    def hop_s(self, client_id: str, direction: Direction, size: int) -> float:  # noqa: ARG002
-        """Seconds that `size` payload bytes take on a faultless hop."""
-        return self.delay_s
-
     def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
         """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
         arrivals = [self.arrival(client_id, direction, size, now)]
-        if client_id in self.wired:
+        faults = self._faults(client_id)
+        if client_id in self.wired or not (faults.reorder or faults.duplicate):
             return arrivals
-        if self._random.random() < self.reorder:
-            arrivals[0] += self._random.uniform(0.0, 2 * self.retransmit_s)
-        while self._random.random() < self.duplicate:
+        if self._random.random() < faults.reorder:
+            arrivals[0] += self._random.uniform(0.0, 2 * faults.retransmit_s)
+        while self._random.random() < faults.duplicate:
             arrivals.append(self.arrival(client_id, direction, size, arrivals[-1]))
         return arrivals
 
@@ -60,12 +55,19 @@ class Link:
         """When one that is neither duplicated nor overtaken arrives, such as CONNECT."""
         if client_id in self.wired:
             return now
-        arrival = now + self.hop_s(client_id, direction, size)
-        while self._random.random() < self.loss:
-            arrival += self.retransmit_s
-        way = (client_id, direction)
+        way, faults = (client_id, direction), self._faults(client_id)
+        if line := self.lines.get(client_id):
+            self._busy[way] = sent_at(line, direction, size, max(now, self._busy.get(way, now)))
+            now = self._busy[way]
+        arrival = now + faults.delay_s
+        while faults.loss and self._random.random() < faults.loss:
+            arrival += faults.retransmit_s
         self._last[way] = max(arrival, self._last.get(way, arrival))
         return self._last[way]
+
+    def _faults(self, client_id: str) -> "Link | LinkKind":
+        line = self.lines.get(client_id)
+        return line.kind if line else self
 
     def cut(self, client_id: str) -> None:
         """Take this client's link away; both ends notice at once, as of a TCP reset."""

@@ -12,8 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from firmware_sim.chance import normal, uniform
-from firmware_sim.link import UP, Direction
+from firmware_sim.chance import exponential, normal, uniform
 from firmware_sim.traces import SLOT_S
 from proto.errors import ConfigError
 
@@ -23,6 +22,12 @@ LEAST_BPS = 50.0
 """Bytes per second below which no link falls while it is up at all."""
 DAY_S = 86400.0
 _SLOW, _FAST, _SCALE, _OUTAGE = 1, 2, 3, 4
+
+Direction = Literal["up", "down"]
+"""From a client to the broker, or from the broker to a client."""
+
+UP: Direction = "up"
+DOWN: Direction = "down"
 
 Hours = tuple[float, float]
 """From and until, in hours of the day; it may run over midnight."""
@@ -99,17 +104,20 @@ def rate(line: Line, direction: Direction, at: float) -> float:
     return max(LEAST_BPS, mbps * math.exp(power) * 125_000)
 
 
-def transfer_s(line: Line, direction: Direction, size: int, at: float) -> float:
-    """Seconds until `size` bytes that start at `at` are through, outages and delay included."""
+def sent_at(line: Line, direction: Direction, size: int, at: float) -> float:
+    """When the last of `size` bytes that start at `at` has left, outages included."""
     now, left = at, float(size)
     while True:
-        now = up_again(line, now)
-        slot_end = (now // SLOT_S + 1) * SLOT_S
+        down = next_outage(line, now)
+        if down is not None and down[0] <= now:
+            now = down[1]
+            continue
+        ends = min(_slot_end(now), math.inf if down is None else down[0])
         speed = rate(line, direction, now)
-        if left <= speed * (slot_end - now):
-            return now + left / speed + line.kind.delay_s - at
-        left -= speed * (slot_end - now)
-        now = slot_end
+        if left <= speed * (ends - now):
+            return now + left / speed
+        left -= speed * (ends - now)
+        now = ends
 
 
 def up_again(line: Line, at: float) -> float:
@@ -142,13 +150,17 @@ def within(hours: Hours, second_of_day: float) -> bool:
     return first <= hour < last if first <= last else hour >= first or hour < last
 
 
+def _slot_end(at: float) -> float:
+    return (at // SLOT_S + 1) * SLOT_S
+
+
 def _outage(line: Line, at: float) -> tuple[float, float] | None:
     """The outage of the period in which `at` lies: one in each, somewhere in it."""
     period = line.kind.outage_every_s
     if not period or not line.kind.outage_s:
         return None
     number = int(at // period)
-    drawn = -line.kind.outage_s * math.log(1 - uniform(line.seed, _OUTAGE, number, 1))
+    drawn = exponential(line.seed, line.kind.outage_s, _OUTAGE, number, 1)
     length = min(drawn, 0.9 * period)
     start = number * period + (period - length) * uniform(line.seed, _OUTAGE, number, 2)
     return start, start + length

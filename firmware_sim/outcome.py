@@ -22,10 +22,14 @@ class RoundOutcome(Struct, frozen=True, kw_only=True):
     bytes_up: int
     bytes_down: int
     energy_j: float
-    """By all boards, idling included, from the last round's end to this one's."""
+    """By boards while they train, and by radios, from the last round's end to this one's."""
+    idle_j: float
+    """By all boards for all else in that time."""
     wasted_j: float
-    """Of it, on training whose update did not count."""
+    """Of `energy_j`, on training whose update did not count."""
     wasted_bytes: int
+    paid_bytes: int = 0
+    """Of all bytes since the last round's end, over links that were metered at its end."""
     battery_deaths: int = 0
     queue_s: float = 0.0
     """Time in quantum processors' queues, all clients together."""
@@ -70,11 +74,14 @@ class Total(Struct, frozen=True, kw_only=True):
     seconds: float
     bytes: int
     energy_j: float
+    idle_j: float
     wasted_j: float
     wasted_bytes: int
+    paid_bytes: int
     battery_deaths: int
     queue_s: float
     rounds: int
+    """Of training."""
 
 
 def reached(result: Result) -> int | None:
@@ -93,11 +100,13 @@ def total(result: Result, rounds: int | None = None) -> Total:
         seconds=result.ended_s if whole else part[-1].closed_s,
         bytes=sum(r.bytes_up + r.bytes_down for r in part),
         energy_j=sum(r.energy_j for r in part),
+        idle_j=sum(r.idle_j for r in part),
         wasted_j=sum(r.wasted_j for r in part),
         wasted_bytes=sum(r.wasted_bytes for r in part),
+        paid_bytes=sum(r.paid_bytes for r in part),
         battery_deaths=sum(r.battery_deaths for r in part),
         queue_s=sum(r.queue_s for r in part),
-        rounds=len(part),
+        rounds=sum(r.kind == "train" for r in part),
     )
 
 

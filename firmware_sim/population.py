@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from coordinator.taskfile import seconds
 from firmware_sim.behaviour import PRESETS, Behaviour, Life, ambient_c, supply
-from firmware_sim.boards import Board, Load, new_board, ram_free_mib, seconds_for, step
+from firmware_sim.boards import Board, Load, new_board, profiles, ram_free_mib, seconds_for, step
 from firmware_sim.chance import seed_of, uniform
 from firmware_sim.hidden import FAULTS, Effects, Fault, effects
 from firmware_sim.links import Line, kind
@@ -16,6 +16,8 @@ from firmware_sim.traces import family
 from proto.messages import Resources
 
 _ROWS, _FAULT, _SINCE, _DECOY, _ZONE, _CHARGE, _NOISY, _LEAD = range(21, 29)
+SIZES = 4
+"""Different numbers of rows in a group: boxes that hold equally many are trained together."""
 PIECES = 10_000
 """Supply changes that are followed at most in one go."""
 
@@ -132,8 +134,10 @@ def _client(
     own = seed_of(seed, "client", number)
     behaviour = group.behaviour
     lived = behaviour if isinstance(behaviour, Behaviour) else PRESETS[behaviour]
-    zone = lived.zones_h * 3600 * uniform(own, _ZONE)
     board, link = parts
+    if not profiles()[board].battery_wh and lived.charging in ("nightly", "now-and-then"):
+        lived = structs.replace(lived, charging="mains")
+    zone = lived.zones_h * 3600 * uniform(own, _ZONE)
     fault = _fault(scenario.hidden, own)
     kind_ = kind(link)
     traces = family(kind_.traces)
@@ -147,7 +151,7 @@ def _client(
         board=board,
         line=Line(kind_, own, trace, metered),
         life=Life(lived, own, scenario.day_start_s + zone),
-        rows=low + int((high - low + 1) * uniform(own, _ROWS)),
+        rows=low + round((high - low) * int(SIZES * uniform(own, _ROWS)) / (SIZES - 1)),
         seed=own,
         fault=fault,
         decoys=uniform(own, _DECOY) < scenario.hidden.decoys,

@@ -24,6 +24,8 @@ from proto.joining import parse_token
 START_S = 30.0
 STOP_S = 10.0
 LOOK_S = 0.05
+KEPT = ("QFLEET_CACHE", "QFLEET_GRAPHS")
+"""Where models lie; all other settings of this process are not the boxes'."""
 
 
 class Processes:
@@ -36,6 +38,8 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.coordinator_home = home / "coordinator"
         self._on_term = signal.getsignal(signal.SIGTERM)
+        self.before: dict[str, list[str]] = {}
+        """Words before a process's command, by its name: what puts it into a namespace."""
 
     def __enter__(self) -> Self:
         if current_thread() is main_thread():
@@ -138,11 +142,13 @@ class Processes:
 
     def _spawn(self, name: str, module: str, words: list[str]) -> "subprocess.Popen[bytes]":
         self.home.mkdir(parents=True, exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("QFLEET_")}
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith("QFLEET_") or k in KEPT
+        }
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *words],
+                [*self.before.get(name, ()), sys.executable, "-m", module, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -5,20 +5,22 @@ run. `examples/fleets/` has ten that are ready.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from coordinator.kinds import ModelTable
 from coordinator.selection.scorers import SCORERS
+from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import Data, RoundsTable, TaskFile, Time, Train, rules_of, seconds
 from coordinator.taskmodel import Model
+from firmware_sim import tomlfile
 from firmware_sim.behaviour import PRESETS, Behaviour, Share
 from firmware_sim.boards import profiles
 from firmware_sim.hidden import FAULTS
 from firmware_sim.links import kinds
 from firmware_sim.script import BrokerDown, Entry, KillCoordinator, moment_s
-from firmware_sim.tomlfile import read as read_toml
 from firmware_sim.tomlfile import refuse
 from proto.errors import ConfigError
 
@@ -47,7 +49,7 @@ class Group(Table, frozen=True):
     link: Mix = "wifi"
     behaviour: str | Behaviour = "mains"
     rows: tuple[Annotated[int, Meta(ge=20)], Annotated[int, Meta(ge=20)]] = (40, 120)
-    """Rows each client holds, evenly between these (generated data only)."""
+    """Rows each client holds, in a few sizes evenly between these (generated data only)."""
 
 
 class Work(Table, frozen=True):
@@ -61,13 +63,15 @@ class Work(Table, frozen=True):
     components: Annotated[int, Meta(ge=1, le=12)] = 4
     target: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.9
     """Test accuracy that "to target" means."""
-    model: Model = Model()
+    model: ModelTable = Model()
     training: Train = Train()
     rounds: RoundsTable = RoundsTable()
-    kind: Literal["circuit", "adapter"] = "circuit"
-    """What it costs a board: an adapter's training is costed, never run in here."""
+    effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
+    """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    costs_like: Literal["circuit", "adapter"] = "circuit"
+    """"adapter": time, energy and memory of an adapter on as many texts; bytes stay a circuit's."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
-    """What training takes; left out, by the cost model of its kind."""
+    """What training takes; left out, by what its kind costs (costs.toml)."""
 
 
 class Hidden(Table, frozen=True, rename="kebab"):
@@ -111,7 +115,7 @@ class Scenario(Table, frozen=True, kw_only=True):
 
 def read(path: Path) -> Scenario:
     """Raises ConfigError that names the key, its value and what is accepted."""
-    scenario = read_toml(path, Scenario)
+    scenario = tomlfile.read(path, Scenario, _with_kind)
     try:
         check(scenario)
     except ConfigError as error:
@@ -119,11 +123,18 @@ def read(path: Path) -> Scenario:
     return scenario
 
 
+def parse(text: str) -> Scenario:
+    """A scenario from the text of its file. Raises ConfigError."""
+    scenario = tomlfile.decode(text.encode(), Scenario, _with_kind)
+    check(scenario)
+    return scenario
+
+
 def check(scenario: Scenario) -> None:
     """What types cannot say. Raises ConfigError."""
     names = [group.name for group in scenario.group]
     for at, group in enumerate(scenario.group):
-        _check_group(f"group[{at}]", group, names)
+        _check_group(f"group[{at}]", group, names[:at])
     if scenario.clients > MAX_CLIENTS:
         refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
     work = scenario.work
@@ -133,6 +144,8 @@ def check(scenario: Scenario) -> None:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
         refuse("work.rounds.quorum", work.rounds.quorum, "at most the cohort")
+    if work.training.personal_head:
+        refuse("work.training.personal_head", "true", "false: emulated boxes keep no files")
     _check_rules(work)
     ill = sum(getattr(scenario.hidden, name.replace("-", "_")) for name in FAULTS)
     if ill > 1:
@@ -153,11 +166,22 @@ def with_policy(scenario: Scenario, policy: str) -> Scenario:
 def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, ...]) -> TaskFile:
     """The task that this fleet's coordinator is handed."""
     work = scenario.work
-    components = min(work.components, len(columns))
-    data = Data(classes=classes, columns=columns, components=components)
+    if isinstance(work.model, AdapterModel):
+        data = Data(classes=classes, text=columns[-1], components=0)
+    else:
+        components = min(work.components, len(columns))
+        data = Data(classes=classes, columns=columns, components=components)
     return TaskFile(
         job="fleet", data=data, model=work.model, training=work.training, rounds=work.rounds
     )
+
+
+def _with_kind(tables: dict[str, Any]) -> dict[str, Any]:
+    """A model is a circuit unless it says otherwise."""
+    work = tables.get("work")
+    if isinstance(work, dict) and isinstance(work.get("model"), dict):
+        work["model"].setdefault("kind", "circuit")
+    return tables
 
 
 def _check_rules(work: Work) -> None:
@@ -168,8 +192,8 @@ def _check_rules(work: Work) -> None:
         raise ConfigError(f"work.{error}") from None
 
 
-def _check_group(key: str, group: Group, names: list[str]) -> None:
-    if names.count(group.name) > 1:
+def _check_group(key: str, group: Group, taken: list[str]) -> None:
+    if group.name in taken:
         refuse(f"{key}.name", group.name, "a name that no other group has")
     for what, mix, known in (("board", group.board, profiles()), ("link", group.link, kinds())):
         for name in [mix] if isinstance(mix, str) else mix:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from coordinator.export import export
 from coordinator.reports import show
 from coordinator.store import Store
+from coordinator.taskadapter import AdapterModel
+from coordinator.taskfile import Train
 from edge_client.adapter.bench import AdapterBench, Site
 from edge_client.adapter.engine import engine_of
 from edge_client.config import Adapter as Limits
@@ -41,19 +43,20 @@ class Rows:
     name: str
     table: Table
     split: Split
-    prompt: str
-    tokens: int
+    model: AdapterModel
+    training: Train
+    aggregation: Literal["mean", "fedadam"] = "mean"
     teaches: bool = True
     """Whether a circuit is trained afterwards, with the adapter for its teacher."""
 
 
-def verdict(store: Store, rows: Rows, out: Path) -> dict[str, Any]:
+def verdict(store: Store, rows: Rows, out: Path, base: Path) -> dict[str, Any]:
     """What was learned, on test rows, and by simpler ways; the adapter is exported into `out`."""
     table, split = rows.table, rows.split
     train, test = np.concatenate(split.boxes), np.concatenate(split.test)
-    adapter, exact = _judged(store, rows.name, table, test)
-    files = export(store, rows.name, out, ("gguf", "onnx", "peft"))
-    answers, sample = asked(files[0], store, rows, test)
+    adapter, exact = _judged(store, rows.name, _part(table, test), base)
+    files = export(store, rows.name, out, ("gguf", "onnx", "peft"), str(base))
+    answers, sample = asked(files[0], store, rows, base)
     return {
         "task": rows.name,
         "sizes": [len(part) for part in split.boxes],
@@ -65,16 +68,16 @@ def verdict(store: Store, rows: Rows, out: Path) -> dict[str, Any]:
         "exported_adapter_accuracy": _share(answers == table.y[test]),
         "exported_agrees": _share(answers == exact.argmax(axis=1)),
         "sample": sample,
-        **(_circuits(store, table, train, test) if rows.teaches else {}),
+        **(_circuits(store, rows, base) if rows.teaches else {}),
         "jobs": {job.id: _history(store, job.id) for job in store.jobs()},
     }
 
 
-def _circuits(
-    store: Store, table: Table, train: NDArray[np.intp], test: NDArray[np.intp]
-) -> dict[str, float]:
+def _circuits(store: Store, rows: Rows, base: Path) -> dict[str, float]:
     """The circuit on test rows, beside logistic regression on what it was given."""
-    circuit, z = _judged(store, CIRCUIT, table, np.concatenate([test, train]))
+    table = rows.table
+    train, test = np.concatenate(rows.split.boxes), np.concatenate(rows.split.test)
+    circuit, z = _judged(store, CIRCUIT, _part(table, np.concatenate([test, train])), base)
     right = circuit[: len(test)].argmax(axis=1) == table.y[test]
     given = (z[: len(test)], table.y[test])
     return {
@@ -83,29 +86,28 @@ def _circuits(
     }
 
 
-def _judged(
-    store: Store, job: str, table: Table, index: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], Any]:
+def _judged(store: Store, job: str, table: Table, base: Path) -> tuple[NDArray[np.float64], Any]:
     """What a job's newest model says of rows, (rows, classes), and what it was given of them."""
     row, model, shared = store.job(job), store.model(job, "model"), store.model(job, "features")
     if row is None or model is None or not model.turn:
         raise ConfigError(f"job {job!r} ended before any round of training did")
     task = decode_signed(row.task, Task)
-    bench = predictor_of(task, shared.data if shared else b"")
+    bench = predictor_of(task, shared.data if shared else b"", Limits(base=str(base)))
     arrays = unpack(model.data, model_layout(task.model), EXACT)
-    z = bench.rows(_part(table, index))
+    z = bench.rows(table)
     return bench.model.predict(arrays, bench.model.prepare(z)), z
 
 
 def asked(
-    file: Path, store: Store, rows: Rows, test: NDArray[np.intp]
+    file: Path, store: Store, rows: Rows, base: Path
 ) -> tuple[NDArray[np.intp], dict[str, str]]:
     """Class numbers that an exported adapter, read back, gives test rows; one row, answered."""
     row, shared = store.job(rows.name), store.model(rows.name, "features")
     spec = decode_signed(row.task, Task).model if row else None
     assert isinstance(spec, Adapter)
-    bench = AdapterBench(spec, shared.data if shared else b"", Site(Limits(), None))
-    engine = engine_of(spec, Limits())
+    limits, test = Limits(base=str(base)), np.concatenate(rows.split.test)
+    bench = AdapterBench(spec, shared.data if shared else b"", Site(limits, None))
+    engine = engine_of(spec, limits)
     read = read_adapter(file, engine.model.facts, engine.model.sha256)
     task = sessions.Task(engine.head(spec.answers), read.scale)
     hidden = bench.model.prepare(bench.rows(_part(rows.table, test)))

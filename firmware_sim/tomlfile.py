@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -16,9 +16,10 @@ LONGEST = 80
 """Characters of a refused value that are shown."""
 
 T = TypeVar("T")
+Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def read(path: Path, kind: type[T]) -> T:
+def read(path: Path, kind: type[T], prepare: Prepare = dict) -> T:
     """Raises ConfigError."""
     try:
         if path.stat().st_size > MAX_FILE:
@@ -27,15 +28,15 @@ def read(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     try:
-        return decode(text, kind)
+        return decode(text, kind, prepare)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def decode(text: bytes, kind: type[T]) -> T:
-    """Raises ConfigError."""
+def decode(text: bytes, kind: type[T], prepare: Prepare = dict) -> T:
+    """Raises ConfigError. `prepare` fills in what a struct cannot, such as a default tag."""
     try:
-        raw = tomllib.loads(text.decode())
+        raw = prepare(tomllib.loads(text.decode()))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"this is not TOML: {error}") from None
     try:

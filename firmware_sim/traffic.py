@@ -1,8 +1,9 @@
 """Bytes counted on the emulated wire, for reports."""
 
 from collections import Counter
+from functools import lru_cache
 
-from firmware_sim.link import Direction
+from firmware_sim.links import Direction
 
 
 class Traffic:
@@ -12,11 +13,18 @@ class Traffic:
         self._messages: Counter[tuple[str, Direction, str]] = Counter()
         self._bytes: Counter[tuple[str, Direction, str]] = Counter()
 
+        self.moved: Counter[str] = Counter()
+        """Payload bytes of each client, both ways."""
+        self.count = 0
+        """Messages in all."""
+
     def add(self, client_id: str, direction: Direction, topic: str, size: int) -> None:
         """Count one message of `size` payload bytes."""
         key = (client_id, direction, topic_class(topic))
         self._messages[key] += 1
         self._bytes[key] += size
+        self.moved[client_id] += size
+        self.count += 1
 
     def messages(
         self,
@@ -45,6 +53,7 @@ class Traffic:
         return table
 
 
+@lru_cache(maxsize=2**17)
 def topic_class(topic: str) -> str:
     """`up`, `dev/state`, `dev/in`, `bc`, `blob`, `coord`, `join`, or `other`."""
     match topic.split("/"):

@@ -21,6 +21,7 @@ from proto.broker_url import BrokerUrl, MqttSettings
 from proto.connection import Connection
 from proto.outgoing import Outgoing
 from proto.reconnect import Backoff, problem_words
+from proto.tcp_info import Link, link_of
 from proto.transport import Deliver, Delivery, Disconnected, Incoming
 
 __all__ = ["BrokerUrl", "MqttPort", "MqttSettings"]
@@ -50,6 +51,7 @@ class MqttPort:
         self._outgoing = Outgoing()
         self._closing = threading.Event()
         self._told = ""
+        self._socket: socket.socket | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"mqtt {settings.client_id}", daemon=True
         )
@@ -84,6 +86,10 @@ class MqttPort:
     def ack(self, delivery: Delivery) -> None:
         """See `Port.ack`. One from an earlier connection is not sent; the message comes again."""
         self._outgoing.add_ack(delivery.token)
+
+    def link(self) -> Link:
+        """What the present connection has shown of the link; ask in the serving thread."""
+        return link_of(self._socket)
 
     def alive(self) -> bool:
         """Whether the serving thread lives."""
@@ -163,7 +169,8 @@ class MqttPort:
         beat_s = longest_s = self._settings.keepalive_s / 4
         with selectors.DefaultSelector() as selector, contextlib.closing(connection):
             selector.register(outgoing.woken, selectors.EVENT_READ)
-            selector.register(self._connect(connection, subscribed), selectors.EVENT_READ)
+            self._socket = self._connect(connection, subscribed)
+            selector.register(self._socket, selectors.EVENT_READ)
             while (
                 connection.serve(selector, longest_s, outgoing.calm) and time.monotonic() < leave_by
             ):

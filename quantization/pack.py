@@ -5,6 +5,8 @@ travel), then these numbers: at 32 bits as float32, else the blocks' scales as f
 codes. Sparse ones are followed by their places.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -13,11 +15,12 @@ from quantization.arrays import Array, Arrays, BadArrays, Layout, flatten, size,
 from quantization.codes import codes_size, pack_codes, unpack_codes
 from quantization.places import longest, pack_places, unpack_places
 from quantization.scheme import Scheme
-from quantization.uniform import MAX_SCALE, blocks, dequantise, quantise
+from quantization.uniform import MAX_SCALE, blocks, dequantise, quantise, quantise_all
 
 SPARSE = 64
 """Added to the tag of an update of the largest numbers alone."""
 PLAIN = 32
+_MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
 
 
 def packed_size(layout: Layout, scheme: Scheme) -> int:
@@ -35,6 +38,22 @@ def pack(arrays: Arrays, layout: Layout, scheme: Scheme, rng: Generator) -> byte
     places = _largest(vector, scheme.kept(vector.size))
     numbers = _pack_numbers(vector[places], scheme, rng)
     return bytes([scheme.bits + SPARSE]) + numbers + pack_places(places, vector.size)
+
+
+def pack_all(vectors: Array, scheme: Scheme, rngs: Sequence[Generator]) -> list[bytes]:
+    """As `pack` for many vectors (v, n), each rounded by an rng of its own; none of them sparse."""
+    tag = bytes([scheme.bits])
+    if scheme.bits == PLAIN:
+        return [tag + row.tobytes() for row in vectors.astype("<f4")]
+    shape = (blocks(vectors.shape[1], scheme.block), scheme.block)
+    scales, codes = quantise_all(
+        vectors, np.stack([rng.random(shape) for rng in rngs]), scheme.bits
+    )
+    wide = scales.astype("<f4")
+    return [
+        tag + own.tobytes() + pack_codes(row, scheme.bits)
+        for own, row in zip(wide, codes, strict=True)
+    ]
 
 
 def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
@@ -88,6 +107,7 @@ def _unpack_numbers(data: bytes, count: int, scheme: Scheme) -> Array:
         return vector
     cut = 4 * blocks(count, scheme.block)
     scales = np.frombuffer(data, "<f4", count=cut // 4).astype(np.float32)
-    if not (np.isfinite(scales) & ~np.signbit(scales) & (scales <= MAX_SCALE)).all():
+    # Read as whole numbers, floats from 0 up keep their order; all others are larger.
+    if scales.size and scales.view(np.uint32).max() > _MAX_SCALE_BITS:
         raise BadArrays("a scale is NaN, negative or too large")
     return dequantise(scales, unpack_codes(data[cut:], count, scheme.bits), scheme.block)

@@ -36,14 +36,28 @@ def quantise(
     Unbiased: the mean of `dequantise` over the rng is the vector. Raises BadArrays for numbers
     beyond MAX_SCALE levels; NaN and infinity must have been refused before.
     """
-    rows = np.zeros((blocks(vector.size, block), block))
-    rows.ravel()[: vector.size] = vector
-    scales = _scales(np.abs(rows).max(axis=1, initial=0.0), LEVELS[bits])
+    draws = rng.random((1, blocks(vector.size, block), block))
+    scales, codes = quantise_all(vector[None], draws, bits)
+    return scales[0], codes[0]
+
+
+def quantise_all(
+    vectors: Array, draws: NDArray[np.float64], bits: int = 8
+) -> tuple[Array, NDArray[np.int8]]:
+    """Many vectors (v, n) at once, each by its own draws from [0, 1), (v, ceil(n / block), block).
+
+    Scales (v, ceil(n / block)) and codes (v, n). Raises BadArrays as `quantise` does.
+    """
+    many, length = vectors.shape
+    rows = np.zeros((many, draws[0].size))
+    rows[:, :length] = vectors
+    rows = rows.reshape(draws.shape)
+    scales = _scales(np.abs(rows).max(axis=2, initial=0.0), LEVELS[bits])
     # A block of zeros has scale 0 on the wire; any divisor gives its codes.
-    steps = rows / np.where(scales > 0, scales, 1.0)[:, None]
+    steps = rows / np.where(scales > 0, scales, 1.0)[:, :, None]
     lower = np.floor(steps)
-    codes = lower + (rng.random(steps.shape) < steps - lower)
-    return scales.astype(np.float32), codes.astype(np.int8).ravel()[: vector.size]
+    codes = lower + (draws < steps - lower)
+    return scales.astype(np.float32), codes.astype(np.int8).reshape(many, -1)[:, :length]
 
 
 def dequantise(scales: Array, codes: NDArray[np.int8], block: int) -> Array:

@@ -19,3 +19,25 @@ qfleet_setup() {
     PATH="$PWD/.venv/bin:$PATH"
     export PATH
 }
+
+# What some tests need beside dev. Where it cannot be had they are skipped, but never in CI.
+qfleet_optional() {
+    local package=$1 pin stamp=".venv/.stamp-optional-$1"
+    pin=$(grep -i "^$package==" constraints.txt)
+    grep -qsx "$pin" "$stamp" && return
+    echo "Setting up $pin (once) ..." >&2
+    # llama.cpp is compiled: for processors of this kind, not this one alone, and without pictures.
+    if CMAKE_ARGS="${CMAKE_ARGS:--DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF}" \
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$pin" >&2; then
+        echo "$pin" >"$stamp"
+    elif [ -n "${CI:-}" ]; then
+        return 1
+    else
+        echo "$package cannot be had here: its tests are skipped" >&2
+    fi
+}
+
+# The base model for the tests that want the real one.
+qfleet_base() {
+    quantize pull smollm2-135m >&2 || [ -z "${CI:-}" ]
+}

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proto.messages import Metrics, Resources
 
@@ -19,6 +23,52 @@ class Standing:
     """The mean of all boxes' losses, each by its validation rows. No row is the coordinator's."""
 
 
+class Past(Struct, frozen=True, kw_only=True):
+    """What a box did in this job's training rounds so far."""
+
+    asked: int = 0
+    """Rounds it was asked to take part in ..."""
+    delivered: int = 0
+    """... and those it sent an update for."""
+    last_asked: int = 0
+    """A turn; 0 is never."""
+    misses: int = 0
+    """Rounds in a row, up to now, that it was waited for in vain."""
+    seconds: float | None = None
+    """From the offer to the update, the last time ..."""
+    steps: int = 0
+    """... and the steps it did meanwhile."""
+    loss: float | None = None
+    """Of the model it received then, over its training rows, in nats."""
+
+
+class Turn(NamedTuple):
+    """How one round went for one box that was asked. Without `seconds` nothing came."""
+
+    number: int
+    seconds: float | None = None
+    steps: int = 0
+    loss: float | None = None
+    excused: bool = False
+    """The round was called off: nobody's fault."""
+
+
+def after(past: Past, turn: Turn) -> Past:
+    """The past with one more round in it."""
+    asked = past.asked + 1
+    if turn.seconds is None:
+        misses = past.misses + (not turn.excused)
+        return replace(past, asked=asked, last_asked=turn.number, misses=misses)
+    return Past(
+        asked=asked,
+        delivered=past.delivered + 1,
+        last_asked=turn.number,
+        seconds=turn.seconds,
+        steps=turn.steps,
+        loss=turn.loss,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One box, as a planner sees it. `last_turn` is 0 for a box that never took part."""
@@ -28,6 +78,7 @@ class Candidate:
     last_turn: int = 0
     resources: Resources = Resources()  # noqa: RUF009 - frozen, so one default serves all
     last: Standing | None = None
+    past: Past = Past()  # noqa: RUF009 - likewise
 
 
 def standings(metrics: Mapping[str, Metrics], rows: Mapping[str, int]) -> dict[str, Standing]:
@@ -45,6 +96,20 @@ def standings(metrics: Mapping[str, Metrics], rows: Mapping[str, int]) -> dict[s
         box: Standing(m.steps, m.validation_loss, m.teacher_loss, fleet)
         for box, m in judged.items()
     }
+
+
+PATIENCE = 5
+"""Misses in a row after which a box is asked no less often still."""
+
+
+def waited(candidate: Candidate, turn: int) -> float:
+    """Turns since this box was last asked.
+
+    Each time it did not deliver since makes it wait twice as long: else boxes that never do would
+    be the stalest in every round.
+    """
+    since = turn - max(candidate.last_turn, candidate.past.last_asked)
+    return float(since / 2 ** min(candidate.past.misses, PATIENCE))
 
 
 MIN_BATTERY = 20

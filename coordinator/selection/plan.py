@@ -1,15 +1,29 @@
-"""The plan of a round: feasibility, coverage, scores. Pure, so any plan can be replayed."""
+"""The plan of a round, one way for every scorer. Pure, so any plan can be made again.
+
+    feasible -> covered -> within the budget -> scored -> steps
+
+A scorer only orders the boxes that are left by then: whatever it answers, and whatever it was told
+by a box, it cannot have a box asked that should not train now, leave one out for ever or spend more
+than the owner allows. When to stop is judged after each round: `selection/stopping.py`.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coordinator.selection.candidates import Candidate, infeasible
-from coordinator.selection.regulators import Regulation, regulate
+from coordinator.selection.candidates import Candidate, infeasible, waited
+from coordinator.selection.forecast import Forecast, forecast
+from coordinator.selection.request import Budget, Request
 from coordinator.selection.scorers import SCORERS, by_staleness
+from coordinator.selection.steps import steps_of
 
 COVERAGE = 2.5
-"""Scorers choose among the stalest COVERAGE x cohort boxes, so that no box is left out for ever."""
+"""Scorers choose among the stalest COVERAGE x cohort boxes ..."""
+OVERDUE = 4.0
+"""... and a box that has waited OVERDUE times as long as if all took turns is asked before them:
+without it a scorer could leave some of the stalest out for ever."""
+MAX_SCORE = 1e9
+"""A score beyond it is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,49 +35,106 @@ class Plan:
     refused: dict[str, str] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
     """Of each box that shall not do the task's own steps."""
+    hand_rule: tuple[str, ...] = ()
+    """Whom the hand rule would have asked, where that differs."""
+    fallback: str = ""
+    """Why the hand rule decided in place of the scorer."""
+    forecast: Forecast = Forecast()  # noqa: RUF009 - frozen, so one default serves all
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """The task's own steps, and what may change them in this round; 0 steps: nothing may."""
+class Field:
+    """Whom a scorer may choose among, how many of them, and why others are out."""
 
-    steps: int = 0
-    round: int = 0
-    regulation: Regulation = Regulation()  # noqa: RUF009 - frozen, so one default serves all
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be planned: a scorer's name, cohort size (0: everyone), seed and turn."""
-
-    scorer: str
+    covered: tuple[Candidate, ...]
     size: int
-    seed: int
-    turn: int
-    pace: Pace = Pace()
+    refused: dict[str, str]
+    overdue: frozenset[str]
+    """Those that are asked whatever their score."""
+
+
+def field_of(candidates: Sequence[Candidate], request: Request) -> Field:
+    """Feasible boxes with budget left, the stalest of them, in id order."""
+    refused = {
+        c.box: why for c in candidates if (why := infeasible(c) or overdrawn(c, request.budget))
+    }
+    fit = sorted((c for c in candidates if c.box not in refused), key=lambda c: c.box)
+    size = affordable(request.size or len(fit), request)
+    reach = max(size, math.ceil(COVERAGE * size))
+    stale = by_staleness(fit, request)
+    covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
+    late = overdue(covered, len(fit) / size if size else 0.0, request)
+    return Field(tuple(sorted(covered, key=lambda c: c.box)), size, refused, late)
+
+
+def overdue(covered: Sequence[Candidate], cycle: float, request: Request) -> frozenset[str]:
+    """Who has waited too long, where all could be asked once in `cycle` rounds."""
+    # Turns count the rounds of all jobs; this job has had only so many.
+    most = float(request.pace.round or request.turn)
+    return frozenset(c.box for c in covered if min(waited(c, request.turn), most) > OVERDUE * cycle)
+
+
+def overdrawn(candidate: Candidate, budget: Budget) -> str:
+    """Why this box has done its share of the job, or nothing."""
+    asked = candidate.past.asked
+    return f"asked {asked} times, its share of this job" if 0 < budget.asks <= asked else ""
+
+
+def affordable(size: int, request: Request) -> int:
+    """How many boxes of `size` a round's budget of bytes pays for."""
+    if not request.budget.bytes or not request.bytes_each:
+        return size
+    return min(size, request.budget.bytes // request.bytes_each)
 
 
 def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
-    """Feasible boxes, the stalest of them, the best-scored of those, in id order."""
-    refused = {c.box: why for c in candidates if (why := infeasible(c))}
-    fit = sorted((c for c in candidates if c.box not in refused), key=lambda c: c.box)
-    size = request.size or len(fit)
-    stale = by_staleness(fit, request.seed, request.turn)
-    reach = max(size, math.ceil(COVERAGE * size))
-    covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
-    scores = SCORERS[request.scorer](covered, request.seed, request.turn)
-    best = sorted(covered, key=lambda c: -scores[c.box])[:size]
-    steps = {c.box: own for c in best if (own := paced(c, request.pace)) != request.pace.steps}
-    return Plan(tuple(sorted(c.box for c in best)), scores, refused, steps)
+    """Of the boxes a scorer may choose among, the best-scored, in id order."""
+    found = field_of(candidates, request)
+    scores, fallback = scored(found.covered, request)
+    best = _best(found, scores)
+    usual = _best(found, by_staleness(found.covered, request))
+    steps = steps_of(best, request)
+    cohort = tuple(c.box for c in best)
+    return Plan(
+        cohort=cohort,
+        scores=scores,
+        refused=found.refused,
+        steps=steps,
+        hand_rule=tuple(c.box for c in usual) if usual != best else (),
+        fallback=fallback,
+        forecast=forecast(best, steps, request),
+    )
 
 
-def paced(candidate: Candidate, pace: Pace) -> int:
-    """The steps of one box: its last ones, regulated by how its model stood to its teacher."""
-    last, regulation = candidate.last, pace.regulation
-    if regulation.rule == "fixed" or pace.round < regulation.first_round or last is None:
-        return pace.steps
-    # What a box says it did is its word: never outside what any box may be given.
-    before = min(max(last.steps or pace.steps, regulation.least), max(regulation.most, pace.steps))
-    if last.teacher_loss is None:
-        return before
-    return regulate(regulation, before, last.loss, last.teacher_loss)
+def scored(covered: Sequence[Candidate], request: Request) -> tuple[dict[str, float], str]:
+    """A score for each box, and why they are the hand rule's where the scorer gave no good ones.
+
+    Scores that were `given`, by a model or by a recorded plan, count as the scorer's.
+    """
+    told: Mapping[str, float] | None = request.given
+    if told is None:
+        scorer = SCORERS.get(request.scorer)
+        told = scorer(covered, request) if scorer else None
+    why = _objection(covered, told)
+    if told is None or why:
+        return by_staleness(covered, request), why
+    return {c.box: float(told[c.box]) for c in covered}, ""
+
+
+def _objection(covered: Sequence[Candidate], told: Mapping[str, float] | None) -> str:
+    """Why these scores cannot be used, or nothing."""
+    if told is None:
+        return "no scores came"
+    missing = sum(c.box not in told for c in covered)
+    if missing:
+        return f"{missing} of {len(covered)} boxes were given no score"
+    # NaN is in no order: it must never reach a sort.
+    bad = [c.box for c in covered if not -MAX_SCORE <= told[c.box] <= MAX_SCORE]
+    return f"the score of {bad[0]} is {told[bad[0]]}" if bad else ""
+
+
+def _best(found: Field, scores: Mapping[str, float]) -> list[Candidate]:
+    best = sorted(found.covered, key=lambda c: (c.box not in found.overdue, -scores[c.box], c.box))[
+        : found.size
+    ]
+    return sorted(best, key=lambda c: c.box)

@@ -1,42 +1,43 @@
 """Scorers: a number for each candidate, higher first. All share one shape, so any can be swapped.
 
-A scorer is pure: the same candidates, seed and turn give the same scores, and recorded scores
-replay a decision exactly.
+A scorer is pure: the same candidates and request give the same scores, and recorded scores replay
+a decision exactly. What a method does beside choosing (its aggregation, its own stopping) is not
+here, and every method chooses among the same feasible and stalest boxes: `coordinator/selection/
+plan.py` sees to that for all.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 
-from coordinator.selection.candidates import Candidate
+from coordinator.selection import energy, speed, utility
+from coordinator.selection.candidates import Candidate, waited
+from coordinator.selection.linear import by_linear
+from coordinator.selection.lots import lot
+from coordinator.selection.request import Request
 
-Scorer = Callable[[Sequence[Candidate], int, int], dict[str, float]]
-"""(candidates, seed, turn) -> score by box."""
-
-
-def lot(seed: int, turn: int, box: str) -> float:
-    """A fair draw in [0, 1) that depends only on seed, turn and box."""
-    digest = hashlib.sha256(f"{seed}/{turn}/{box}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+Scorer = Callable[[Sequence[Candidate], Request], dict[str, float]]
+"""(candidates, request) -> score by box."""
 
 
-def by_lot(candidates: Sequence[Candidate], seed: int, turn: int) -> dict[str, float]:
+def by_lot(candidates: Sequence[Candidate], request: Request) -> dict[str, float]:
     """`random`: every box is as likely as any other."""
-    return {c.box: lot(seed, turn, c.box) for c in candidates}
+    return {c.box: lot(request.seed, request.turn, c.box) for c in candidates}
 
 
-def by_staleness(candidates: Sequence[Candidate], seed: int, turn: int) -> dict[str, float]:
+def by_staleness(candidates: Sequence[Candidate], request: Request) -> dict[str, float]:
     """`stalest`, the hand rule: who has waited longest; lots decide between equals."""
-    return {c.box: turn - c.last_turn + lot(seed, turn, c.box) for c in candidates}
+    return {
+        c.box: waited(c, request.turn) + lot(request.seed, request.turn, c.box) for c in candidates
+    }
 
 
-def by_closeness(candidates: Sequence[Candidate], seed: int, turn: int) -> dict[str, float]:
+def by_closeness(candidates: Sequence[Candidate], request: Request) -> dict[str, float]:
     """`paper`: whose loss is nearest the fleet's (LLM-QFL, arXiv 2505.18656); unknown ones first.
 
     The paper takes the distances after everybody has trained. These are from the boxes' last
     turns, so that who is not chosen does no work.
     """
     return {
-        c.box: 1.0 + lot(seed, turn, c.box)
+        c.box: 1.0 + lot(request.seed, request.turn, c.box)
         if c.last is None
         else -abs(c.last.loss - c.last.fleet_loss)
         for c in candidates
@@ -47,6 +48,13 @@ SCORERS: dict[str, Scorer] = {
     "random": by_lot,
     "stalest": by_staleness,
     "paper": by_closeness,
+    "fedcs": speed.by_added_time,
+    "tifl": speed.by_tier,
+    "power-of-choice": utility.by_loss,
+    "oort": utility.by_utility,
+    "eafl": energy.by_power,
+    "refl": energy.by_absence,
+    "linear": by_linear,
 }
-STANDING = frozenset({"paper"})
-"""Scorers that read how boxes did last."""
+STANDING = frozenset({"paper", "linear"})
+"""Scorers that read how boxes did last against the fleet."""

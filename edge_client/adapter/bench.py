@@ -1,7 +1,7 @@
 """An adapter ready to train on this box: the engine, its rows' states, and the limits it keeps."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from edge_client import readings
 from edge_client.adapter.engine import Engine, engine_of, one_hot
 from edge_client.adapter.forecast import Watch, part_of
-from edge_client.adapter.hidden import Cache, HiddenRows, Trunk
+from edge_client.adapter.hidden import Cache, HiddenRows, Tokens, Trunk
 from edge_client.adapter.pace import Pace
 from edge_client.adapter.prompts import token_rows
 from edge_client.config import Adapter as Limits
+from edge_client.config import EdgeConfig
 from edge_client.dataset import Table
 from edge_client.model import Features, Labels, Model, Parts
 from proto.adapter import Adapter, adapter_layout, frozen_layout
@@ -27,10 +28,8 @@ from quantization.pack import unpack
 from quantization.runtime.sessions import Batch, Task
 from quantization.scheme import EXACT
 
-PROBE = 64
+PROBE = 16
 """Training rows on which losses are told: a forward pass costs a third of a training step."""
-ENOUGH = 512
-"""Tokens after which the trunk's speed is taken for known."""
 TOGETHER = 8
 """Rows that are answered at once."""
 STEP_SHARE = 2.2
@@ -86,7 +85,7 @@ class AdapterBench:
         folder = site.home / "hidden" if site.home else None
         width = self._engine.model.facts.shape.width
         self._cache = Cache(folder, self._engine.which, width, site.limits.cache_mib)
-        board = readings.Board(site.home or Path.cwd(), "", time.monotonic)
+        board = readings.Board(site.home or Path.cwd(), EdgeConfig(), time.monotonic)
         self._pace = Pace(site.limits, board.read, time.sleep)
         self._watch = Watch(site.seconds, time.monotonic)
         self._task = Task(self._engine.head(adapter.answers), adapter.alpha / adapter.rank)
@@ -133,13 +132,13 @@ class AdapterBench:
         }
 
     def _prepare(self, ids: Features) -> HiddenRows:
-        if self._site.steps:
+        if self._site.home:
             return self._cache.prepare(ids, self._trunk)
         # Who only answers keeps the trunk open, and no states.
         return Cache(None, "", self._cache.width, 0).prepare(ids, self._open_once)
 
     def _open_once(self, _tokens: int) -> Trunk:
-        self._run = self._run or self._engine.trunk()
+        self._run = self._run or self._engine.open_trunk()
         return self._run
 
     def _trunk(self, tokens: int) -> Trunk:
@@ -148,16 +147,13 @@ class AdapterBench:
         trained = self._site.steps * self._site.batch * self._adapter.tokens / 2
         more = trained * STEP_SHARE * self._adapter.blocks / lower
 
-        def watched(rows: list[list[int]]) -> Array:
+        def watched(batches: Sequence[Tokens]) -> Iterator[Array]:
             nonlocal done
             self._pace.wait()
-            states, before = run(rows), done
-            done += sum(map(len, rows))
-            if (
-                before < min(ENOUGH, tokens) <= done
-            ):  # short rows first: the first batch tells little
+            yield from run(batches)
+            first, done = not done, done + sum(len(row) for rows in batches for row in rows)
+            if first:
                 self._watch.check(done, tokens, began, more)
-            return states
 
         return watched
 

@@ -3,12 +3,12 @@
 They stay open from round to round for as long as the training process lives.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
 
 import numpy as np
 
+from edge_client.adapter.hidden import Trunk
 from edge_client.circuit.backends.machine import NotHere
 from edge_client.config import Adapter as Limits
 from edge_client.model import Labels
@@ -20,7 +20,8 @@ from quantization.runtime.model import Model, open_model
 from quantization.runtime.sessions import (
     Forward,
     Trainer,
-    Trunk,
+    check_graphs,
+    hidden_states,
     open_forward,
     open_trainer,
     open_trunk,
@@ -38,6 +39,7 @@ class Engine:
     def __init__(self, source: str, sha256: str, blocks: int, threads: int) -> None:
         self._files = ExitStack()
         self.model: Model = self._files.enter_context(open_model(source, sha256, threads))
+        check_graphs(self.model, blocks)
         self._blocks = blocks
         self._trainer: Trainer | None = None
         self._forward: Forward | None = None
@@ -57,10 +59,16 @@ class Engine:
         """Names what the trunk's states depend on, beside the tokens."""
         return f"{self.model.sha256}/{self.model.facts.blocks - self._blocks}"
 
-    def trunk(self) -> Callable[[list[list[int]]], Array]:
-        """Token lists to states; its memory goes back with the last reference to it."""
-        opened: Trunk = open_trunk(self.model, self._blocks)
-        return lambda rows: opened.run(padded(rows)[0])
+    def trunk(self) -> Trunk:
+        """The trunk with one block in memory at a time."""
+        return lambda batches: hidden_states(
+            self.model, self._blocks, (padded(rows)[0] for rows in batches)
+        )
+
+    def open_trunk(self) -> Trunk:
+        """The whole trunk, opened once: for answers, which come one by one."""
+        opened = open_trunk(self.model, self._blocks)
+        return lambda batches: (opened.run(padded(rows)[0]) for rows in batches)
 
     def close(self) -> None:
         self._files.close()

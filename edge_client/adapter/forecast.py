@@ -15,8 +15,8 @@ BLOCK_MIB = 14.0
 """Of each adapted block: its 4-bit weights in two graphs, one block unpacked at a time."""
 TOKEN_KIB = 35.0
 """Of each token of a batch in each adapted block: what a gradient keeps."""
-TRUNK_MIB = 250.0
-"""While the trunk reads rows."""
+TRUNK_MIB = 150.0
+"""While the trunk reads rows, a block at a time."""
 SIZES = (32, 16, 8, 4, 2, 1)
 """What a batch may be cut into."""
 

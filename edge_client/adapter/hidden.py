@@ -7,7 +7,7 @@ reach 2e4: it holds them, 8 bits would not.
 
 import hashlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,9 @@ CHECK = 4
 """Bytes of a file's CRC-32, behind its numbers."""
 MIB = 2**20
 
-Trunk = Callable[[list[list[int]]], Array]
-"""Token lists to states (batch, longest, width) float32; those behind a row's end are ignored."""
+Tokens = list[list[int]]
+Trunk = Callable[[Sequence[Tokens]], Iterator[Array]]
+"""Batches of token lists to states (batch, longest, width) float32; what pads is ignored."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,11 +111,10 @@ class Cache:
             raise LocalError("hidden states were cut off while they were used; try again")
         return data
 
-    def _work_out(self, rows: list[list[int]], run: Trunk) -> bytes:
+    def _work_out(self, rows: Tokens, run: Trunk) -> bytes:
         parts = []
-        for at in range(0, len(rows), BATCH):
-            batch = rows[at : at + BATCH]
-            states = run(batch)
+        batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
+        for batch, states in zip(batches, run(batches), strict=True):
             with np.errstate(over="ignore"):
                 halves = states.astype("<f2")
             if not np.isfinite(halves).all():

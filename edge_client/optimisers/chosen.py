@@ -2,7 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from edge_client.optimisers.gradients import adam_method, adamw_method, lbfgs_method
+from edge_client.optimisers.gradients import (
+    adam_method,
+    adamw_method,
+    lbfgs_method,
+    sgd_method,
+)
 from edge_client.optimisers.method import Method, Plan
 from edge_client.optimisers.simplex import cobyla_method
 from edge_client.optimisers.spsa import qn_spsa_method, spsa_method
@@ -11,13 +16,14 @@ from proto.errors import LocalError
 OPTIMISERS: Mapping[str, Callable[[Plan], Method]] = {
     "adam": adam_method,
     "adamw": adamw_method,
+    "sgd": sgd_method,
     "lbfgs": lbfgs_method,
     "cobyla": cobyla_method,
     "spsa": spsa_method,
     "qn-spsa": qn_spsa_method,
 }
 
-BY_GRADIENT = ("adam", "adamw", "lbfgs")
+BY_GRADIENT = ("adam", "adamw", "sgd", "lbfgs")
 """Those that never probe: an exact gradient is all they need."""
 
 

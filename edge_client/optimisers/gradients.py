@@ -64,6 +64,26 @@ def adamw_method(plan: Plan) -> Method:
     return run
 
 
+def sgd_method(plan: Plan) -> Method:
+    """Plain descent: how far a box moves says how wrong it was.
+
+    Adam on each box moves a content one as far as any; where boxes hold different classes, plain
+    steps and Adam at the coordinator ("fedadam", Reddi et al. 2021) go together.
+    """
+
+    def run(arrays: Arrays, objectives: Iterator[Objective]) -> Iterator[Step]:
+        moved = dict(arrays)
+        for objective in objectives:
+            loss, grad = objective.gradient(moved)
+            moved = {
+                name: (old - plan.rate * grad[name]).astype(np.float32)
+                for name, old in moved.items()
+            }
+            yield Step(moved, loss)
+
+    return run
+
+
 def lbfgs_method(plan: Plan) -> Method:
     """L-BFGS (Liu and Nocedal 1989) with halving of steps; every step on the same rows.
 

@@ -92,6 +92,9 @@ def facts_of(header: Header) -> Facts:
         raise BadModel("it scales its rotary embedding, which the graphs do not know")
     if "rope_freqs.weight" in header.tensors:
         raise BadModel("it brings rotary frequencies of its own, which the graphs do not know")
+    for key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+        if _whole(header, key, MAX_WIDTH, shape.head_width) != shape.head_width:
+            raise BadModel(f"llama.{key} is not the heads' rotary width of {shape.head_width}")
     table = _tensor(header, EMBEDDING)
     facts = Facts(
         shape,

@@ -101,6 +101,13 @@ class Forward:
         return found
 
 
+def check_graphs(model: Model, blocks: int) -> None:
+    """Raises ConfigError, before anything is worked out, where that many cannot be trained."""
+    _lower(model, blocks)
+    for kind in ("step", "forward"):
+        model.graph(Spec(kind, blocks, model.facts.shape))
+
+
 def open_trunk(model: Model, blocks: int) -> Trunk:
     """The model but for its last blocks. Raises ConfigError, BadModel."""
     return Trunk(model, [open_block(model, k) for k in range(_lower(model, blocks))])

@@ -80,8 +80,8 @@ def test_boxes_of_a_lower_rank_take_part_where_the_task_allows_it(fleet, file, l
     largest = {"large": 0, "small": 0}
 
     def tap(topic, payload):
-        box = topic.split("/")[-2]
-        if box in largest:
+        way, box, last = topic.split("/")[-3:]
+        if (way, last) == ("up", "m"):
             largest[box] = max(largest[box], len(payload))
 
     fleet.broker.tap = tap
@@ -190,3 +190,17 @@ def test_the_adapter_is_written_in_every_format(fleet, file, tmp_path, base):
         export(fleet.store, "sms", tmp_path, ("qasm",))
     with pytest.raises(ConfigError, match="no known base model"):
         export(fleet.store, "sms", tmp_path, ("gguf",))
+
+
+def test_llama_cpp_and_the_training_engine_decide_alike(fleet, file, tmp_path, limits):
+    pytest.importorskip("llama_cpp")
+    for seed, name in enumerate(("pi-1", "pi-2")):
+        fleet.add(name, seed)
+    run(fleet, file)
+    source = write_rows(tmp_path / "new.tsv", 9, 100)
+    one, other = (
+        predict_file(predictor(tmp_path / "pi-1", "sms", limits, engine), source)
+        for engine in ("onnx", "llama")
+    )
+    assert sum(a[0] == b[0] for a, b in zip(one, other, strict=True)) >= 99
+    assert max(abs(a[1] - b[1]) for a, b in zip(one, other, strict=True)) < 0.1

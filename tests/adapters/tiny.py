@@ -52,14 +52,9 @@ def write_tiny(path: Path) -> Path:
 def write_graphs(folder: Path) -> Path:
     """What training and answering with the last two blocks need."""
     from quantization.gguf.llama import Shape
-    from quantization.graphs.build import build
-    from quantization.graphs.spec import Spec
+    from quantization.graphs import ship
 
-    folder.mkdir(parents=True, exist_ok=True)
-    shape = Shape(WIDTH, INNER, HEADS, KV_HEADS)
-    for kind, blocks in (("trunk", BLOCKS - ADAPTED), ("step", ADAPTED), ("forward", ADAPTED)):
-        spec = Spec(kind, blocks, shape)
-        (folder / spec.file).write_bytes(build(spec))
+    ship.write_graphs(Shape(WIDTH, INNER, HEADS, KV_HEADS), (ADAPTED,), folder)
     return folder
 
 

@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from coordinator.selection.candidates import Candidate, Standing, standings
-from coordinator.selection.plan import Pace, Request, plan
+from coordinator.selection.plan import plan
 from coordinator.selection.regulators import RULES, Regulation, regulate
+from coordinator.selection.request import Pace, Request
 from proto.messages import Metrics
 
 REGULATORS = [rule for rule in RULES if rule != "fixed"]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from coordinator.selection.candidates import Candidate, infeasible
-from coordinator.selection.plan import COVERAGE, Plan, Request, plan
+from coordinator.selection.plan import COVERAGE, Plan, plan
+from coordinator.selection.request import Request
 from coordinator.selection.scorers import SCORERS
 from proto.messages import Resources
 

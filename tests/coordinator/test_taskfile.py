@@ -50,7 +50,10 @@ def test_a_short_file_is_a_whole_task(tmp_path):
         (with_rounds('quorum = "two"'), r"Expected `int`, got `str`.*`rounds.quorum`"),
         (with_rounds('deadline = "soon"'), r"regex.*`rounds.deadline`"),
         (with_rounds("deadline = 90"), r"Expected `str`.*`rounds.deadline`"),
-        (with_rounds('policy = "best"'), "rounds.policy is one of paper, random, stalest"),
+        (
+            with_rounds('policy = "best"'),
+            "rounds.policy is one of eafl, fedcs, linear, oort, paper",
+        ),
         (with_rounds('aggregation = "sum"'), r"enum value 'sum'.*`rounds.aggregation`"),
         (with_rounds("target = 1.5"), r"<= 1.*`rounds.target`"),
         (GOOD + '[model]\nansatz = "magic"', r"enum value 'magic'.*`model.ansatz`"),
@@ -245,7 +248,7 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
         (TEXTS.replace("ham", ""), "an empty name"),
         (TEXTS.replace('kind = "adapter"', ""), "data.text is for model.kind"),
         (TEXTS.replace("adapter", "tree"), r"`model.kind`"),
-        (TEXTS + '[training]\noptimiser = "spsa"', "adamw or adam for an adapter"),
+        (TEXTS + '[training]\noptimiser = "spsa"', "adamw, adam or sgd for an adapter"),
         (TEXTS + "[training]\nwarmup = 5", "for training.optimiser adamw"),
     ],
 )

@@ -4,7 +4,8 @@ import pytest
 
 from firmware_sim.broker import MemoryBroker
 from firmware_sim.clock import Clock
-from firmware_sim.link import DOWN, UP, Link
+from firmware_sim.link import Link
+from firmware_sim.links import DOWN, UP
 from proto.errors import LocalError
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_sim.link import DOWN, UP, Link
+from firmware_sim.link import Link
+from firmware_sim.links import DOWN, UP, Line, LinkKind
 
 PROBABILITY = st.floats(0.0, 0.9)
 
@@ -34,12 +35,13 @@ def test_messages_may_overtake_each_other_where_asked_for() -> None:
     assert arrivals != sorted(arrivals)
 
 
-def test_bandwidth_is_added_by_overriding_the_hop() -> None:
-    class Modem(Link):
-        def hop_s(self, client_id: str, direction: str, size: int) -> float:
-            return size / 1000
-
-    assert Modem(seed=0).arrivals("box", UP, 500, now=1.0) == [1.5]
+def test_what_is_under_way_shares_a_line() -> None:
+    kind = LinkKind(label="modem", up_mbps=0.008, down_mbps=0.08, delay_s=0.5)
+    link = Link(seed=0, lines={"box": Line(kind, seed=1)})
+    assert link.arrivals("box", UP, 500, now=1.0) == [2.0]
+    assert link.arrivals("box", UP, 1000, now=1.1) == [3.0]
+    assert link.arrivals("box", DOWN, 1000, now=1.1) == [pytest.approx(1.7)]
+    assert link.arrivals("other", UP, 500, now=1.0) == [1.0]
 
 
 def test_who_sits_beside_the_broker_has_no_faults() -> None:

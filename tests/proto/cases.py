@@ -41,6 +41,7 @@ from proto.messages import (
     Training,
     Update,
 )
+from proto.resources import MAX_JOURNAL
 
 LONGEST = "z9-" * 10 + "ab"
 """An id of 32 characters."""
@@ -213,6 +214,10 @@ CASES: dict[str, Message] = {
             temperature_c=-100,
             disk_free_mib=0,
             note=TEXT,
+            link_kbps=SMALL,
+            link_loss=100,
+            qpu_queue_s=SMALL,
+            journal=("~" * 160,) * MAX_JOURNAL,
         ),
     ),
     "enlistment": Enlistment(job=LONGEST, task=SHORT, rows=2**24, reason=""),

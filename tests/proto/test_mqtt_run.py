@@ -3,6 +3,7 @@
 import queue
 import socket
 import ssl
+import sys
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from coordinator.broker_process import BrokerProcess
 from proto.broker_url import BrokerUrl, MqttSettings
 from proto.mqtt import MqttPort
+from proto.tcp_info import Link
 from proto.transport import Connected, Delivery
 
 
@@ -90,3 +92,23 @@ def test_what_is_posted_while_no_broker_is_there_is_handed_over_at_once() -> Non
     program.port.post("stop")
     thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.mark.broker
+def test_a_port_tells_what_its_connection_has_shown_of_the_link(mosquitto: BrokerProcess) -> None:
+    program = Program()
+    settings = MqttSettings(url=mosquitto.url, client_id="measures")
+    assert MqttPort(settings, program.deliver).link() == Link()
+    thread = program.start(settings)
+    assert program.given.get(timeout=10) == Connected()
+    for _ in range(4):
+        program.port.post(("run/x", bytes(60_000)))
+    came = 0
+    while came < 4:
+        came += isinstance(program.given.get(timeout=10), Delivery)
+    shown = program.port.link()
+    program.port.post("stop")
+    thread.join(10)
+    if sys.platform == "linux":
+        assert shown.kbps is not None
+        assert shown.kbps > 1000

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from edge_client.circuit.aims import Blend
 from edge_client.circuit.backends.checkpoint import Checkpoint
 from edge_client.circuit.backends.jobs import Jobs
-from edge_client.circuit.backends.machine import Machine, check_installed
+from edge_client.circuit.backends.machine import Float64s, Machine, Measured, check_installed
 from edge_client.circuit.backends.measured import measured_model
 from edge_client.circuit.backends.simulated import numpy_machine
 from edge_client.circuit.backends.unrolled import unroll
@@ -17,6 +17,7 @@ from edge_client.circuit.classifier import PreparedRows, classifier_model
 from edge_client.config import Quantum
 from edge_client.model import Model
 from edge_client.optimisers.chosen import BY_GRADIENT
+from edge_client.qpu_queue import note
 from proto.circuit import Circuit, Classifier, check_classifier
 from proto.codec import encode
 from proto.hybrid import Hybrid
@@ -101,7 +102,20 @@ def _machine(
     if family == "ibm":
         from edge_client.circuit.backends.ibm import ibm_machine  # noqa: PLC0415
 
-        return ibm_machine(circuit, quantum.device)
+        return noting(ibm_machine(circuit, quantum.device), home)
     from edge_client.circuit.backends.penny import pennylane_machine  # noqa: PLC0415
 
     return pennylane_machine(circuit, device)
+
+
+def noting(machine: Machine, home: Path | None) -> Machine:
+    """The same machine; what each job waited is noted in the box's folder."""
+    if home is None:
+        return machine
+
+    def measure(angles: Float64s, shots: int, seed: int) -> Measured:
+        done = machine(angles, shots, seed)
+        note(home, done.queued)
+        return done
+
+    return measure

@@ -1,0 +1,62 @@
+"""A decisions.jsonl: written line by line by a teacher, read line by line by students."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import msgspec
+
+from coordinator.selection.examples import Decision, Header
+from proto.errors import ConfigError
+
+MAX_LINE = 16 * 2**20
+"""Bytes."""
+
+
+def read_decisions(path: Path) -> tuple[Header, Iterator[Decision]]:
+    """Header, and the decisions one at a time. Raises ConfigError that names the line."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    lines = _lines(path, file)
+    head = next(lines, None)
+    if head is None:
+        raise ConfigError(f"{path} is empty; it should begin with a header")
+    header = _decoded(path, head, Header)
+    return header, (_decoded(path, line, Decision) for line in lines)
+
+
+def write_decisions(path: Path, header: Header, decisions: Iterable[Decision]) -> None:
+    """The whole file. A teacher that may be interrupted appends `line_of` itself."""
+    with path.open("wb") as file:
+        file.write(line_of(header))
+        file.writelines(map(line_of, decisions))
+
+
+def line_of(value: Header | Decision) -> bytes:
+    return msgspec.json.encode(value) + b"\n"
+
+
+Line = tuple[int, bytes]
+T = TypeVar("T", Header, Decision)
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[Line]:
+    with file:
+        number = 0
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE} bytes")
+            if line.strip():
+                yield number, line
+
+
+def _decoded(path: Path, line: Line, kind: type[T]) -> T:
+    number, data = line
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        text = str(error).replace("`$.", "`")
+        raise ConfigError(f"{path}, line {number}: {text}") from None

@@ -1,0 +1,18 @@
+"""Chance that depends only on seed, turn and box, so that any plan can be made again."""
+
+import hashlib
+import math
+
+
+def lot(seed: int, turn: int, box: str) -> float:
+    """A fair draw in [0, 1) that depends only on seed, turn and box."""
+    digest = hashlib.sha256(f"{seed}/{turn}/{box}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def weighted(draw: float, weight: float) -> float:
+    """A key in (-inf, 0]: the largest k keys are k draws by weight without replacement.
+
+    Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir", in logarithms.
+    """
+    return math.log(max(draw, 2**-48)) / weight if weight > 0 else -math.inf

@@ -1,0 +1,50 @@
+"""What a plan is asked for: whose scores, how many boxes, within what bounds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from coordinator.selection.constants import Constants
+from coordinator.selection.regulators import Regulation
+from coordinator.selection.weights import Weights
+
+
+class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What no scorer may exceed; 0 sets no bound."""
+
+    bytes: Annotated[int, Meta(ge=0, le=2**50)] = 0
+    """Up and down, of all boxes in one training round."""
+    asks: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Training rounds one box may be asked for in the whole job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The task's own steps, and what may change them in this round; 0 steps: nothing may."""
+
+    steps: int = 0
+    round: int = 0
+    regulation: Regulation = Regulation()  # noqa: RUF009 - frozen, so one default serves all
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be planned: a scorer's name, cohort size (0: everyone), seed and turn."""
+
+    scorer: str
+    size: int
+    seed: int
+    turn: int
+    pace: Pace = Pace()
+    deadline: float = 0.0
+    """Seconds a round is given; 0 where that is not known."""
+    bytes_each: int = 0
+    """Expected traffic of one box, up and down; 0 where that is not known."""
+    budget: Budget = Budget()  # noqa: RUF009 - frozen, so one default serves all
+    constants: Constants = Constants()  # noqa: RUF009 - likewise
+    weights: Weights | None = None
+    """Of the scorer `linear`."""
+    given: Mapping[str, float] | None = None
+    """Scores from elsewhere: a model's answers, or those of a plan that is played again."""

@@ -1,0 +1,50 @@
+"""A distilled linear scorer's numbers, as its file and a job's rules hold them."""
+
+import math
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+VERSION = 1
+MAX_FEATURES = 64
+MAX_NUMBER = 1e6
+
+Numbers = Annotated[tuple[float, ...], Meta(max_length=MAX_FEATURES)]
+Names = Annotated[
+    tuple[Annotated[str, Meta(max_length=40)], ...], Meta(min_length=1, max_length=MAX_FEATURES)
+]
+
+
+class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A logistic regression: sigmoid(bias + sum of weights * (value - mean) / scale)."""
+
+    weights: Numbers
+    bias: float
+
+
+class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A linear student. A feature that a box does not report counts as its mean."""
+
+    format: str
+    version: int
+    features: Names
+    mean: Numbers
+    scale: Numbers
+    join: Head
+    """How good it is to ask this box now."""
+    trained_on: Annotated[str, Meta(max_length=200)] = ""
+    """Which decisions, for people."""
+
+    def __post_init__(self) -> None:
+        if self.format != "qfleet-linear" or self.version != VERSION:
+            raise ValueError(f"not a linear student of version {VERSION}")
+        if len(set(self.features)) != len(self.features):
+            raise ValueError("a feature is named twice")
+        numbers = (self.mean, self.scale, self.join.weights)
+        if any(len(part) != len(self.features) for part in numbers):
+            raise ValueError("mean, scale and weights have one number for each feature")
+        flat = (*self.mean, *self.scale, *self.join.weights, self.join.bias)
+        if not all(math.isfinite(x) and abs(x) <= MAX_NUMBER for x in flat):
+            raise ValueError(f"a number is not finite, or beyond {MAX_NUMBER:g}")
+        if not all(s > 0 for s in self.scale):
+            raise ValueError("a scale is not above 0")

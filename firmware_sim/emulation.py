@@ -1,0 +1,304 @@
+"""A scenario on virtual time: boards, links, lives and faults round a virtual fleet.
+
+`emulate` is the engine `virtual`: a scenario and a seed in, what came of it out.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from coordinator.taskfile import seconds
+from edge_client.config import EdgeConfig
+from edge_client.dataset import Table
+from edge_client.requests import Assignment, Request, Result
+from firmware_sim import effort
+from firmware_sim.accounts import Accounts
+from firmware_sim.behaviour import changes, is_there, queue_s
+from firmware_sim.boards import ram_free_mib
+from firmware_sim.chance import uniform
+from firmware_sim.costs import Costs, shipped
+from firmware_sim.director import Director
+from firmware_sim.hidden import Fault, survives_s
+from firmware_sim.holdings import Holdings, holdings
+from firmware_sim.journal import note
+from firmware_sim.link import Link
+from firmware_sim.machine import Machine
+from firmware_sim.outcome import Result as Outcome
+from firmware_sim.poison import poisoned
+from firmware_sim.population import ailing, populate, readings
+from firmware_sim.scenario import Scenario
+from firmware_sim.virtual import Plan, VirtualFleet, Work
+from firmware_sim.watched import Watches
+from proto.messages import Resources, Task
+
+NAME = "fleet"
+REBOOT_S = 90.0
+"""From a crash until the box is back."""
+KILLED_S = 2.0
+"""Until the system ends a training process that wants more memory than there is."""
+SPREAD_S = 0.02
+"""Between one client's first start and the next one's."""
+_CRASH, _LOSES = 31, 32
+
+Tell = Callable[[int, int], None]
+"""Told rounds done and rounds in all, for a progress bar."""
+
+
+class Settings(NamedTuple):
+    """How a run is watched, and what work costs; all but the latter leaves its result as it is."""
+
+    trace: Path | None = None
+    record: Path | None = None
+    traced: bool = True
+    together: bool = True
+    tell: Tell | None = None
+    costs: Costs | None = None
+    """What work costs a board, of this machine's calibration; the shipped figures when None."""
+
+
+def emulate(scenario: Scenario, seed: int, settings: Settings = Settings()) -> Outcome:
+    """The whole run. The same scenario and seed give the same outcome but for its `cost`."""
+    began = time.process_time()
+    outcome = Emulation(scenario, seed, settings).run()
+    return _with_cost(outcome, time.process_time() - began)
+
+
+class Emulation:
+    """One run: what surrounds the boxes, and the stage a script plays on."""
+
+    def __init__(self, scenario: Scenario, seed: int, settings: Settings = Settings()) -> None:
+        self.scenario, self.seed, self._settings = scenario, seed, settings
+        self._costs = settings.costs or shipped()
+        self.clients = populate(scenario, seed)
+        self.holdings: Holdings = holdings(scenario, self.clients, seed)
+        self.machines = {client.name: Machine(client) for client in self.clients}
+        ids = {f"{NAME}-{c.name}-box": c.line for c in self.clients}
+        link = Link(seed, wired=frozenset({f"{NAME}-coordinator"}), lines=ids)
+        plan = Plan(
+            self,
+            seed=seed,
+            sealed=scenario.sealing == "real",
+            together=settings.together,
+            link=link,
+            traced=settings.traced,
+            trace=settings.trace,
+            record=settings.record,
+        )
+        self.fleet = VirtualFleet(plan, NAME)
+        self.accounts = Accounts(self.fleet, self.machines, settings.tell)
+        self._link, self._clock = link, self.fleet.clock
+        self._tasks: dict[bytes, Task] = {}
+        self._read: set[str] = set()
+        """Boxes whose trunk has read their rows, where an adapter's costs are paid."""
+        self._away: set[str] = set()
+        """Clients whose owners have taken them off line."""
+        self._dark: set[str] = set()
+        """Boxes without power, or killed for a while or for good."""
+        self._poison: dict[str, Any] = {}
+        self._warm: dict[str, float] = {}
+        """Until when each box's training process stays loaded for the next round."""
+        self._epoch: dict[str, int] = {}
+        """Counts changes of a board's load: what was foreseen before one counts no more."""
+        director = Director(scenario.script, self.clients, seed, self._clock)
+        self._director = director
+        watches = [w for w in (self.fleet.trace, self.accounts) if w is not None]
+        self.fleet.watch = Watches([*watches, director] if director.waits else watches)
+
+    def run(self) -> Outcome:
+        """Start everybody, let rounds go by, sum up."""
+        fleet = self.fleet
+        fleet.start_coordinator()
+        fleet.submit(self.holdings.task())
+        for at, client in enumerate(self.clients):
+            fleet.add_box(client.name)
+            self._clock.at(at * SPREAD_S, partial(self._begin, client.name))
+        self._director.begin(self)
+        fleet.run_job(self.accounts.job, seconds(self.scenario.lasts))
+        if fleet.trace:
+            fleet.trace.close()
+        return self.accounts.outcome(self.scenario, self.seed, self.holdings, self.clients)
+
+    # --- what surrounds a box (virtual.World) ---
+
+    def rows(self, box: str) -> Table:
+        return self.holdings.rows(self.machines[box].client, self._clock.now)
+
+    def version(self, box: str) -> int:
+        return self.holdings.version(self.machines[box].client, self._clock.now)
+
+    def resources(self, box: str) -> Resources:
+        machine, now = self.machines[box], self._clock.now
+        words = note(machine.client, now)
+        return readings(machine.client, machine.to(now), now, words)
+
+    def begins(self, box: str, request: Request) -> Work:
+        machine, now = self.machines[box], self._clock.now
+        task, rows = self._task(request), self.machines[box].client.rows
+        if self.holdings.tables:
+            rows = len(self.holdings.tables[machine.client.number - 1].y)
+        self._foresee(box)
+        if not isinstance(request, Assignment):
+            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
+        self.accounts.begins(box)
+        bad = ailing(machine.client, now)
+        free = ram_free_mib(machine.to(now), bad.ram_mib)
+        asked = self.scenario.work
+        manner = effort.Manner(asked.effort, asked.costs_like == "adapter", box in self._read)
+        needs = asked.memory_mib or effort.memory_mib(self._costs, task, rows, manner)
+        if needs > free:
+            machine.busy = True
+            return Work(KILLED_S, killed=True)
+        waits = queue_s(machine.client.life, now)
+        self.accounts.queued += waits
+        work = effort.work_s(self._costs, task, request, rows, manner)
+        self._read.add(box)
+        if now < self._warm.get(box, 0.0):
+            work -= self._costs.start_s
+        ends = machine.begin(now, work)
+        self._foresee(box)
+        draw = uniform(machine.client.seed, _CRASH, int(now))
+        if (lives := survives_s(bad.crash_per_h, draw)) < ends - now:
+            self._clock.after(lives, partial(self._crash, box, self._epoch[box]))
+        return Work(ends - now + waits)
+
+    def ends(self, box: str, request: Request) -> None:
+        if isinstance(request, Assignment):
+            self.machines[box].rest(self._clock.now)
+            self.accounts.ends(box)
+            self._warm[box] = self._clock.now + EdgeConfig().linger
+            self._foresee(box)
+
+    def sends(self, box: str, result: Result) -> Result:
+        machine, now = self.machines[box], self._clock.now
+        bad = ailing(machine.client, now).loses_update
+        full = bool(bad) and uniform(machine.client.seed, _LOSES, int(now)) < bad
+        self.fleet.disk(box).full = full
+        return poisoned(result, self._poison[box]) if box in self._poison else result
+
+    def _task(self, request: Request) -> Task:
+        if request.task not in self._tasks:
+            self._tasks[request.task] = effort.task_of(request)
+        return self._tasks[request.task]
+
+    # --- lives ---
+
+    def _begin(self, name: str) -> None:
+        life, now = self.machines[name].client.life, self._clock.now
+        if not is_there(life, now):
+            self._leave(name)
+        self.fleet.start_box(name)
+        self._foresee(name)
+        self._next_change(name)
+
+    def _next_change(self, name: str) -> None:
+        when = changes(self.machines[name].client.life, self._clock.now)
+        if when != inf:
+            self._clock.at(when, partial(self._changes, name))
+
+    def _changes(self, name: str) -> None:
+        if is_there(self.machines[name].client.life, self._clock.now):
+            self._away.discard(name)
+            self._link.mend(self._id(name))
+        else:
+            self._leave(name)
+        self._next_change(name)
+
+    def _leave(self, name: str) -> None:
+        self._away.add(name)
+        self._link.cut(self._id(name))
+
+    def _foresee(self, name: str) -> None:
+        """Put on the clock when this board will have no power, as things are now."""
+        epoch = self._epoch[name] = self._epoch.get(name, 0) + 1
+        if (
+            name not in self._dark
+            and (when := self.machines[name].goes_off(self._clock.now)) != inf
+        ):
+            self._clock.at(when + 0.001, partial(self._off, name, epoch))
+
+    def _off(self, name: str, epoch: int) -> None:
+        machine, now = self.machines[name], self._clock.now
+        if epoch != self._epoch[name] or name in self._dark or not machine.to(now).off:
+            return
+        self._kill(name)
+        if (when := machine.comes_back(now)) != inf:
+            self._clock.at(when, partial(self._back, name))
+
+    def _crash(self, name: str, epoch: int) -> None:
+        if epoch == self._epoch[name] and name not in self._dark:
+            self.kill(self.machines[name].client.number, REBOOT_S)
+
+    def _kill(self, name: str) -> None:
+        if name in self._dark or name not in self.fleet.boxes:
+            return
+        self._dark.add(name)
+        self.fleet.kill_box(name)
+        self._warm.pop(name, None)
+
+    def _back(self, name: str) -> None:
+        if name in self._dark and not self.machines[name].to(self._clock.now).off:
+            self._dark.discard(name)
+            self.fleet.start_box(name)
+            self._foresee(name)
+
+    # --- the stage of a script (director.Stage) ---
+
+    def kill(self, number: int, length: float | None) -> None:
+        name = self.clients[number - 1].name
+        self._kill(name)
+        if length is not None:
+            self._clock.after(length, partial(self._back, name))
+
+    def cut(self, number: int, length: float) -> None:
+        name = self.clients[number - 1].name
+        self._link.cut(self._id(name))
+        self._clock.after(length, partial(self._mend, name))
+
+    def slow(self, number: int, factor: float, length: float | None) -> None:
+        machine = self.machines[self.clients[number - 1].name]
+        machine.slow = factor
+        if length is not None:
+            self._clock.after(length, partial(setattr, machine, "slow", 1.0))
+
+    def poison(self, number: int, what: str) -> None:
+        self._poison[self.clients[number - 1].name] = what
+
+    def ail(self, number: int, fault: str) -> None:
+        name, now = self.clients[number - 1].name, self._clock.now
+        self.machines[name].ail(Fault(fault, now), now)  # type: ignore[arg-type]
+        self._foresee(name)
+
+    def broker_down(self, length: float, *, lose_state: bool) -> None:
+        broker = self.fleet.broker
+        broker.stop()
+        self._clock.after(length, partial(broker.start, lose_state=lose_state))
+
+    def kill_coordinator(self, length: float) -> None:
+        self.fleet.kill_coordinator()
+        self._clock.after(length, self.fleet.start_coordinator)
+
+    def box_states(self, number: int) -> tuple[str, ...]:
+        box = self.fleet.boxes.get(self.clients[number - 1].name)
+        return (box.state.link.value, box.state.work.value) if box else ()
+
+    def round_state(self) -> tuple[str, int]:
+        state = self.fleet.store.job(self.accounts.job).value
+        return state.phase.value, state.round
+
+    def _mend(self, name: str) -> None:
+        if name not in self._away:
+            self._link.mend(self._id(name))
+
+    def _id(self, name: str) -> str:
+        return f"{NAME}-{name}-box"
+
+
+def _with_cost(outcome: Outcome, cpu_s: float) -> Outcome:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return replace(outcome, cost={"cpu_s": round(cpu_s, 3), "rss_mb": round(peak, 1)})

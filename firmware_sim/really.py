@@ -1,0 +1,201 @@
+"""The engine `processes`: a scenario with real boxes, a real broker, real time and real limits.
+
+For a handful of clients. A board is a CPU quota and a memory limit, a link is a rate; all that
+happens to them in time (batteries, heat, lives, hidden faults, scripts) only `virtual` plays.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from coordinator.jobstate import JobState, Phase
+from coordinator.selection.plan import Plan
+from coordinator.store import Store
+from coordinator.submit import submit
+from coordinator.taskfile import seconds
+from firmware_sim import costs
+from firmware_sim.accounts import judged, refusals
+from firmware_sim.boards import Board, ram_free_mib
+from firmware_sim.emulation import NAME
+from firmware_sim.holdings import Holdings, holdings
+from firmware_sim.limits import Group, Limit, Network, group, network
+from firmware_sim.outcome import Result, RoundOutcome
+from firmware_sim.population import Client, first_board, populate
+from firmware_sim.processes import Processes, cpu_seconds
+from firmware_sim.scenario import Scenario
+from firmware_sim.splits import write_csv
+from proto.errors import ConfigError, LocalError, QfleetError
+from proto.messages import KIND_NAMES
+
+MOST = 40
+"""Clients: each is two processes while it trains."""
+AGENT_MIB, TRAINING_MIB = 42, 60
+"""What a box's agent takes, and the training process of a small circuit."""
+LOOK_S = 0.2
+PORT = 18883
+TARGET = "label"
+
+Tell = Callable[[int, int], None]
+
+
+def really(
+    scenario: Scenario, seed: int, tell: Tell | None = None, *, links: bool = False
+) -> Result:
+    """The whole run, in real time; `links` limits them too, which takes namespaces and mosquitto.
+
+    Raises ConfigError for what only the virtual engine plays.
+    """
+    if scenario.clients > MOST:
+        raise ConfigError(
+            f"{scenario.clients} clients; processes takes at most {MOST}: use virtual"
+        )
+    if scenario.script:
+        raise ConfigError("script: the engine processes plays none; use virtual")
+    clients = populate(scenario, seed)
+    held = holdings(scenario, clients, seed)
+    spent = cpu_seconds()
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qfleet-run-")))
+        net, lacks = stack.enter_context(network("qfnet")) if links else (None, "")
+        flags = ("--listen", f"10.213.77.1:{PORT}") if net else ("--kind", "auto")
+        fleet = stack.enter_context(Processes(home, NAME, flags))
+        store = fleet.start_coordinator()
+        stack.callback(store.close)
+        lacking = _start(fleet, scenario, (clients, held), stack, net)
+        began = time.time()
+        submit(store, held.task(), NAME, began)
+        _wait(store, scenario, tell)
+        result = _summed(store, scenario, seed, clients, held, began)
+    cost = {"cpu_s": round(cpu_seconds() - spent, 2), "not_limited": lacking or lacks}
+    return replace(result, cost=cost)
+
+
+def limit_of(client: Client, board: Board, scenario: Scenario, costs_: costs.Costs) -> Limit:
+    """What stands for the client's board on this machine.
+
+    Where the scenario says that training takes more than it does here, the limit is lower by that.
+    """
+    profile, kind = board.profile, client.line.kind
+    wanted = scenario.work.memory_mib
+    spare = max(0, wanted - TRAINING_MIB) if wanted else 0
+    return Limit(
+        cores=profile.speed / costs_.core,
+        memory_mib=max(AGENT_MIB, ram_free_mib(board) + AGENT_MIB - spare),
+        up_mbps=kind.up_mbps,
+        down_mbps=kind.down_mbps,
+        delay_s=kind.delay_s,
+        loss=kind.loss,
+    )
+
+
+def _start(
+    fleet: Processes,
+    scenario: Scenario,
+    who: tuple[Sequence[Client], Holdings],
+    stack: ExitStack,
+    net: Network | None,
+) -> str:
+    """Everybody joins, then starts under its limits; what could not be limited, in words."""
+    (clients, held), lacking = who, ""
+    groups: list[Group] = []
+    stack.callback(lambda: [one.remove() for one in groups])
+    stack.callback(fleet.close)  # before the groups go: they must be empty
+    for client in clients:
+        table = held.rows(client, 0.0)
+        path = fleet.home / f"{client.name}.csv"
+        write_csv(path, table, np.arange(len(table.y)), TARGET)
+        fleet.join(client.name, str(path), TARGET)
+    for client in clients:
+        limit = limit_of(client, first_board(client), scenario, costs.shipped())
+        if net:
+            fleet.before[client.name] = net.box(client.number, limit)
+        pid = fleet.start_box(client.name)
+        try:
+            groups.append(group(f"qfleet-{pid}"))
+            groups[-1].limit(limit)
+            groups[-1].take(pid)
+        except LocalError as error:
+            lacking = f"CPU and memory: {error}"
+    return lacking
+
+
+def _wait(store: Store, scenario: Scenario, tell: Tell | None) -> None:
+    end = time.monotonic() + seconds(scenario.lasts)
+    while time.monotonic() < end:
+        state = _state(store)
+        if tell:
+            tell(max(0, state.round - 1), state.rules.rounds)
+        if state.phase in (Phase.FINISHED, Phase.STOPPED):
+            return
+        time.sleep(LOOK_S)
+
+
+def _state(store: Store) -> JobState:
+    row = store.job(NAME)
+    if row is None:
+        raise QfleetError("the job has gone from the store")
+    return msgspec.json.decode(row.state, type=JobState)
+
+
+def _summed(
+    store: Store,
+    scenario: Scenario,
+    seed: int,
+    clients: Sequence[Client],
+    held: Holdings,
+    began: float,
+) -> Result:
+    state = _state(store)
+    seen, own = judged(store, NAME, held)
+    closed = [row for row in store.rounds(NAME) if row.closed is not None]
+    numbers = {client.name: client.number for client in clients}
+    over = state.phase in (Phase.FINISHED, Phase.STOPPED)
+    return Result(
+        scenario=scenario.name,
+        policy=state.rules.scorer,
+        engine="processes",
+        seed=seed,
+        clients=len(clients),
+        target=scenario.work.target,
+        rounds=tuple(_round(store, row, numbers, seen.get(row.turn), began) for row in closed),
+        ended_s=(closed[-1].closed if closed else began) - began,
+        phase=state.phase.value if over else "out of time",
+        reason=state.reason,
+        boards=tuple(client.board for client in clients),
+        accuracy_by_client=own,
+        refusals=refusals(store, NAME),
+    )
+
+
+def _round(
+    store: Store, row: Any, numbers: dict[str, int], seen: tuple[Any, str] | None, began: float
+) -> RoundOutcome:
+    plan = msgspec.json.decode(row.plan, type=Plan)
+    counted = store.senders(row.turn) if row.outcome == "done" else []
+    evaluation, digest = seen or (None, "")
+    return RoundOutcome(
+        turn=row.turn,
+        round=row.round,
+        kind=KIND_NAMES[row.kind],
+        outcome=row.outcome,
+        opened_s=row.opened - began,
+        closed_s=row.closed - began,
+        asked=tuple(sorted(numbers[box] for box in plan.cohort)),
+        included=tuple(sorted(numbers[box] for box in counted)),
+        bytes_up=row.bytes_up,
+        bytes_down=row.bytes_down,
+        energy_j=0.0,
+        idle_j=0.0,
+        wasted_j=0.0,
+        wasted_bytes=0,
+        accuracy=evaluation.accuracy if evaluation else None,
+        loss=evaluation.loss if evaluation else None,
+        model=digest,
+    )

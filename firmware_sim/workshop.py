@@ -1,0 +1,278 @@
+"""Where emulated boxes train: their rows in memory, a cohort's circuits in one go.
+
+A result depends on its request alone, so it may be worked out late: when the first of a cohort is
+due, all that were handed in by then are done together, and each is delivered at its own time.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from edge_client.config import Data
+from edge_client.dataset import Table
+from edge_client.kinds import features_of
+from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding
+from edge_client.requests import Assignment, Done, Request, Result
+from edge_client.train import Evaluation
+from firmware_sim.stacked import MAX_ROWS, Group, Stacked, Trained
+from proto.circuit import Classifier
+from proto.codec import decode_sealed, decode_signed, encode
+from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
+from proto.models import model_layout
+from quantization.arrays import Array, BadArrays, flatten
+from quantization.pack import pack_all, unpack
+from quantization.scheme import EXACT, Scheme
+
+
+class Source(Protocol):
+    """Where boxes' rows are."""
+
+    def rows(self, box: str) -> Table: ...
+    def version(self, box: str) -> int: ...
+
+
+class _Key(NamedTuple):
+    """What must be the same for two assignments to be trained together."""
+
+    task: bytes
+    offer: bytes
+    model: bytes
+    features: bytes
+
+
+class Workshop:
+    """The rows of all boxes, and the work in hand."""
+
+    def __init__(self, source: Source, *, together: bool = True) -> None:
+        self._source, self._together = source, together
+        self._own: dict[tuple[str, str], tuple[int, Own]] = {}
+        self._tasks: dict[bytes, Task] = {}
+        self._stacks: dict[bytes, Stacked | None] = {}
+        self._waiting: dict[_Key, dict[bytes, Assignment]] = {}
+        self._keys: dict[bytes, _Key] = {}
+        self._done: dict[bytes, Result] = {}
+        self._z: dict[str, tuple[tuple[str, bytes], Array]] = {}
+
+    def begin(self, request: Request) -> None:
+        """Something that `result` will be asked for later."""
+        if isinstance(request, Assignment) and self._together:
+            key = _Key(request.task, _common(_offer(request)), request.model, request.features)
+            self._keys[request.id] = key
+            self._waiting.setdefault(key, {})[request.id] = request
+
+    def drop(self, request: Request) -> None:
+        """Given up; nobody will ask."""
+        if isinstance(request, Assignment):
+            key = self._keys.pop(request.id, None)
+            if key is not None:
+                self._waiting.get(key, {}).pop(request.id, None)
+            self._done.pop(request.id, None)
+
+    def result(self, request: Request) -> Result:
+        """What the request comes to."""
+        if not isinstance(request, Assignment):
+            return carry_out(request, self._rows)
+        if request.id not in self._done and request.id in self._keys:
+            key = self._keys[request.id]
+            together = self._waiting.pop(key, {})
+            self._done.update(self._work(list(together.values())))
+        self._keys.pop(request.id, None)
+        return self._done.pop(request.id, None) or self._alone(request)
+
+    def _alone(self, request: Assignment) -> Result:
+        return carry_out(replace(request, home=""), self._rows)
+
+    def _rows(self, task: Task, data: Data) -> Own:
+        """A virtual box's settings name the box itself as its source."""
+        box = data.source
+        known, version = self._own.get((task.job, box)), self._source.version(box)
+        if known is None or known[0] != version:
+            known = version, fitted(task, data, self._source.rows(box))
+            self._own[task.job, box] = known
+            self._z.pop(box, None)
+        return known[1]
+
+    def _work(self, requests: list[Assignment]) -> dict[bytes, Result]:
+        """All of one cohort: together where that can be, each alone where it cannot."""
+        task, offer = self._task(requests[0].task), _offer(requests[0])
+        results: dict[bytes, Result] = {}
+        stack = self._stack(requests[0].task, task) if offer.kind != MOMENTS else None
+        if stack is not None and len(requests) > 1:
+            part = self._part(task, offer, requests)
+            do = self._train if offer.kind == TRAIN else self._judge
+            with np.errstate(all="ignore"):
+                results = do(stack, part) if part.requests else {}
+        return {r.id: results.get(r.id) or self._alone(r) for r in requests}
+
+    def _part(self, task: Task, offer: Offer, requests: list[Assignment]) -> "_Part":
+        """Those that can be done together, boxes with equally many rows side by side."""
+        batch, found = task.training.batch, []
+        for request in requests:
+            own = self._rows(task, request.data)
+            rows = len(own.train)
+            if 0 < rows <= MAX_ROWS and not (offer.kind == TRAIN and 0 < batch < rows):
+                found.append((request, own))
+        found.sort(key=lambda pair: _sizes(pair[1]))
+        groups = [list(part) for _, part in groupby(found, key=lambda pair: _sizes(pair[1]))]
+        requests, owns = [r for r, _ in found], [own for _, own in found]
+        return _Part(task, offer, requests, owns, [len(group) for group in groups])
+
+    def _train(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
+        """Nothing where an update cannot be packed: alone, each tells what is wrong."""
+        task, offer = part.task, part.offer
+        if offer.steps == 0:
+            return {}
+        layout = model_layout(task.model)
+        arrays = unpack(part.requests[0].model, layout, EXACT)
+        hyper = hyper_of(part.requests[0], offer, offer.steps)
+        z = self._features(part)
+        pairs = zip(part.of(z, "train"), part.of(z, "validation"), strict=True)
+        trained = stack.train(arrays, [Group(*seen, *held) for seen, held in pairs], hyper)
+        new = [trained.arrays[name].reshape(len(z), -1) for name, _ in layout]
+        moved = np.concatenate(new, axis=1) - flatten(arrays, layout)
+        if not np.isfinite(moved).all():
+            return {}
+        try:
+            scheme = Scheme(task.training.bits, task.training.block)
+            payloads = pack_all(moved, scheme, [rounding(offer, r.box) for r in part.requests])
+        except BadArrays:
+            return {}
+        return part.done(payloads, _told_training(trained, part.owns, offer.steps))
+
+    def _judge(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
+        arrays = unpack(part.requests[0].model, model_layout(part.task.model), EXACT)
+        z = self._features(part)
+        which = "test" if all(len(own.test) for own in part.owns) else "validation"
+        if not all(len(getattr(own, which)) for own in part.owns):
+            return {}
+        seen, held = (stack.judge(arrays, part.of(z, what)) for what in ("train", which))
+        return part.done([b""] * len(z), _told_judging(seen, held))
+
+    def _features(self, part: "_Part") -> list[Array]:
+        """Boxes' rows through the fleet's feature map, which stays the same for a whole job."""
+        found = []
+        for request, own in zip(part.requests, part.owns, strict=True):
+            key, known = (part.task.job, request.features), self._z.get(request.box)
+            if known is None or known[0] != key:
+                z = features_of(part.task, own.table.X, request.features)
+                known = self._z[request.box] = (key, z)
+            found.append(known[1])
+        return found
+
+    def _task(self, body: bytes) -> Task:
+        if body not in self._tasks:
+            self._tasks[body] = decode_signed(body, Task)
+        return self._tasks[body]
+
+    def _stack(self, body: bytes, task: Task) -> Stacked | None:
+        """How this task's boxes are trained together; None where each trains alone."""
+        if body not in self._stacks:
+            plain = task.execution.backend == "numpy" and not task.execution.shots
+            model, stack = task.model, None
+            if plain and isinstance(model, Classifier) and _simple(task.training):
+                stack = Stacked(model)
+            self._stacks[body] = stack if stack and stack.fits else None
+        return self._stacks[body]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Assignments of one cohort; boxes with equally many rows side by side."""
+
+    task: Task
+    offer: Offer
+    requests: list[Assignment]
+    owns: list[Own]
+    counts: list[int]
+    """Boxes of each such group."""
+
+    def of(self, z: list[Array], what: str) -> list[tuple[Array, NDArray[np.int64]]]:
+        """Features and labels of each group's training, validation or test rows."""
+        index = [getattr(own, what) for own in self.owns]
+        features = [rows[at] for rows, at in zip(z, index, strict=True)]
+        labels = [own.y[at] for own, at in zip(self.owns, index, strict=True)]
+        ends = list(accumulate(self.counts))
+        return [
+            (np.stack(features[end - count : end]), np.stack(labels[end - count : end]))
+            for count, end in zip(self.counts, ends, strict=True)
+        ]
+
+    def done(self, payloads: list[bytes], figures: list[Metrics]) -> dict[bytes, Result]:
+        """The encoded updates, by the assignments' ids."""
+        assert self.offer.model is not None
+        digest = self.offer.model.digest
+        each = zip(self.requests, self.owns, payloads, figures, strict=True)
+        return {
+            request.id: Done(
+                self.offer.turn,
+                encode(
+                    Update(
+                        id=request.id,
+                        turn=self.offer.turn,
+                        model=digest,
+                        rows=len(own.train),
+                        payload=payload,
+                        metrics=metrics,
+                    )
+                ),
+            )
+            for request, own, payload, metrics in each
+        }
+
+
+def _offer(request: Assignment) -> Offer:
+    offer = decode_sealed(request.offer)
+    assert isinstance(offer, Offer)
+    return offer
+
+
+def _common(offer: Offer) -> bytes:
+    """An offer without what differs from box to box and changes no result."""
+    return encode(replace(offer, seconds=1, inline=b""))
+
+
+def _simple(training: Training) -> bool:
+    """Adam at a steady rate, and every number of the update travels."""
+    plain = training.optimiser == "adam" and not (training.warmup or training.weight_decay)
+    dense = not Scheme(training.bits, training.block, training.keep).sparse
+    return plain and dense and not training.feedback
+
+
+def _sizes(own: Own) -> tuple[int, int, int]:
+    return len(own.train), len(own.validation), len(own.test)
+
+
+def _told_training(trained: Trained, owns: list[Own], steps: int) -> list[Metrics]:
+    """As `edge_client.labour` tells it, box by box."""
+    return [
+        Metrics(
+            first_loss=first.loss,
+            last_loss=last.loss,
+            validation_loss=seen.loss if seen else 0.0,
+            validation_accuracy=seen.accuracy if seen else 0.0,
+            validation_rows=len(own.validation),
+            steps=steps,
+            gradients=steps,
+        )
+        for own, first, last, seen in zip(
+            owns, trained.first, trained.last, trained.received, strict=True
+        )
+    ]
+
+
+def _told_judging(seen: list[Evaluation], held: list[Evaluation]) -> list[Metrics]:
+    return [
+        Metrics(
+            first_loss=own.loss,
+            last_loss=own.loss,
+            validation_loss=other.loss,
+            validation_accuracy=other.accuracy,
+            validation_rows=other.rows,
+            steps=0,
+        )
+        for own, other in zip(seen, held, strict=True)
+    ]

@@ -1,0 +1,172 @@
+"""From a teacher's decisions to a linear student that plans rounds."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from coordinator.cli import app
+from coordinator.decisionsfile import line_of, read_decisions, write_decisions
+from coordinator.distill import distill_linear
+from coordinator.selection.candidates import Candidate, Past
+from coordinator.selection.examples import Client, Decision, Header
+from coordinator.selection.features import FEATURES, features
+from coordinator.selection.plan import plan
+from coordinator.selection.request import Pace, Request
+from coordinator.taskfile import read, rules_of
+from coordinator.weightsfile import MAX_FILE, read_weights
+from proto.errors import ConfigError
+from proto.messages import Resources
+from tests.coordinator.test_taskfile import GOOD as GOOD_TASK
+
+HEADER = Header(
+    format="qfleet-decisions", version=1, teacher="fast links", seed=7, scenarios=("s",)
+)
+
+
+def boxes(rng: np.random.Generator, count: int = 12) -> list[Candidate]:
+    return [
+        Candidate(
+            f"b{at:02}",
+            int(rng.integers(20, 500)),
+            resources=Resources(
+                link_kbps=int(10 ** rng.uniform(1, 5)),
+                battery=int(rng.integers(20, 101)) if rng.random() < 0.5 else None,
+            ),
+            past=Past(asked=2, delivered=2, seconds=float(rng.uniform(1, 60)), steps=10),
+        )
+        for at in range(count)
+    ]
+
+
+def decisions(fleets: int = 10, rounds: int = 6) -> list[Decision]:
+    """A teacher who likes fast links and nothing else, with soft targets."""
+    rng, made = np.random.default_rng(3), []
+    for fleet in range(fleets):
+        for number in range(1, rounds + 1):
+            wanted = Request("linear", 4, 0, number, Pace(10, number), 60.0)
+            clients = tuple(
+                Client(
+                    box=c.box,
+                    features=features(c, wanted),
+                    join=float(1 / (1 + np.exp(4 - np.log(c.resources.link_kbps or 1)))),
+                )
+                for c in boxes(rng)
+            )
+            made.append(Decision(fleet=f"fleet-{fleet}", round=number, cohort=4, clients=clients))
+    return made
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("teacher") / "decisions.jsonl"
+    write_decisions(path, HEADER, decisions())
+    return path
+
+
+def test_what_a_teacher_wrote_is_read_back(taught):
+    header, found = read_decisions(taught)
+    assert (header, list(found)) == (HEADER, decisions())
+
+
+def test_a_student_finds_what_its_teacher_goes_by(taught, tmp_path):
+    figures = distill_linear(taught, tmp_path / "linear.json")
+    strongest = max(figures["weights"], key=lambda name: abs(figures["weights"][name]))
+    assert strongest == "link_kbps"
+    assert figures["weights"]["link_kbps"] > 1
+    assert figures["held_out"]["loss"] < 0.8 * figures["held_out"]["loss_of_a_constant"]
+    again = distill_linear(taught, tmp_path / "again.json")
+    assert again["weights"] == figures["weights"]
+
+
+def test_the_command_writes_a_student_that_a_task_plans_with(taught, tmp_path):
+    call = ["distill", str(taught), "-o", str(tmp_path / "linear.json"), "--json"]
+    found = CliRunner().invoke(app, call)
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["boxes"] > 0
+    task = tmp_path / "task.toml"
+    task.write_text(
+        GOOD_TASK + '[rounds]\npolicy = "linear"\n[selection]\nweights = "linear.json"\n'
+    )
+    rules = rules_of(read(task))
+    assert rules.weights == read_weights(tmp_path / "linear.json")
+    fleet = boxes(np.random.default_rng(11))
+    wanted = Request("linear", 3, 0, 1, Pace(10, 1), 60.0, weights=rules.weights)
+    made = plan(fleet, wanted)
+    speeds = {c.box: c.resources.link_kbps for c in fleet}
+    fastest = sorted(made.scores, key=speeds.get)[-3:]
+    assert made.fallback == ""
+    assert len(set(made.cohort) & set(fastest)) >= 2
+
+
+def test_the_table_for_people_names_the_strongest_feature_first(taught, tmp_path):
+    found = CliRunner().invoke(app, ["distill", str(taught), "-o", str(tmp_path / "linear.json")])
+    assert found.exit_code == 0, found.output
+    assert found.stdout.index("link_kbps") < found.stdout.index("battery")
+
+
+def test_a_job_by_linear_without_a_student_is_refused(tmp_path):
+    task = tmp_path / "task.toml"
+    task.write_text(GOOD_TASK + '[rounds]\npolicy = "linear"\n')
+    with pytest.raises(ConfigError, match=r"selection\.weights"):
+        rules_of(read(task))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": 2}, "not a linear student of version 1"),
+        ({"scale": [0.0] * len(FEATURES)}, "not above 0"),
+        ({"mean": [1.0]}, "one number for each feature"),
+        ({"features": ["shoe size", *FEATURES[1:]]}, "does not know: shoe size"),
+        ({"features": [FEATURES[0]] * len(FEATURES)}, "named twice"),
+        ({"mean": [1e7] * len(FEATURES)}, "beyond 1e"),
+        ({"extra": 1}, "unknown field"),
+    ],
+)
+def test_a_broken_student_is_refused_with_the_reason(taught, tmp_path, change, said):
+    path = tmp_path / "linear.json"
+    distill_linear(taught, path)
+    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | change))
+    with pytest.raises(ConfigError, match=said):
+        read_weights(path)
+
+
+def test_a_students_file_that_is_no_file_or_too_long_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_weights(tmp_path / "none.json")
+    (tmp_path / "long.json").write_bytes(b" " * (MAX_FILE + 1))
+    with pytest.raises(ConfigError, match="larger than"):
+        read_weights(tmp_path / "long.json")
+
+
+GOOD = line_of(HEADER) + line_of(decisions(1, 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"{}\n", "line 1.*format"),
+        (GOOD.replace(b'"version":1', b'"version":2'), "line 1: not decisions of version 1"),
+        (GOOD.replace(b'"join":0', b'"join":9'), "line 2.*join"),
+        (GOOD.replace(b'"box":"b00"', b'"box":"B 00"'), "line 2.*box"),
+        (GOOD[:-30], "line 2"),
+        (GOOD + b"\xff\n", "line 3"),
+        (line_of(HEADER), "no decision"),
+    ],
+)
+def test_a_broken_file_of_decisions_is_refused_with_the_line(tmp_path, data, said):
+    path = tmp_path / "decisions.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=said):
+        distill_linear(path, tmp_path / "linear.json")
+
+
+def test_another_students_name_is_refused(taught, tmp_path):
+    call = ["distill", str(taught), "-o", str(tmp_path / "x"), "--student", "oracle"]
+    found = CliRunner().invoke(app, call)
+    assert isinstance(found.exception, ConfigError)

@@ -1,0 +1,187 @@
+"""Whatever a scorer answers, a plan keeps to what is feasible, covered and paid for."""
+
+import math
+import re
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator.selection.candidates import Candidate, Past, Turn, after, infeasible
+from coordinator.selection.features import features
+from coordinator.selection.plan import MAX_SCORE, Plan, field_of, plan, scored
+from coordinator.selection.prompt import question_of
+from coordinator.selection.request import Budget, Pace, Request
+from coordinator.selection.scorers import SCORERS
+from coordinator.selection.words import edges_of
+from proto.messages import Resources
+from tests.coordinator.test_prompt import ATTACKS
+
+NAMES = [f"b{at:02}" for at in range(30)]
+PLAIN = [Candidate(name, 40, at % 7) for at, name in enumerate(NAMES)]
+
+boards = st.builds(
+    Resources,
+    battery=st.none() | st.integers(0, 100),
+    charging=st.none() | st.booleans(),
+    ram_free_mib=st.none() | st.integers(0, 200),
+    temperature_c=st.none() | st.integers(-20, 120),
+    note=st.text(max_size=200),
+)
+pasts = st.builds(
+    Past,
+    asked=st.integers(0, 12),
+    delivered=st.integers(0, 12),
+    last_asked=st.integers(0, 20),
+    misses=st.integers(0, 40),
+    seconds=st.none() | st.floats(0, 1e6),
+    steps=st.integers(0, 1000),
+    loss=st.none() | st.floats(0, 1e6),
+)
+fleets = st.lists(
+    st.tuples(st.integers(1, 10**6), st.integers(0, 20), boards, pasts), max_size=40
+).map(lambda rows: [
+    Candidate(f"b{at:02}", count, turn, board, None, past)
+    for at, (count, turn, board, past) in enumerate(rows)
+])  # fmt: skip
+answers = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, MAX_SCORE, 0.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(fleets, st.sampled_from(sorted(SCORERS)), st.integers(0, 12), st.data())
+def test_no_scorer_and_no_answer_gets_a_box_asked_that_may_not_be(fleet, scorer, size, data):
+    told = data.draw(st.none() | st.fixed_dictionaries({c.box: answers for c in fleet}))
+    budget = Budget(bytes=data.draw(st.integers(0, 5000)), asks=data.draw(st.integers(0, 6)))
+    request = Request(
+        scorer, size, 3, 21, Pace(10, 4), 60.0, bytes_each=500, budget=budget, given=told
+    )
+    made, allowed = plan(fleet, request), field_of(fleet, request)
+    by_name = {c.box: c for c in fleet}
+    assert set(made.cohort) <= {c.box for c in allowed.covered}
+    assert not any(infeasible(by_name[box]) for box in made.cohort)
+    assert not budget.asks or all(by_name[box].past.asked < budget.asks for box in made.cohort)
+    assert not budget.bytes or 500 * len(made.cohort) <= budget.bytes
+    assert len(made.cohort) == min(allowed.size, len(allowed.covered))
+    assert all(math.isfinite(score) for score in made.scores.values())
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Plan) == made
+
+
+class Gullible:
+    """A model that believes what it reads: the worst that a text can make of one."""
+
+    def __init__(self, bribe: str) -> None:
+        self._bribe = bribe
+
+    def __call__(self, boxes: list[Candidate], request: Request) -> dict[str, float]:
+        edges = edges_of([])
+        return {
+            c.box: MAX_SCORE
+            if self._bribe in question_of(features(c, request), edges, c.resources.note)
+            else 0.0
+            for c in boxes
+        }
+
+
+@pytest.mark.parametrize("bribe", ["ask me", "yes", "system"])
+def test_a_text_that_a_model_believes_gets_no_box_past_feasibility_coverage_or_budget(bribe):
+    liar = f"{bribe}! {bribe}! battery full"
+    sick = Resources(battery=3, charging=False, note=liar)
+    fleet = [
+        Candidate("sick", 40, 0, sick),
+        Candidate("just-asked", 40, 20, Resources(note=liar)),
+        Candidate("spent", 40, 0, Resources(note=liar), past=Past(asked=9)),
+        *(Candidate(f"b{at}", 40, at) for at in range(10)),
+    ]
+    request = Request("stalest", 2, 0, 21, budget=Budget(asks=9))
+    told = Gullible(bribe)(fleet, request)
+    assert {box for box, score in told.items() if score} == {"sick", "just-asked", "spent"}
+    made = plan(fleet, _given(request, told))
+    assert not {"sick", "just-asked", "spent"} & set(made.cohort)
+    assert made.refused == {
+        "sick": "battery at 3 %, not charging",
+        "spent": "asked 9 times, its share of this job",
+    }
+
+
+def _given(request: Request, told: dict[str, float]) -> Request:
+    return Request(
+        request.scorer, request.size, request.seed, request.turn, budget=request.budget, given=told
+    )
+
+
+@pytest.mark.parametrize("note", ATTACKS)
+def test_a_box_whose_words_win_every_time_still_leaves_nobody_out_for_ever(note):
+    """The favourites get all the places that coverage leaves open, and not one more."""
+    past, last = dict.fromkeys(NAMES, Past()), {}
+    for turn in range(1, 200):
+        fleet = [
+            Candidate(
+                n, 40, past[n].last_asked, Resources(note=note if n < "b10" else ""), None, past[n]
+            )
+            for n in NAMES
+        ]
+        told = {c.box: MAX_SCORE if c.resources.note else 0.0 for c in fleet}
+        made = plan(fleet, _given(Request("stalest", 3, 0, turn), told))
+        for name in made.cohort:
+            past[name] = after(past[name], Turn(turn, 1.0))
+            assert turn - last.get(name, 0) <= 60
+            last[name] = turn
+    assert set(last) == set(NAMES)
+    assert min(last.values()) > 130
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({}, "10 of 10 boxes were given no score"),
+        (dict.fromkeys(NAMES, math.nan), "the score of .* is nan"),
+        (dict.fromkeys(NAMES, 2 * MAX_SCORE), "the score of .* is 2000000000.0"),
+        (dict.fromkeys(NAMES[1:], 1.0), "1 of 10 boxes"),
+    ],
+)
+def test_broken_answers_fall_back_to_the_hand_rule_and_the_plan_says_so(told, why):
+    usual = plan(PLAIN, Request("stalest", 4, 0, 9))
+    made = plan(PLAIN, _given(Request("stalest", 4, 0, 9), told))
+    assert made.cohort == usual.cohort
+    assert made.scores == usual.scores
+    assert re.search(why, made.fallback)
+
+
+def test_a_scorer_that_is_not_there_falls_back_too():
+    made = plan(PLAIN, Request("of-next-year", 4, 0, 9))
+    assert made.fallback == "no scores came"
+    assert made.cohort == plan(PLAIN, Request("stalest", 4, 0, 9)).cohort
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_a_recorded_plan_is_played_again_from_its_scores_alone(scorer):
+    request = Request(scorer, 4, 5, 9, Pace(10, 9), 60.0)
+    made = plan(PLAIN, request)
+    stored = msgspec.json.decode(msgspec.json.encode(made), type=Plan)
+    again = plan(PLAIN, Request("random", 4, 5, 9, Pace(10, 9), 60.0, given=stored.scores))
+    assert (again.cohort, again.scores) == (made.cohort, made.scores)
+
+
+def test_a_plan_says_whom_the_hand_rule_would_have_asked_where_it_differs():
+    told = {name: float(at) for at, name in enumerate(NAMES)}
+    made = plan(PLAIN, _given(Request("stalest", 4, 0, 9), told))
+    assert made.hand_rule == plan(PLAIN, Request("stalest", 4, 0, 9)).cohort != made.cohort
+    assert plan(PLAIN, Request("stalest", 4, 0, 9)).hand_rule == ()
+
+
+def test_a_plan_forecasts_the_slowest_and_the_bytes():
+    fleet = [
+        Candidate("a", 40, past=Past(asked=1, delivered=1, seconds=10.0, steps=5)),
+        Candidate("b", 40, past=Past(asked=1, delivered=1, seconds=30.0, steps=10)),
+        Candidate("new", 40),
+    ]
+    made = plan(fleet, Request("stalest", 0, 0, 9, Pace(10, 2), 60.0, bytes_each=700))
+    assert (made.forecast.slowest, made.forecast.seconds, made.forecast.bytes) == ("b", 30.0, 2100)
+
+
+def test_scores_are_asked_for_of_covered_boxes_alone():
+    allowed = field_of(PLAIN, Request("stalest", 4, 0, 9))
+    assert len(allowed.covered) == 10
+    scores, why = scored(allowed.covered, Request("oort", 4, 0, 9))
+    assert (set(scores), why) == ({c.box for c in allowed.covered}, "")

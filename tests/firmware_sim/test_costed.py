@@ -1,0 +1,57 @@
+"""Costed locks are as large as the real ones, to the byte, and still notice what was altered."""
+
+import pytest
+
+from firmware_sim.costed import COSTED, NoIdentity
+from proto.codec import encode
+from proto.errors import SealError
+from proto.exchange import Agreed
+from proto.identity import Identity
+from proto.locks import REAL, Locks
+from proto.messages import Birth, Era, KeyOffer
+from proto.sealing import Epoch
+
+ERA = Era(number=1, nonce=b"e" * 8)
+
+
+def exchanged(
+    locks: Locks, box: Identity, coordinator: Identity
+) -> tuple[list[int], Epoch, Agreed]:
+    """Sizes of a birth, a key offer and an accept; the epoch at either end."""
+    kem = locks.kem_pair()
+    birth = Birth(
+        fleet="sim", box="pi-1", session=3, kem=kem.public, era=None, turn=0, release="0.1.0"
+    )
+    asked = locks.ask(birth, kem, box)
+    offered = locks.offer(asked.birth, birth, ERA, coordinator)
+    message = locks.open_signed(offered.offer, KeyOffer, coordinator.public)
+    agreed = locks.accept(asked, offered.offer, message, box, b"a report")
+    epoch, _ = locks.finish(offered, agreed.accept, box.public)
+    return [len(asked.birth), len(offered.offer), len(agreed.accept)], epoch, agreed
+
+
+def test_a_whole_key_exchange_has_the_sizes_of_a_real_one():
+    real = exchanged(REAL, Identity.generate(), Identity.generate())
+    costed = exchanged(COSTED, NoIdentity("pi-1"), NoIdentity("coordinator"))
+    assert costed[0] == real[0]
+    assert costed[1] == costed[2].epoch
+    assert real[1] == real[2].epoch
+
+
+@pytest.mark.parametrize("size", [0, 1, 97, 5000])
+@pytest.mark.parametrize("signed", [False, True])
+def test_frames_and_envelopes_have_the_sizes_of_real_ones(size, signed):
+    box, nobody = Identity.generate(), NoIdentity("pi-1")
+    body, epoch = b"x" * size, b"e" * 8
+    real = REAL.seal(body, epoch, b"k" * 32, 7, box if signed else None)
+    costed = COSTED.seal(body, epoch, b"", 7, nobody if signed else None)
+    assert len(costed) == len(real)
+    assert COSTED.open(costed, b"", b"") == body
+    assert len(COSTED.sign(ERA, nobody)) == len(REAL.sign(ERA, box)) == 66 + len(encode(ERA))
+
+
+def test_a_costed_frame_that_was_cut_or_altered_is_refused():
+    frame = COSTED.seal(b"body", b"e" * 8, b"", 0, None)
+    for bad in (frame[:-1] + b"\x01", frame + b"\x02"):
+        with pytest.raises(SealError, match="altered"):
+            COSTED.open(bad, b"", None)
