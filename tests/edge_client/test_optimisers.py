@@ -45,6 +45,8 @@ def trained(name: str, steps: int, rate: float, shots: int = 0, batch: int = 0):
     ("name", "steps", "rate"),
     [
         ("adam", 30, 0.1),
+        ("adamw", 30, 0.1),
+        ("sgd", 40, 1.0),
         ("lbfgs", 10, 0.1),
         ("cobyla", 80, 0.3),
         ("spsa", 80, 0.1),
@@ -59,7 +61,7 @@ def test_every_optimiser_learns_the_task(name, steps, rate):
 
 
 def test_the_test_above_names_every_optimiser():
-    assert set(OPTIMISERS) == {"adam", "lbfgs", "cobyla", "spsa", "qn-spsa"}
+    assert set(OPTIMISERS) == {"adam", "adamw", "sgd", "lbfgs", "cobyla", "spsa", "qn-spsa"}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,9 @@ def test_without_scipy_cobyla_says_what_to_install(monkeypatch):
 
 
 def test_an_optimiser_that_is_not_known_is_refused_with_those_that_are():
-    with pytest.raises(LocalError, match="'newton'; there is adam, lbfgs, cobyla, spsa, qn-spsa"):
+    with pytest.raises(
+        LocalError, match="'newton'; there is adam, adamw, sgd, lbfgs, cobyla, spsa, qn-spsa"
+    ):
         trained("newton", 1, 0.1)
 
 
