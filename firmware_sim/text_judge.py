@@ -54,7 +54,7 @@ def verdict(store: Store, rows: Rows, out: Path, base: Path) -> dict[str, Any]:
     """What was learned, on test rows, and by simpler ways; the adapter is exported into `out`."""
     table, split = rows.table, rows.split
     train, test = np.concatenate(split.boxes), np.concatenate(split.test)
-    adapter, exact = _judged(store, rows.name, _part(table, test), base)
+    adapter, _ = _judged(store, rows.name, _part(table, test), base)
     files = export(store, rows.name, out, ("gguf", "onnx", "peft"), str(base))
     answers, sample = asked(files[0], store, rows, base)
     return {
@@ -66,7 +66,7 @@ def verdict(store: Store, rows: Rows, out: Path, base: Path) -> dict[str, Any]:
         "pooled_words": _words(table, train, test),
         "files": [str(path) for path in files],
         "exported_adapter_accuracy": _share(answers == table.y[test]),
-        "exported_agrees": _share(answers == exact.argmax(axis=1)),
+        "exported_agrees": _share(answers == adapter.argmax(axis=1)),
         "sample": sample,
         **(_circuits(store, rows, base) if rows.teaches else {}),
         "jobs": {job.id: _history(store, job.id) for job in store.jobs()},
