@@ -48,7 +48,7 @@ def file(base: Path) -> TaskFile:
         ),
         training=Train(optimiser="adamw", steps=12, learning_rate=0.02, warmup=2, bits=8),
         # A loaded machine may take its time: boxes hold a real clock against the deadline.
-        rounds=RoundsTable(count=2, quorum=2, cohort=3, deadline="30d"),
+        rounds=RoundsTable(count=2, quorum=2, cohort=3, deadline="1d"),
     )
 
 
