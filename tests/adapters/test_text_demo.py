@@ -20,10 +20,8 @@ def tiny(base: Path) -> AdapterModel:
 
 def test_boxes_learn_to_read_their_journals_and_the_exported_adapter_answers(base, tmp_path):
     table, split = telemetry(2, 24, 0, 8)
-    rows = Rows("telemetry", table, split, tiny(base), Train())
-    settings = Settings(
-        2, 1, out=tmp_path / "out", keep=tmp_path / "fleet", base=str(base), blocks=2
-    )
+    rows = Rows("telemetry", table, split, tiny(base), Train(steps=4, optimiser="adamw", batch=8))
+    settings = Settings(2, 1, out=tmp_path / "out", keep=tmp_path / "fleet")
     found = run(rows, settings)
     adapter, circuit = found["jobs"]["telemetry"], found["jobs"]["circuit"]
     assert [r["kind"] for r in adapter] == ["train", "evaluate"]
