@@ -4,7 +4,7 @@
 
 ZZ feature map, RealAmplitudes and parity, as in the peers' tutorials. All times are CPU time of one
 thread, medians. Peers come with the extras aer and pennylane, qiskit-machine-learning and jax (see
-constraints-quantum.txt); a figure whose peer is missing is null, with the reason.
+constraints.txt); a figure whose peer is missing is null, with the reason.
 """
 
 import argparse

@@ -117,6 +117,11 @@ def _case(
 
     fleet = VirtualFleet(Plan(Still(rows, 0.1), sealed=sealed))
     store = fleet.start_coordinator()
+    for number in range(clients):
+        fleet.add_box(f"b{number}")
+        fleet.clock.at(number * 0.01, lambda name=f"b{number}": fleet.start_box(name))
+    # Everybody is there and shares keys before there is anything to do.
+    fleet.clock.run(until=clients * 0.01 + 5.0)
     fleet.submit(
         TaskFile(
             job="bench",
@@ -126,9 +131,6 @@ def _case(
             rounds=RoundsTable(count=rounds, quorum=max(1, cohort // 2), cohort=cohort),
         )
     )
-    for number in range(clients):
-        fleet.add_box(f"b{number}")
-        fleet.clock.at(number * 0.01, lambda name=f"b{number}": fleet.start_box(name))
     # What comes before the first round is a cost of its own: keys are exchanged, rows looked at.
     while not store.rounds("bench"):
         fleet.clock.step()

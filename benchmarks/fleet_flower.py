@@ -8,6 +8,7 @@ FedAvg of 16 numbers, each client a step towards its own mark: less work than a 
 import json
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def main() -> None:
         def __init__(self, number: int) -> None:
             self.mark = np.random.default_rng(number).normal(size=16).astype(np.float32)
 
-        def fit(self, parameters, config):  # noqa: ANN001, ANN201, ARG002
+        def fit(self, parameters: Any, _config: Any) -> tuple[list[Any], int, dict[str, Any]]:
             return [parameters[0] - 0.1 * (parameters[0] - self.mark)], 1, {}
 
     def client(context):  # noqa: ANN001, ANN202

@@ -43,7 +43,7 @@ CODE = (
 """What decides the figures."""
 
 TASKS = {
-    "breast_cancer": Setting("sklearn:breast_cancer", steps=20),
+    "breast_cancer": Setting("sklearn:breast_cancer", steps=20, decay=0.874),
     "digits_3v8": Setting("sklearn:digits:3,8"),
     "digits": Setting("sklearn:digits", components=8),
     "wine": Setting("sklearn:wine", boxes=5),

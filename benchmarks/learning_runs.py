@@ -116,6 +116,8 @@ class Setting:
     rounds: int = 30
     steps: int = 10
     boxes: int = 10
+    decay: float | None = None
+    """Of the rate from round to round; None ends at a quarter."""
 
     def task(
         self, table: Table, ansatz: Any = "real-amplitudes", *, personal_head: bool = False
@@ -124,7 +126,7 @@ class Setting:
             job="learning",
             data=Data(classes=table.classes, columns=table.columns, components=self.components),
             model=Model(ansatz=ansatz),
-            training=Train(steps=self.steps, personal_head=personal_head),
+            training=Train(steps=self.steps, decay=self.decay, personal_head=personal_head),
             rounds=RoundsTable(count=self.rounds),
         )
         return task_of(file, "fleet", 1)

@@ -26,14 +26,12 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Recorder:
-    """Appends to one file, for as long as the process lives."""
+    """Appends to one file."""
 
     def __init__(self, path: Path) -> None:
         """Raises StorageError where the file cannot be written."""
-        try:
-            self._file = path.open("ab")
-        except OSError as error:
-            raise StorageError(f"cannot record to {path}: {error.strerror}") from None
+        self._path = path
+        self._append(b"")
         self._known: set[str] = set()
 
     def event(self, now: float, before: JobState, event: Event) -> None:
@@ -47,5 +45,11 @@ class Recorder:
             what=event,
             state=before if first else None,
         )
-        self._file.write(msgspec.json.encode(line) + b"\n")
-        self._file.flush()
+        self._append(msgspec.json.encode(line) + b"\n")
+
+    def _append(self, data: bytes) -> None:
+        try:
+            with self._path.open("ab") as file:
+                file.write(data)
+        except OSError as error:
+            raise StorageError(f"cannot record to {self._path}: {error.strerror}") from None

@@ -42,7 +42,7 @@ MAX_ITEMS = 32
 ACK_WAIT = 0.25
 """Seconds an ack may wait for the next offer to ride with."""
 ANNOUNCE = 300.0
-"""Seconds between announcements of all tasks."""
+"""Seconds between announcements of this coordinator and of all tasks."""
 POLL = 0.5
 """Seconds between looks at what other processes wrote to the store."""
 
@@ -159,6 +159,7 @@ class Service:
         if now >= self._announce_at:
             # Somebody may have put something else in the place of what we retained.
             self._announce_at = now + ANNOUNCE
+            self._post.publish(self.topics.coordinator, self._state(online=True))
             self._jobs.announce()
             self._leave()
         version, boards = self._store.changes(), self._presence.boards()

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -112,8 +113,8 @@ class Worker:
             if child is not self._child:
                 return
             self._child = None
-            lost, self._waiting = self._waiting, []
-        for request in lost:
+            cut_short, self._waiting = self._waiting, []
+        for request in cut_short:
             if isinstance(request, Inspection) and request.task not in self._retried:
                 self._retried.add(request.task)  # once: it may not have been its fault
                 self.submit(request)
@@ -185,6 +186,9 @@ def read(stream: IO[bytes]) -> bytes:
 def main() -> None:
     """Serve requests until the input closes. Only here are numpy and the engine loaded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent decides when we end
+    # Where memory runs out it is the training that dies, not the agent that would tell of it.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing a library prints may get between the results
     # What long jobs tell, and nothing of what libraries tell, goes to the agent's log.

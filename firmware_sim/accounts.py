@@ -98,7 +98,7 @@ class Accounts:
         self._rows[row.turn] = {
             "energy_j": worked,
             "idle_j": max(0.0, used - self._used - worked),
-            "wasted_j": sum(j for box, j in self._spent.items() if box not in counted),
+            "wasted_j": sum((j for box, j in self._spent.items() if box not in counted), 0.0),
             "wasted_bytes": sum(moved[self._id(b)] - self._moved[self._id(b)] for b in lost),
             "paid_bytes": paid - self._paid,
             "battery_deaths": deaths - self._deaths,
@@ -190,7 +190,8 @@ def judged(
 
 
 def refusals(store: Store, job: str) -> dict[str, int]:
-    """Reasons boxes gave for declining, as the coordinator's log has them."""
+    """Reasons boxes gave for declining or staying away, as the coordinator's log has them."""
     lines = [row.text for row in store.said(job, 0)]
-    declined = [line.split(": ", 1)[1] for line in lines if " declined " in line]
+    marks = (" declined ", " takes no part: ")
+    declined = [line.split(": ", 1)[1] for line in lines if any(m in line for m in marks)]
     return dict(sorted(Counter(declined).items()))

@@ -16,6 +16,8 @@ from firmware_sim.links import DAY_S, Hours, within
 _THERE, _CHARGE, _QUEUE, _DRIFT, _CLOUD = 11, 12, 13, 14, 15
 FAR = 30 * DAY_S
 """Nobody looks further ahead than this for a change."""
+NIGHTS = 60
+"""Nor than so many forgotten nights."""
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
@@ -173,17 +175,13 @@ def _nightly(life: Life, at: float) -> tuple[float, float]:
     start, end = life.behaviour.charge_hours
     length = (end - start) % 24 * 3600
     shift = start * 3600 - life.clock_s
-    night = int((at - shift) // DAY_S)
-    for number in (night, night + 1):
+    night = int((at - shift) // DAY_S) - 1
+    for number in range(night, night + NIGHTS):
         begins = number * DAY_S + shift + 1800 * normal(life.seed, _CHARGE, number)
         ends = begins + length * (0.8 + 0.4 * uniform(life.seed, _CHARGE, number, 9))
-        if uniform(life.seed, _CHARGE, number, 8) < life.behaviour.forgets:
-            continue
-        if at < begins:
-            return 0.0, begins
-        if at < ends:
-            return math.inf, ends
-    return 0.0, (night + 1) * DAY_S + shift + DAY_S / 2
+        if at < ends and uniform(life.seed, _CHARGE, number, 8) >= life.behaviour.forgets:
+            return (0.0, begins) if at < begins else (math.inf, ends)
+    return 0.0, math.inf
 
 
 def _now_and_then(life: Life, at: float) -> tuple[float, float]:

@@ -186,7 +186,8 @@ class _Run:
         if word is None:
             return
         store = self.fleet.open_store()
-        if store.job(JOB).phase != Phase.FINISHED.value:
+        row = store.job(JOB)  # by a connection of our own: the coordinator may be dead
+        if row is not None and row.phase != Phase.FINISHED.value:
             store.change_job(JOB, asked=word)
         store.close()
         self.fleet.clock.after(30.0, self._ask)

@@ -1,11 +1,14 @@
 """The `fleet` command: whole fleets on this machine."""
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from proto.exits import run_command
+
+if TYPE_CHECKING:
+    from firmware_sim import demo as main_job
 
 ROUNDS = {"sms": 20}
 """Of a task's demo, where not 5."""
@@ -38,11 +41,15 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
     task: Annotated[
         str,
-        typer.Option(help="A circuit's task file; telemetry: read journals; sms: read messages."),
+        typer.Option(
+            help="A circuit's task file; telemetry: boards' journals; sms: your messages."
+        ),
     ] = "",
     data: Annotated[
         str,
-        typer.Option(help="Rows to deal: a .csv or .npz, sklearn:NAME[:CLASS,CLASS]; sms: a .tsv."),
+        typer.Option(
+            help="Rows: a file (for sms with label and text), sklearn:NAME[:CLASS,CLASS]."
+        ),
     ] = "",
     split: Annotated[
         str, typer.Option(help="How: iid, dirichlet:ALPHA, class or size.")
@@ -62,26 +69,27 @@ def demo(
 
     fleet demo --clients 4 --task examples/wine.toml --data sklearn:wine --split size
     """
-    from coordinator.tables import Follower
     from firmware_sim import demo as main_job
 
     if task and not task.endswith(".toml"):
-        settings_ = (
-            clients or 4,
-            rounds or ROUNDS.get(task, 5),
-            seed,
-            main_job.broker_flags(broker),
-            keep,
-            out,
-        )
+        many = rounds or ROUNDS.get(task, 5)
+        settings_ = (clients or 4, many, seed, main_job.broker_flags(broker), keep, out)
         _reading(task, data, settings_, json=json)
         return
     file = Path(task) if task else None
-    dealt = data or main_job.ROWS
-    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, dealt, split)
+    rows = data or main_job.ROWS
+    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, rows, split)
+    _circuit(settings, out, json=json)
+
+
+def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
+    """The demo of a circuit."""
+    from coordinator.tables import Follower
+    from firmware_sim.demo import run
+
     if not json:
         typer.echo(f"Starting {settings.clients} boxes ...")
-    result = main_job.run(settings, None if json else Follower())
+    result = run(settings, None if json else Follower())
     if json:
         import msgspec
 
@@ -118,7 +126,9 @@ def _reading(
         rows = text_demo.sms_rows(settings, Path(data))
     else:
         why = "sms needs --data FILE" if task == "sms" else f"no task {task!r}"
-        raise ConfigError(f"{why}; there is: telemetry, and sms with --data FILE")
+        raise ConfigError(
+            f"{why}; there is: telemetry, sms with --data FILE, and task files (.toml)"
+        )
     if not json:
         typer.echo(f"Starting {settings.clients} boxes; each reads its rows first ...")
     result = text_demo.run(rows, settings, None if json else Follower())

@@ -23,6 +23,7 @@ from firmware_sim.processes import Processes, cpu_seconds
 from firmware_sim.splits import Split, deal, write_csv
 from proto.errors import ConfigError
 
+ROWS = "sklearn:breast_cancer"
 TARGET = "diagnosis"
 JOB = "demo"
 ROWS = "sklearn:breast_cancer"

@@ -63,7 +63,10 @@ class Settings(NamedTuple):
     """What work costs a board, of this machine's calibration; the shipped figures when None."""
 
 
-def emulate(scenario: Scenario, seed: int, settings: Settings = Settings()) -> Outcome:
+PLAIN = Settings()
+
+
+def emulate(scenario: Scenario, seed: int, settings: Settings = PLAIN) -> Outcome:
     """The whole run. The same scenario and seed give the same outcome but for its `cost`."""
     began = time.process_time()
     outcome = Emulation(scenario, seed, settings).run()
@@ -73,7 +76,7 @@ def emulate(scenario: Scenario, seed: int, settings: Settings = Settings()) -> O
 class Emulation:
     """One run: what surrounds the boxes, and the stage a script plays on."""
 
-    def __init__(self, scenario: Scenario, seed: int, settings: Settings = Settings()) -> None:
+    def __init__(self, scenario: Scenario, seed: int, settings: Settings = PLAIN) -> None:
         self.scenario, self.seed, self._settings = scenario, seed, settings
         self._costs = settings.costs or shipped()
         self.clients = populate(scenario, seed)
@@ -150,17 +153,18 @@ class Emulation:
         if self.holdings.tables:
             rows = len(self.holdings.tables[machine.client.number - 1].y)
         self._foresee(box)
-        if not isinstance(request, Assignment):
-            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
-        self.accounts.begins(box)
         bad = ailing(machine.client, now)
         free = ram_free_mib(machine.to(now), bad.ram_mib)
         asked = self.scenario.work
         manner = effort.Manner(asked.effort, asked.costs_like == "adapter", box in self._read)
         needs = asked.memory_mib or effort.memory_mib(self._costs, task, rows, manner)
+        if isinstance(request, Assignment):
+            self.accounts.begins(box)
+            machine.busy = needs > free
         if needs > free:
-            machine.busy = True
             return Work(KILLED_S, killed=True)
+        if not isinstance(request, Assignment):
+            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
         if machine.client.life.behaviour.queue_s:
@@ -290,7 +294,10 @@ class Emulation:
 
     def kill_coordinator(self, length: float) -> None:
         self.fleet.kill_coordinator()
-        self._clock.after(length, self.fleet.start_coordinator)
+        self._clock.after(length, self._wake_coordinator)
+
+    def _wake_coordinator(self) -> None:
+        self.fleet.start_coordinator()
 
     def box_states(self, number: int) -> tuple[str, ...]:
         box = self.fleet.boxes.get(self.clients[number - 1].name)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from coordinator import admission
 from coordinator.keys import make_keys
+from coordinator.recording import Recorder
 from coordinator.service import Service, Start
 from coordinator.store import Store
 from coordinator.submit import submit
@@ -116,6 +117,8 @@ class Fleet:
         self.expelled: set[str] = set()
         self.watch: Watch | None = None
         """Told of every event of both tables, if set before anything starts."""
+        self.record: Recorder | None = None
+        """Where the coordinator records its rounds, likewise."""
         self._actors: dict[str, Actor] = {}
 
     def wall(self) -> float:
@@ -128,7 +131,7 @@ class Fleet:
         store = self.open_store()
         fleet = admission.Fleet(self.name, self.keys, "")
         self.store = store
-        start = Start(store, fleet, self.wall)
+        start = Start(store, fleet, self.wall, record=self.record)
         self._serve_by(WatchedService(start, self.watch) if self.watch else Service(start))
         return store
 

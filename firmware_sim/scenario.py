@@ -162,6 +162,7 @@ def with_policy(scenario: Scenario, policy: str) -> Scenario:
         refuse("policy", policy, SCORERS)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
     work = msgspec.structs.replace(scenario.work, rounds=rounds)
+    _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)
 
 

@@ -1,4 +1,4 @@
-"""A cohort's training in one go: what `edge_client.train.local_update` does, for many boxes at once.
+"""A cohort's training in one go: `edge_client.train.local_update`, for many boxes at once.
 
 Boxes of one group hold equally many rows, so their states are one array (boxes, 2^n, rows) and each
 gate is one call. Every number comes from the same operations on the same shapes as when a box
@@ -6,7 +6,7 @@ trains alone, so that the result is the same to the bit; a test holds it to that
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -191,7 +191,7 @@ def _boxes_first(columns: Float64s) -> Float64s:
     return np.ascontiguousarray(columns.swapaxes(0, 1))
 
 
-def _log_chances(arrays: Arrays, at: slice, values: Float64s) -> Float64s:
+def _log_chances(arrays: Mapping[str, Float64s], at: slice, values: Float64s) -> Float64s:
     logits = np.matmul(arrays["head"][at], values) + arrays["bias"][at, :, None]
     logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     logits -= logits.max(axis=1, keepdims=True)
@@ -224,7 +224,8 @@ def _step(op: object, states: Float64s, angles: Float64s, *, inverse: bool = Fal
         return np.asarray(moved if op.plain else op.factors * moved)  # type: ignore[attr-defined]
     matrices = _matrices(op, angles, inverse=inverse)
     paired = states.reshape(len(states), -1, 2, states.shape[-1] << op.wire)
-    return np.matmul(matrices[:, None], paired).reshape(states.shape)
+    turned: Float64s = np.matmul(matrices[:, None], paired)
+    return turned.reshape(states.shape)
 
 
 def _matrices(op: Turn, angles: Float64s, *, inverse: bool) -> Float64s:

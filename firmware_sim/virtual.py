@@ -160,7 +160,7 @@ class VirtualFleet(Fleet):
         self.keys = self._make_keys()
         self.boxes: dict[str, Box] = {}
         self.service: Service | None = None
-        self.store: MemoryStore = self._make_store()  # type: ignore[assignment]
+        self.store: MemoryStore = self._make_store()
         self.expelled: set[str] = set()
         self.workshop = Workshop(plan.world, together=plan.together)
         self.trace = Trace(self.clock, plan.trace) if plan.traced or plan.trace else None
@@ -207,7 +207,7 @@ class VirtualFleet(Fleet):
 
     # --- boxes ---
 
-    def add_box(self, name: str, config: EdgeConfig | None = None) -> None:
+    def add_box(self, name: str, config: EdgeConfig | None = None) -> None:  # noqa: ARG002
         """A box that has joined, not started yet."""
         if self.plan.sealed:
             self._identities[name] = Identity(self._bytes("box", name, 32))

@@ -1,11 +1,12 @@
-# Sourced by the other scripts: a virtual environment in .venv with the given extras.
+# Sourced by the other scripts: a virtual environment in .venv with the given extras, and those of
+# QFLEET_EXTRAS (aer,ibm,pennylane: the tests that need them are skipped without).
 # It is made again only when pyproject.toml or the extras have changed.
 qfleet_setup() {
-    local extras=$1 stamp
+    local extras=$1${QFLEET_EXTRAS:+,$QFLEET_EXTRAS} holds=dev${QFLEET_EXTRAS:+,$QFLEET_EXTRAS} stamp
     cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
     stamp=$(sha256sum pyproject.toml constraints.txt | sha256sum | cut -c1-16)
     # dev holds all that demo does.
-    if ! grep -qs "$stamp" ".venv/.stamp-$extras" .venv/.stamp-dev; then
+    if ! grep -qs "$stamp" ".venv/.stamp-$extras" ".venv/.stamp-$holds"; then
         "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
             echo "Python 3.11 or newer is needed; name it with PYTHON=..." >&2
             exit 2

@@ -47,7 +47,8 @@ def file(base: Path) -> TaskFile:
             base=str(base), blocks=2, rank=4, alpha=8.0, prompt="{text}?", tokens=32
         ),
         training=Train(optimiser="adamw", steps=12, learning_rate=0.02, warmup=2, bits=8),
-        rounds=RoundsTable(count=2, quorum=2, cohort=3),
+        # A loaded machine may take its time: boxes hold a real clock against the deadline.
+        rounds=RoundsTable(count=2, quorum=2, cohort=3, deadline="1d"),
     )
 
 

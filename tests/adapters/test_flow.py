@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from coordinator.export import export
-from coordinator.taskfile import RoundsTable, Train
+from coordinator.taskfile import Train
 from edge_client import newest
 from edge_client.config import Adapter, Data, EdgeConfig
 from edge_client.predict import predict_file, predict_stream, predictor
@@ -162,7 +162,8 @@ def test_a_stream_refuses_a_line_without_an_end(fleet, file, tmp_path, limits):
     run(
         fleet,
         replace(
-            file, rounds=RoundsTable(count=1), training=replace(file.training, steps=1, warmup=0)
+            file,
+            rounds=replace(file.rounds, count=1),
         ),
     )
     found = predictor(tmp_path / "pi-1", "sms", limits)

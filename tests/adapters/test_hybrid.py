@@ -30,7 +30,7 @@ def hybrid(file: TaskFile) -> TaskFile:
         data=TEXTS,
         model=model,
         training=Train(steps=4, learning_rate=0.3),
-        rounds=RoundsTable(count=5, quorum=2, cohort=2),
+        rounds=RoundsTable(count=5, quorum=2, cohort=2, deadline="1d"),
     )
 
 

@@ -244,7 +244,9 @@ def test_a_task_is_inspected_and_then_answered_with_the_rows():
 
 
 def test_a_task_seen_before_is_not_inspected_again():
-    assert secured().do(TaskSeen("job", TASK, "")) == []
+    again = Enlist("job", TASK, 40, "")
+    assert secured().do(TaskSeen("job", TASK, "")) == [again]  # should the first have been lost
+    assert secured().do(LinkDown(), TaskSeen("job", TASK, "")) == []
 
 
 def test_a_changed_task_is_inspected_again():

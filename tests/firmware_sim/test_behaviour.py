@@ -67,6 +67,10 @@ def test_most_phones_charge_at_night_and_hardly_any_at_noon() -> None:
     assert noon < 0.02
 
 
+def test_who_forgets_every_night_never_charges() -> None:
+    assert supply(Life(Behaviour(charging="nightly", forgets=1.0), 1), 0.0) == (0.0, math.inf)
+
+
 def test_the_sun_shines_by_day_alone() -> None:
     life = Life(PRESETS["solar"], 3)
     assert supply(life, 0.0)[0] == 0.0

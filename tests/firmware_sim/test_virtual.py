@@ -73,7 +73,10 @@ def test_the_fleet_on_disk_goes_through_the_same_rounds_to_the_same_models(tmp_p
     fleet.submit(TASK)
     for number in range(BOXES):
         table = rows(f"b{number}")
-        lines = [f"{a!r},{b!r},{label}" for (a, b), label in zip(table.X.tolist(), table.labels)]
+        lines = [
+            f"{a!r},{b!r},{label}"
+            for (a, b), label in zip(table.X.tolist(), table.labels, strict=True)
+        ]
         path = tmp_path / f"b{number}.csv"
         path.write_text("a,b,level\n" + "\n".join(lines))
         fleet.add_box(f"b{number}", config.EdgeConfig(data=config.Data(source=str(path))))

@@ -1,6 +1,6 @@
 """Qiskit and PennyLane give the same numbers, and their circuits can be taken over.
 
-Skipped where the extras aer and pennylane are not installed; constraints-quantum.txt has them.
+Skipped where the extras aer and pennylane are not installed; constraints.txt has their versions.
 """
 
 import math

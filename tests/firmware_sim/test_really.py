@@ -1,0 +1,113 @@
+"""Real processes under real limits, beside the virtual engine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from firmware_sim import costs, really
+from firmware_sim.emulation import emulate
+from firmware_sim.limits import Limit, Network, group
+from firmware_sim.population import first_board, populate
+from proto.errors import ConfigError, LocalError
+from tests.firmware_sim.test_emulation import scenario
+
+
+def a_group(name: str):
+    try:
+        return group(name)
+    except LocalError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.processes
+@pytest.mark.broker
+def test_the_same_scenario_goes_the_same_way_in_processes_and_on_virtual_time(tmp_path):
+    """One of four boards has too little memory for the training, in both engines."""
+    a_group("qfleet-probe").remove()
+    mixed = scenario(tmp_path, board="{ pi-zero-2w = 1, pi-4 = 3 }", quorum='3\ngather = "1s"')
+    mixed = replace(mixed, work=replace(mixed.work, memory_mib=700), lasts="4m")
+    here, there = emulate(mixed, 0), really.really(mixed, 0)
+    assert there.cost["not_limited"] == ""
+    assert there.phase == here.phase == "finished"
+    assert [outcome(r) for r in there.rounds] == [outcome(r) for r in here.rounds]
+    assert there.rounds[-2].model
+    assert {len(r.included) for r in there.rounds} == {3}
+    assert any("memory" in reason for reason in here.refusals)
+
+
+def outcome(row) -> tuple[object, ...]:
+    return row.turn, row.kind, row.round, row.outcome, row.included, row.model
+
+
+@pytest.mark.processes
+def test_a_control_group_slows_and_kills_what_is_in_it():
+    limited = a_group("qfleet-test")
+    limited.limit(Limit(cores=0.5, memory_mib=48))
+    words = "import sys; sys.stdin.read(1); x = bytearray(300 << 20); print(len(x))"
+    child = subprocess.Popen([sys.executable, "-c", words], stdin=subprocess.PIPE)
+    try:
+        limited.take(child.pid)
+        child.communicate(b"x", timeout=60)
+        assert child.returncode == -9
+        assert limited.killed() == 1
+    finally:
+        child.kill()
+        child.wait()
+        limited.remove()
+
+
+@pytest.mark.processes
+def test_a_box_of_its_own_namespace_reaches_this_machine_and_nobody_else():
+    try:
+        net = Network("qftest")
+    except LocalError as error:
+        pytest.skip(str(error))
+    try:
+        within = net.box(1, Limit(cores=1, memory_mib=64, up_mbps=8.0, down_mbps=8.0))
+        shown = subprocess.run(
+            [*within, "tc", "qdisc", "show"], capture_output=True, text=True, check=True
+        )
+        assert ("netem" if net.netem else "tbf") in shown.stdout
+        routes = subprocess.run(
+            [*within, "ip", "route"], capture_output=True, text=True, check=True
+        ).stdout
+        assert routes.split()[0] == "10.213.77.0/24"
+        assert "default" not in routes
+    finally:
+        net.close()
+    left = subprocess.run(
+        ["ip", "netns", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "qftest" not in left
+
+
+def test_what_cannot_be_limited_is_said_and_why(monkeypatch):
+    monkeypatch.setattr("firmware_sim.limits._own", dict)
+    monkeypatch.setattr("firmware_sim.limits._unified", lambda _own: None)
+    with pytest.raises(LocalError, match="no cgroup controller for cpu"):
+        group("qfleet-none")
+    monkeypatch.setattr("shutil.which", lambda _tool: None)
+    with pytest.raises(LocalError, match="iproute2"):
+        Network("qfnone")
+
+
+def test_a_boards_limits_are_its_share_of_this_machines_core_and_its_free_memory(tmp_path):
+    one = scenario(tmp_path)
+    client = populate(one, 0)[0]
+    limit = really.limit_of(client, first_board(client), one, costs.shipped())
+    assert limit.cores == pytest.approx(1.0 / costs.shipped().core)
+    assert limit.memory_mib > 1000
+    wants = replace(one, work=replace(one.work, memory_mib=100_000))
+    assert really.limit_of(client, first_board(client), wants, costs.shipped()).memory_mib == 30
+
+
+def test_what_only_the_virtual_engine_plays_is_refused(tmp_path: Path):
+    many = scenario(tmp_path, count="41")
+    with pytest.raises(ConfigError, match="at most 40"):
+        really.really(many, 0)
+    scripted = scenario(tmp_path, '[[script]]\ndo = "kill"\nclients = [1]\nat = "1s"\n')
+    with pytest.raises(ConfigError, match="script"):
+        really.really(scripted, 0)
