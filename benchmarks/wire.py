@@ -102,15 +102,16 @@ class Instant:
 def serve_box(home: Path) -> None:
     """A box as its agent runs it, but for the training."""
     member, identity = load_member(home)
+    own = config.load(home)
     box = Box(
         Setting(
             home=home,
             member=member,
             identity=identity,
-            config=config.load(home),
+            config=own,
             now=time.monotonic,
             clock=time.time,
-            resources=readings.Board(home, "", time.monotonic).read,
+            resources=readings.Board(home, own, time.monotonic).read,
         )
     )
     loop = Loop(box)
@@ -119,6 +120,8 @@ def serve_box(home: Path) -> None:
     box.attach(port, Instant(port.post))
     signal.signal(signal.SIGTERM, lambda *_: port.post(None))
     port.run()
+    if loop.error is not None:
+        raise loop.error
 
 
 def start_box(home: Path) -> subprocess.Popen:
@@ -131,8 +134,10 @@ def write_rows(path: Path, seed: int) -> None:
     path.write_text(",".join(COLUMNS) + ",label\n" + "\n".join(lines))
 
 
-def until(condition: Callable[[], bool]) -> None:
+def wait_until(boxes: list[subprocess.Popen], condition: Callable[[], bool]) -> None:
     while not condition():
+        if any(box.poll() is not None for box in boxes):
+            sys.exit("a box has ended; what it said is above")
         time.sleep(0.1)
 
 
@@ -158,6 +163,7 @@ def measure(clients: int, rounds: int, kind: str) -> dict[str, object]:
             write_rows(home / f"{number}.csv", number)
             fleet.join(name, str(home / f"{number}.csv"), "label")
         boxes = [start_box(home / name) for name in names]
+        until = partial(wait_until, boxes)
         submit(store, task, "f" * 32, time.time())
         training = partial(_phase, store, task.job, "train")
         until(training)
