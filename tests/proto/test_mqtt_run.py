@@ -98,7 +98,9 @@ def test_what_is_posted_while_no_broker_is_there_is_handed_over_at_once() -> Non
 def test_a_port_tells_what_its_connection_has_shown_of_the_link(mosquitto: BrokerProcess) -> None:
     program = Program()
     settings = MqttSettings(url=mosquitto.url, client_id="measures")
-    assert MqttPort(settings, program.deliver).link() == Link()
+    unused = MqttPort(settings, program.deliver)
+    assert unused.link() == Link()
+    unused.close()
     thread = program.start(settings)
     assert program.given.get(timeout=10) == Connected()
     for _ in range(4):
