@@ -24,6 +24,7 @@ from proto.messages import (
     Gone,
     KeyOffer,
     Message,
+    Piece,
     Report,
     Task,
     Update,
@@ -116,7 +117,7 @@ def messages(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
 
 
 def one_update_at_most(items: tuple[Message, ...]) -> bool:
-    return sum(isinstance(item, Update) for item in items) < 2
+    return sum(isinstance(item, Update | Piece) for item in items) < 2
 
 
 anything = st.one_of(messages(kind) for kind in (*SIGNED_KINDS, *SEALED_KINDS))
