@@ -40,7 +40,8 @@ class Memory:
     def begin_session(self) -> None:
         """A number never used before, not even by a store that was restored from an older copy."""
         last = self._store.count("session")
-        self.session = max(last + 1, int(self._now()), self.session + 1)
+        # Hundredths of a second: two starts may fall into one second.
+        self.session = max(last + 1, int(self._now() * 100), self.session + 1)
         self._store.set_count("session", self.session)
 
     def behind(self, birth: Birth) -> bool:
