@@ -234,25 +234,13 @@ class Store:
 
     def last_turns(self, job: str) -> dict[str, int]:
         """The latest counted training turn of each box."""
-        query = (
-            sa.select(updates.c.box, sa.func.max(updates.c.turn).label("latest"))
-            .join(rounds, rounds.c.turn == updates.c.turn)
-            .where(rounds.c.job == job, rounds.c.kind == 1, rounds.c.outcome == "done")
-            .group_by(updates.c.box)
-        )
-        return {str(row.box): int(row.latest) for row in self._all(query)}
+        return {str(row.box): int(row.latest) for row in self._all(_last_trained(job))}
 
     def last_metrics(self, job: str) -> list[Row]:
         """Each box's metrics of its latest counted training turn."""
-        latest = (
-            sa.select(updates.c.box, sa.func.max(updates.c.turn).label("turn"))
-            .join(rounds, rounds.c.turn == updates.c.turn)
-            .where(rounds.c.job == job, rounds.c.kind == 1, rounds.c.outcome == "done")
-            .group_by(updates.c.box)
-            .subquery()
-        )
-        same = (updates.c.turn == latest.c.turn) & (updates.c.box == latest.c.box)
-        return self._all(sa.select(updates.c.box, updates.c.metrics).join(latest, same))
+        last = _last_trained(job).subquery()
+        same = (updates.c.turn == last.c.latest) & (updates.c.box == last.c.box)
+        return self._all(sa.select(updates.c.box, updates.c.metrics).join(last, same))
 
     # --- jobs ---
 
@@ -324,6 +312,16 @@ class Store:
         query = sa.select(log).where(log.c.id > after)
         query = query.where(log.c.job == job) if job else query
         return self._all(query.order_by(log.c.id))
+
+
+def _last_trained(job: str) -> sa.Select[Any]:
+    """Each box of a job, and the `latest` training turn of it that counted."""
+    return (
+        sa.select(updates.c.box, sa.func.max(updates.c.turn).label("latest"))
+        .join(rounds, rounds.c.turn == updates.c.turn)
+        .where(rounds.c.job == job, rounds.c.kind == 1, rounds.c.outcome == "done")
+        .group_by(updates.c.box)
+    )
 
 
 def _prepare(connection: Any, _record: object) -> None:

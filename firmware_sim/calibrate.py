@@ -26,8 +26,6 @@ from firmware_sim.costs import Costs, Gradient, shape, shipped
 from proto.circuit import Classifier
 from proto.errors import ConfigError
 
-CORE = 4.0
-"""Raspberry Pi 4 cores that one core of this machine is taken for, unless it is said."""
 ROWS = (16, 64, 256)
 TRIES, LEAST_S = 5, 0.02
 QUBITS = (2, 4, 6, 8)

@@ -21,11 +21,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root() -> None:
-    """Keep `demo` a subcommand while it is the only one."""
-
-
 @app.command()
 def demo(
     clients: Annotated[
