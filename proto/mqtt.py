@@ -114,6 +114,8 @@ class MqttPort:
 
     def _let_work(self) -> float:
         """Hand over what was posted, let the program work; seconds until it wants to again."""
+        if not self._posted.empty():
+            self._outgoing.calm()
         while not self._posted.empty():
             self._deliver(self._posted.get())
         return self._work() if self._work else _LONG_S
