@@ -27,6 +27,8 @@ class Part(NamedTuple):
     rows: int
     payload: bytes
     metrics: Metrics | None
+    delta: Array | None = None
+    """What the payload holds, where that is known already."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +115,9 @@ def first_model(task: Task, seed: int) -> bytes:
     return pack(arrays, layout_of(task), EXACT, np.random.default_rng(0))
 
 
-def check(task: Task, kind: int, update: Update) -> None:
-    """Raise RemoteError unless this update could be folded."""
+def check(task: Task, kind: int, update: Update) -> Part:
+    """The update as a part of its round. Raises RemoteError for one that could not be folded."""
+    delta = None
     try:
         if kind == MOMENTS:
             columns = summed_columns(task.model, len(task.data.columns))
@@ -123,11 +126,13 @@ def check(task: Task, kind: int, update: Update) -> None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
             layout = sent_of(task, update.metrics.rank)
-            aggregation.check(unpack_vector(update.payload, layout, scheme_of(task)))
+            delta = unpack_vector(update.payload, layout, scheme_of(task))
+            aggregation.check(delta)
         elif update.payload:
             raise RemoteError("an evaluation that carries a payload")
     except BadArrays as error:
         raise RemoteError(f"an update that does not unpack: {error}") from None
+    return Part(update.rows, update.payload, update.metrics, delta)
 
 
 def fold(
@@ -172,7 +177,9 @@ def _change(task: Task, model: Array, parts: Iterable[Part], server: Server) -> 
     for part in parts:
         if part.metrics and part.metrics.rank:
             raise RemoteError(f"a {server.aggregation} of different ranks: take the mean")
-        delta = unpack_vector(part.payload, sent_of(task), scheme)
+        delta = part.delta
+        if delta is None:
+            delta = unpack_vector(part.payload, sent_of(task), scheme)
         total = shape.add(total, delta, part.rows)
     return shape.finish(total)
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.job import Job, asks, job_of, model_row, part_of, told
+from coordinator.job import Job, asks, job_of, model_row, told
 from coordinator.jobstate import (
     Action,
     Answered,
@@ -174,11 +174,12 @@ class Jobs:
         if job is None:
             return self._refused(message, f"turn {message.turn} is over")
         try:
-            job.check(box, message)
+            part = job.check(box, message)
         except RemoteError as error:
             return self._refused(message, str(error))
         if not self._keep(box, opened, now):
             return DUPLICATE, "it, or another update of this box and turn, is here already"
+        job.keep(box, part)
         self._up[message.turn] = self._up.get(message.turn, 0) + size
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
@@ -229,7 +230,7 @@ class Jobs:
         if self.tell:
             self.tell(now, before, event)
         job.state, actions = step(before, event, now)
-        if replace(job.state, members=()) != replace(before, members=()):
+        if job.state is not before and replace(before, members=job.state.members) != job.state:
             self._store.save_state(job.state)
         for action in actions:
             self._do(job, action, now)
@@ -280,7 +281,7 @@ class Jobs:
         try:
             rows = self._store.updates(state.turn)
             counted = set(state.updated)
-            parts = (part_of(row) for row in rows if row.box in counted)
+            parts = (job.part_of(row) for row in rows if row.box in counted)
             start = model.data if model else b""
             result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:

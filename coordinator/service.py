@@ -248,7 +248,7 @@ class Service:
     def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
         """All that one frame of so many bytes holds; the first message answers for its size."""
         for message in unbundle(opened.message):
-            self._message(box, replace(opened, message=message), size, now)
+            self._message(box, Opened(message, opened.epoch, opened.sequence), size, now)
             size = 0
 
     def _message(self, box: str, opened: Opened, size: int, now: float) -> None:

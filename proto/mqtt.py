@@ -7,6 +7,7 @@ callback, is not used. Callers only append to queues and wake the thread.
 """
 
 import contextlib
+import gc
 import logging
 import queue
 import selectors
@@ -63,6 +64,8 @@ class MqttPort:
 
     def run(self) -> None:
         """Serve in this thread until `close`."""
+        # What was loaded until now stays: the collector need not go through it again and again.
+        gc.freeze()
         self._thread = threading.current_thread()
         self._run()
 
