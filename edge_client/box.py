@@ -150,8 +150,8 @@ class Box:
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        times = (session.wake(self.state), self._pull_again, self._post.due)
-        at = min((t for t in times if t is not None), default=inf)
+        own, pull = session.wake(self.state), self._pull_again
+        at = min(inf if own is None else own, inf if pull is None else pull, self._post.due)
         return None if at == inf else max(0.0, at - self._setting.now())
 
     def _step(self, event: state.Event) -> None:

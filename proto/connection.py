@@ -124,7 +124,7 @@ class _LeanClient(Client):
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         return super()._handle_publish()
 
-    def _handle_pubackcomp(self, cmd: Any) -> MQTTErrorCode:
+    def _handle_pubackcomp(self, _cmd: Any) -> MQTTErrorCode:
         if self._is_ours(self._in_packet["command"], self._in_packet["packet"]):
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         return MQTTErrorCode.MQTT_ERR_PROTOCOL

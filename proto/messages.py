@@ -355,6 +355,9 @@ class Ack(Message, frozen=True, tag=25):
 Letter = Report | Enlistment | Update | Piece | Pull | Offer | Ack
 
 
+_UPDATES = (Update, Piece)
+
+
 class Bundle(Message, frozen=True, tag=26):
     """Several messages in one frame, as if each had come in one of its own, in this order."""
 
@@ -362,7 +365,7 @@ class Bundle(Message, frozen=True, tag=26):
 
     def __post_init__(self) -> None:
         # A frame is the replay mark of the one update in it.
-        if sum(isinstance(item, Update | Piece) for item in self.items) > 1:
+        if len([item for item in self.items if isinstance(item, _UPDATES)]) > 1:
             raise ValueError("a bundle holds at most one update")
 
 
