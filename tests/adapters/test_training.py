@@ -81,6 +81,15 @@ def test_a_small_box_works_through_a_batch_in_parts_with_the_same_gradient(
         assert array == pytest.approx(expected[1][name], abs=1e-5)
 
 
+def test_a_batch_of_all_rows_is_worked_through_in_parts(make, table, limits, tmp_path):
+    bench = make(Site(limits, tmp_path, steps=2, batch=0))
+    arrays = bench.model.init(np.random.default_rng(0))
+    ids = bench.rows(table)
+    rows = Rows(ids[:20], table.y[:20], ids[20:], table.y[20:])
+    update = local_update(bench.model, arrays, rows, Hyper(2, 1.0, 0, 0, "sgd"))
+    assert update.last_loss < update.first_loss
+
+
 def test_a_lower_rank_is_the_first_columns_and_the_same_function(
     make, table, task, limits, tmp_path
 ):
