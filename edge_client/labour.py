@@ -259,7 +259,7 @@ def rounding(offer: Offer, box: str) -> Generator:
     if offer.turn <= _WORD:
         del words[2]
     # As default_rng makes it of these numbers, in half the time.
-    return Generator(PCG64(SeedSequence(np.array(words, np.uint32))))  # type: ignore[arg-type]
+    return Generator(PCG64(SeedSequence(np.array(words, np.uint32))))
 
 
 def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:
