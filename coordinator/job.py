@@ -21,8 +21,6 @@ PULLS = 20
 """Pulls a box may make in a turn, beside four for each chunk."""
 PARTS = 8
 """Chunks published for one pull."""
-SMALL = 1024
-"""Bytes of an update that may be kept in memory until its round is folded."""
 
 
 @dataclass
@@ -36,8 +34,6 @@ class Job:
     rows: dict[str, int] = field(default_factory=dict)
     """Training rows of each box that enlisted: no update may claim more."""
     history: History = field(default_factory=History, repr=False)
-    checked: dict[str, folding.Part] = field(default_factory=dict, repr=False)
-    """Small updates of the open round that are in the store as well: they need no second look."""
     dirty: bool = True
     """Something changed since boxes were last considered."""
     considered: float = 0.0
@@ -58,7 +54,6 @@ class Job:
 
     def open_round(self) -> None:
         self._pulls.clear()
-        self.checked.clear()
 
     def offer(self, seconds: float, steps: int = 0, counted: int = 0) -> Offer:
         """The offer of the present turn to one box, with so many seconds left.
@@ -102,8 +97,8 @@ class Job:
         """Whether the open round may still take an update of this box."""
         return self.state.phase is Phase.COLLECTING and box in self.state.pending
 
-    def check(self, box: str, update: Update) -> folding.Part:
-        """A part of the open round. Raises RemoteError for what does not belong or fold there."""
+    def check(self, box: str, update: Update) -> None:
+        """Raise RemoteError unless this update belongs to the open round and can be folded."""
         state = self.state
         if state.phase is not Phase.COLLECTING:
             raise RemoteError(f"turn {update.turn} is over")
@@ -113,17 +108,7 @@ class Job:
             raise RemoteError("made from another model than this turn's")
         if not 1 <= update.rows <= self.rows.get(box, 0):
             raise RemoteError(f"claims {update.rows} rows; enlisted with {self.rows.get(box, 0)}")
-        return folding.check(self.task, state.kind, update)
-
-    def keep(self, box: str, part: folding.Part) -> None:
-        """Hold what `check` gave, once it is stored, for the fold."""
-        if len(part.payload) <= SMALL:
-            self.checked[box] = part
-
-    def part_of(self, row: Row) -> folding.Part:
-        """A stored update as it is folded."""
-        kept = self.checked.get(row.box)
-        return kept or folding.Part(row.rows, row.payload, metrics_of(row))
+        folding.check(self.task, state.kind, update)
 
 
 def job_of(row: Row, enlisted: list[Row]) -> Job:
@@ -138,6 +123,11 @@ def model_row(job: Job, kind: str, data: bytes) -> dict[str, object]:
     digest = hashlib.sha256(data).digest()
     turn = job.state.turn
     return {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
+
+
+def part_of(row: Row) -> folding.Part:
+    """A stored update as it is folded."""
+    return folding.Part(row.rows, row.payload, metrics_of(row))
 
 
 def told(state: JobState, result: folding.Result) -> str:

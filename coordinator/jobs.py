@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.job import Job, asks, job_of, model_row, told
+from coordinator.job import Job, asks, job_of, model_row, part_of, told
 from coordinator.jobstate import (
     Action,
     Answered,
@@ -174,12 +174,11 @@ class Jobs:
         if job is None:
             return self._refused(message, f"turn {message.turn} is over")
         try:
-            part = job.check(box, message)
+            job.check(box, message)
         except RemoteError as error:
             return self._refused(message, str(error))
         if not self._keep(box, opened, now):
             return DUPLICATE, "it, or another update of this box and turn, is here already"
-        job.keep(box, part)
         self._up[message.turn] = self._up.get(message.turn, 0) + size
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
@@ -281,7 +280,7 @@ class Jobs:
         try:
             rows = self._store.updates(state.turn)
             counted = set(state.updated)
-            parts = (job.part_of(row) for row in rows if row.box in counted)
+            parts = (part_of(row) for row in rows if row.box in counted)
             start = model.data if model else b""
             result = folding.fold(job.task, state.kind, start, parts, self._server(job))
         except RemoteError as error:

@@ -6,7 +6,7 @@ deliveries acked and the letters sent (group commit). `coordinator/daemon.py` is
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from coordinator import admission
 from coordinator.admission import Fleet
@@ -277,7 +277,7 @@ class Service:
         assert isinstance(piece, Piece)
         update, why = self._jobs.piece(box, piece, size)
         if update is not None:
-            self._message(box, replace(opened, message=update), 0, now)
+            self._message(box, Opened(update, opened.epoch, opened.sequence), 0, now)
         elif why:
             known = self._store.knows_update(piece.id)
             self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)
