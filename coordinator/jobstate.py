@@ -24,8 +24,6 @@ class Phase(Enum):
     FINISHED = "finished"
     STOPPED = "stopped"
 
-    __hash__ = object.__hash__  # Enum's own is Python code, and the table is asked often
-
 
 class Rules(Struct, frozen=True, kw_only=True):
     """How a job's rounds go; fixed when the job starts. Times in seconds."""

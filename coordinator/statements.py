@@ -5,7 +5,7 @@ Some run for each update. SQLAlchemy's own way to the driver costs several times
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,7 @@ class Statement:
         compiled = statement.compile(dialect=_DIALECT)
         self._text, self._names = str(compiled), tuple(compiled.positiontup or ())
         columns = [c.name for c in statement.selected_columns] if statement.is_select else []
-        self._row: Any = namedtuple("Row", columns)  # noqa: PYI024 - the columns are the query's
+        self._make = _maker(columns)
 
     def run(self, driver: sqlite3.Connection, values: Mapping[str, object]) -> sqlite3.Cursor:
         """Every parameter has its value by name; others are of no account."""
@@ -36,7 +36,12 @@ class Statement:
 
     def rows(self, driver: sqlite3.Connection, values: Mapping[str, object]) -> Iterator[Any]:
         """One at a time, as they are asked for."""
-        return map(self._row._make, self.run(driver, values))
+        return map(self._make, self.run(driver, values))
+
+
+def _maker(columns: list[str]) -> Callable[[Iterable[Any]], Any]:
+    row = namedtuple("Row", columns)  # type: ignore[misc]  # noqa: PYI024 - known only now
+    return row._make
 
 
 def _given(*columns: sa.Column[Any]) -> dict[str, sa.BindParameter[Any]]:

@@ -249,7 +249,7 @@ class Store:
     # --- rounds and models ---
 
     def open_round(self, values: Mapping[str, object]) -> None:
-        self._run(statements.OPEN_ROUND, _BARE_ROUND | values)
+        self._run(statements.OPEN_ROUND, {**_BARE_ROUND, **values})
 
     def change_round(self, turn: int, **values: object) -> None:
         self._run(statements.changing(rounds, "turn", tuple(values)), {"of": turn, **values})

@@ -14,16 +14,12 @@ class Link(Enum):
     ANNOUNCED = "announced"
     SECURED = "secured"
 
-    __hash__ = object.__hash__  # Enum's own is Python code, and the table is asked often
-
 
 class Work(Enum):
     __hash__ = object.__hash__
     IDLE = "idle"
     FETCHING = "fetching"
     TRAINING = "training"
-
-    __hash__ = object.__hash__  # Enum's own is Python code, and the table is asked often
 
 
 Region = Link | Work
