@@ -70,8 +70,9 @@ def target_of(client: Client) -> tuple[float, ...]:
 
 
 def with_edges(decisions: Iterable[Decision]) -> Iterator[Decision]:
-    """Decisions that all say what the words of their job mean: where a teacher left that out, by
-    all that its fleet reported.
+    """Decisions that all say what the words of their job mean.
+
+    Where a teacher left that out, they mean what fits all that its fleet reported.
     """
     fleets: dict[str, list[Decision]] = {}
     for decision in decisions:
