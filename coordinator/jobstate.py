@@ -18,6 +18,7 @@ from proto.messages import KIND_NAMES, MOMENTS, TRAIN
 
 
 class Phase(Enum):
+    __hash__ = object.__hash__  # members are one of a kind; Enum's own is slow
     WAITING = "waiting"
     COLLECTING = "collecting"
     FOLDING = "folding"

@@ -6,7 +6,7 @@ deliveries acked and the letters sent (group commit). `coordinator/daemon.py` is
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from coordinator import admission
 from coordinator.admission import Fleet
@@ -251,7 +251,7 @@ class Service:
     def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
         """All that one frame of so many bytes holds; the first message answers for its size."""
         for message in unbundle(opened.message):
-            self._message(box, replace(opened, message=message), size, now)
+            self._message(box, Opened(message, opened.epoch, opened.sequence), size, now)
             size = 0
 
     def _message(self, box: str, opened: Opened, size: int, now: float) -> None:
@@ -280,7 +280,7 @@ class Service:
         assert isinstance(piece, Piece)
         update, why = self._jobs.piece(box, piece, size)
         if update is not None:
-            self._message(box, replace(opened, message=update), 0, now)
+            self._message(box, Opened(update, opened.epoch, opened.sequence), 0, now)
         elif why:
             known = self._store.knows_update(piece.id)
             self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)

@@ -72,7 +72,7 @@ class Actor:
         self._inbox.append(thing)
         if not self._called:  # else a turn at this very moment is on its way
             self._called = True
-            self.turn_after(0.0)
+            self._clock.at(0.0, self._turn)
 
     def turn_after(self, seconds: float) -> None:
         self._clock.after(seconds, self._turn)
@@ -88,7 +88,7 @@ class Actor:
         wait = self._take(batch)
         if self._inbox:
             self._called = True
-            self.turn_after(0.0)
+            self._clock.at(0.0, self._turn)
         elif wait is not None:
             self._wake_at(self._clock.now + max(wait, 0.001))
 
