@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from coordinator import admission
 from coordinator.admission import Fleet
+from coordinator.considering import Advisor
 from coordinator.jobs import Jobs
 from coordinator.memory import Memory
 from coordinator.notices import Notices, printable
@@ -60,6 +61,7 @@ class Start:
     """Told the broker's accounts whenever they may have changed."""
     locks: Locks = REAL
     record: Recorder | None = None
+    advisor: Advisor | None = None
 
 
 class Service:
@@ -67,7 +69,7 @@ class Service:
 
     def __init__(self, start: Start) -> None:
         self._store, self._fleet, self._now = start.store, start.fleet, start.now
-        self._record = start.record
+        self._record, self._advisor = start.record, start.advisor
         self._on_accounts = start.on_accounts
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
@@ -91,6 +93,7 @@ class Service:
     def _new_jobs(self) -> Jobs:
         jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
         jobs.tell = self._record.event if self._record else None
+        jobs.advisor = self._advisor
         return jobs
 
     @property

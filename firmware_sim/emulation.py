@@ -126,6 +126,7 @@ class Emulation:
             self._clock.at(at * SPREAD_S, partial(self._begin, client.name))
         self._director.begin(self)
         fleet.run_job(self.accounts.job, seconds(self.scenario.lasts))
+        fleet.advisor.close()
         if fleet.trace:
             fleet.trace.close()
         return self.accounts.outcome(self.scenario, self.seed, self.holdings, self.clients)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.kinds import ModelTable
-from coordinator.selection.scorers import SCORERS
+from coordinator.selection.scorers import POLICIES
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import Data, RoundsTable, TaskFile, Time, Train, rules_of, seconds
 from coordinator.taskmodel import Model
@@ -140,8 +140,8 @@ def check(scenario: Scenario) -> None:
     if scenario.clients > MAX_CLIENTS:
         refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
     work = scenario.work
-    if work.rounds.policy not in SCORERS:
-        refuse("work.rounds.policy", work.rounds.policy, SCORERS)
+    if work.rounds.policy not in POLICIES:
+        refuse("work.rounds.policy", work.rounds.policy, POLICIES)
     if work.rounds.cohort > scenario.clients:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
@@ -158,8 +158,8 @@ def check(scenario: Scenario) -> None:
 
 def with_policy(scenario: Scenario, policy: str) -> Scenario:
     """The same scenario under another policy. Raises ConfigError."""
-    if policy not in SCORERS:
-        refuse("policy", policy, SCORERS)
+    if policy not in POLICIES:
+        refuse("policy", policy, POLICIES)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
     work = msgspec.structs.replace(scenario.work, rounds=rounds)
     _check_rules(work)

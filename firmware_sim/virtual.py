@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from coordinator import admission
+from coordinator.agent.advisor import Agent
+from coordinator.considering import Advisor
 from coordinator.jobstate import Phase
 from coordinator.keys import RECORD_LIFE, Keys
 from coordinator.recording import Recorder
@@ -168,6 +170,7 @@ class VirtualFleet(Fleet):
         if self.trace:
             self.broker.tap = self.trace.wire
         self.locks = REAL if plan.sealed else COSTED
+        self.advisor: Advisor = Agent(beside=False)
         self._actors: dict[str, Actor] = {}
         self._disks: dict[str, Disk] = {}
         self._identities: dict[str, Identity] = {}
@@ -179,7 +182,9 @@ class VirtualFleet(Fleet):
     def start_coordinator(self) -> MemoryStore:
         fleet = admission.Fleet(self.name, self.keys, "")
         record = Recorder(self.plan.record) if self.plan.record else None
-        start = Start(self.store, fleet, self.wall, locks=self.locks, record=record)
+        start = Start(
+            self.store, fleet, self.wall, locks=self.locks, record=record, advisor=self.advisor
+        )
         service = WatchedService(start, self.watch) if self.watch else Service(start)
         self._serve_by(service)
         return self.store
