@@ -44,7 +44,6 @@ ACK_WAIT = 0.25
 ANNOUNCE = 300.0
 """Seconds between announcements of this coordinator and of all tasks."""
 POLL = 0.5
-"""Seconds between looks at what other processes wrote to the store."""
 
 logger = logging.getLogger("coordinator")
 
@@ -60,6 +59,8 @@ class Start:
     """Told the broker's accounts whenever they may have changed."""
     locks: Locks = REAL
     record: Recorder | None = None
+    poll: float = POLL
+    """Seconds between looks at what other processes wrote to the store."""
 
 
 class Service:
@@ -67,7 +68,7 @@ class Service:
 
     def __init__(self, start: Start) -> None:
         self._store, self._fleet, self._now = start.store, start.fleet, start.now
-        self._record = start.record
+        self._record, self._poll = start.record, start.poll
         self._on_accounts = start.on_accounts
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
@@ -142,8 +143,8 @@ class Service:
         """Time passed: deadlines, other processes' wishes, and work that waited for a commit."""
         now = self._now()
         try:
-            if now >= self._look_at or now < self._look_at - 2 * POLL:
-                self._look_at = now + POLL
+            if now >= self._look_at or now < self._look_at - 2 * self._poll:
+                self._look_at = now + self._poll
                 self._look(now)
             while (at := self._jobs.wake(now)) is not None and at <= now:
                 with self._store.unit():

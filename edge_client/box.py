@@ -18,6 +18,7 @@ from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
 from edge_client.newest import Newest
+from edge_client.news import News
 from edge_client.post import Post
 from edge_client.refusals import Refusals
 from edge_client.requests import (
@@ -96,7 +97,7 @@ class Box:
         self._pull_again: float | None = None
         self._blobs: tuple[str, ...] = ()
         """Topics of blobs on their way."""
-        self._refusals = Refusals(setting.now)
+        self._refusals, self._news = Refusals(setting.now), News()
         seen = self._spool.seen
         self.state = session.start(seen.era, seen.turns, self._spool.waiting())
         self._port: Port | None = None
@@ -146,11 +147,13 @@ class Box:
             self._step(state.Tick())
         if self._pull_again is not None and self._setting.now() >= self._pull_again:
             self._pull()
+        if self._news.any(self._setting.resources, self._setting.now()):
+            self._post.send(self._report(0, accepted=True, reason=""))
         self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        times = (session.wake(self.state), self._pull_again, self._post.due)
+        times = (session.wake(self.state), self._pull_again, self._post.due, self._news.due)
         at = min((t for t in times if t is not None), default=inf)
         return None if at == inf else max(0.0, at - self._setting.now())
 
@@ -389,4 +392,5 @@ class Box:
 
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
         resources = self._setting.resources()
+        self._news.told(resources, self._setting.now())
         return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)

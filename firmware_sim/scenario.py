@@ -68,6 +68,8 @@ class Work(Table, frozen=True):
     rounds: RoundsTable = RoundsTable()
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    objective: Annotated[str, Meta(max_length=200)] = ""
+    """What the owner wants, in a sentence."""
     costs_like: Literal["circuit", "adapter"] = "circuit"
     """"adapter": time, energy and memory of an adapter on as many texts; bytes stay a circuit's."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
@@ -103,7 +105,11 @@ class Scenario(Table, frozen=True, kw_only=True):
     work: Work = Work()
     hidden: Hidden = Hidden()
     journals: bool = False
-    """Whether owners let their boxes' journals out with reports; notes always leave."""
+    """Whether owners let their boxes' journals out with reports."""
+    notes: bool = True
+    """Whether operators write notes."""
+    wordings: Literal["all", "taught", "held-out"] = "all"
+    """Families of templates that journals and notes are written from (journal.py)."""
     script: tuple[Entry, ...] = ()
 
     @property

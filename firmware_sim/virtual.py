@@ -19,7 +19,7 @@ from coordinator import admission
 from coordinator.jobstate import Phase
 from coordinator.keys import RECORD_LIFE, Keys
 from coordinator.recording import Recorder
-from coordinator.service import Service, Start
+from coordinator.service import POLL, Service, Start
 from coordinator.submit import submit
 from coordinator.taskfile import TaskFile
 from edge_client.box import Box, Setting
@@ -36,7 +36,7 @@ from firmware_sim.link import Link
 from firmware_sim.memory_kit import Disk, in_memory
 from firmware_sim.memory_store import MemoryStore
 from firmware_sim.trace import Trace
-from firmware_sim.watched import Watch, WatchedBox, WatchedService
+from firmware_sim.watched import Adviser, Watch, WatchedBox, WatchedService
 from firmware_sim.workshop import Workshop
 from proto.identity import Identity, sign
 from proto.locks import REAL
@@ -112,6 +112,8 @@ class Plan:
     trace: Path | None = None
     record: Path | None = None
     """Where to record rounds for a replay."""
+    poll: float = POLL
+    """Seconds between the coordinator's looks at its store."""
 
 
 class Labour:
@@ -165,6 +167,8 @@ class VirtualFleet(Fleet):
         self.workshop = Workshop(plan.world, together=plan.together)
         self.trace = Trace(self.clock, plan.trace) if plan.traced or plan.trace else None
         self.watch: Watch | None = self.trace
+        self.adviser: Adviser | None = None
+        """Who scores boxes in place of the policy; only of a fleet that is watched."""
         if self.trace:
             self.broker.tap = self.trace.wire
         self.locks = REAL if plan.sealed else COSTED
@@ -179,9 +183,11 @@ class VirtualFleet(Fleet):
     def start_coordinator(self) -> MemoryStore:
         fleet = admission.Fleet(self.name, self.keys, "")
         record = Recorder(self.plan.record) if self.plan.record else None
-        start = Start(self.store, fleet, self.wall, locks=self.locks, record=record)
-        service = WatchedService(start, self.watch) if self.watch else Service(start)
-        self._serve_by(service)
+        start = Start(
+            self.store, fleet, self.wall, locks=self.locks, record=record, poll=self.plan.poll
+        )
+        watched = WatchedService(start, self.watch, self.adviser) if self.watch else None
+        self._serve_by(watched or Service(start))
         return self.store
 
     def open_store(self) -> MemoryStore:
@@ -198,12 +204,13 @@ class VirtualFleet(Fleet):
         row = self.store.job(job)
         return row is not None and row.value.phase in (Phase.FINISHED, Phase.STOPPED)
 
-    def run_job(self, job: str, limit: float) -> None:
-        """Let time pass until the job is over, or up to `limit` seconds of it."""
+    def run_job(self, job: str, limit: float, enough: Callable[[], bool] | None = None) -> None:
+        """Let time pass until the job is over, `enough`, or up to `limit` seconds of it."""
         clock, row = self.clock, self.store.job(job)
         over = (Phase.FINISHED, Phase.STOPPED)
         while row.value.phase not in over and clock.now <= limit and clock.step():
-            pass
+            if enough is not None and enough():
+                break
 
     # --- boxes ---
 

@@ -46,6 +46,8 @@ class Client(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The share of good futures in which it was asked."""
     finish: Chance | None = None
     """The share in which it delivered in time, asked or not."""
+    worth: Chance | None = None
+    """How well it alone would do if asked: a half is ordinary, 0 never delivers."""
     steps: Annotated[tuple[Chance, ...], Meta(max_length=STEP_CLASSES)] = ()
     """How often each class of steps was the best."""
     note: Text = ""
