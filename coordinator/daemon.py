@@ -20,6 +20,7 @@ from typing import IO
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from coordinator import admission, config
+from coordinator.agent.advisor import Agent
 from coordinator.broker_config import COORDINATOR
 from coordinator.broker_process import BrokerProcess, secure_mosquitto, start_broker, write_accounts
 from coordinator.config import CoordinatorConfig
@@ -131,7 +132,9 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
     accounts = _account_writer(broker)
     fleet = admission.Fleet(settings.fleet, keys, broker.ca)
     record = Recorder(Path(settings.record)) if settings.record else None
-    service = Service(Start(store, fleet, steady_clock(), accounts, record=record))
+    agent = Agent()
+    start = Start(store, fleet, steady_clock(), accounts, record=record, advisor=agent)
+    service = Service(start)
     loop = Loop(service, broker)
     client_id = f"{settings.fleet}-coordinator"
     port = MqttPort(
@@ -144,6 +147,7 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
         signal.signal(number, lambda *_: port.post(None))
     logger.info("fleet %s, broker %s", settings.fleet, broker.url.address)
     port.run()
+    agent.close()
     if loop.error is not None:
         raise loop.error
 

@@ -22,10 +22,11 @@ class News:
         self.due = inf
         self._told: tuple[str, ...] = ()
 
-    def told(self, resources: Resources, now: float) -> None:
-        """A report with this content leaves."""
+    def told(self, resources: Resources, now: float) -> Resources:
+        """These, which leave in a report."""
         self._told = _words(resources)
         self.due = now + EVERY if resources.journal else inf
+        return resources
 
     def any(self, read: Callable[[], Resources], now: float) -> bool:
         """Whether it is time to look, and there is something to report."""

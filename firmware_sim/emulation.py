@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from coordinator.considering import Advisor
 from coordinator.service import POLL
 from coordinator.taskfile import seconds
 from edge_client.config import EdgeConfig
@@ -36,7 +37,7 @@ from firmware_sim.poison import poisoned
 from firmware_sim.population import ailing, populate, readings
 from firmware_sim.scenario import Scenario
 from firmware_sim.virtual import Plan, VirtualFleet, Work
-from firmware_sim.watched import Adviser, Watches
+from firmware_sim.watched import Watches
 from proto.codec import decode_signed
 from proto.messages import Resources, Task
 
@@ -63,8 +64,8 @@ class Settings(NamedTuple):
     """Seconds between the coordinator's looks at its store; fewer are faster to emulate."""
     until_target: bool = False
     """End as soon as a round's model reaches the target."""
-    adviser: "Callable[[Emulation], Adviser] | None" = None
-    """Makes who scores boxes in place of the policy."""
+    advisor: "Callable[[Emulation], Advisor] | None" = None
+    """Makes who advises the policy `agent` in place of a language model."""
 
 
 PLAIN = Settings()
@@ -120,8 +121,8 @@ class Emulation:
         self._director = director
         watches = [w for w in (self.fleet.trace, self.accounts) if w is not None]
         self.fleet.watch = Watches([*watches, director] if director.waits else watches)
-        self.adviser = settings.adviser(self) if settings.adviser else None
-        self.fleet.adviser = self.adviser
+        if settings.advisor:
+            self.fleet.advisor = settings.advisor(self)
 
     def run(self) -> Outcome:
         """Start everybody, let rounds go by, sum up."""
@@ -137,6 +138,7 @@ class Emulation:
             measure = partial(newest, fleet.store, NAME, self.holdings.test)
             self.accounts.reached, ends = (self.scenario.work.target, measure), self.accounts.hit
         fleet.run_job(self.accounts.job, seconds(self.scenario.lasts), ends)
+        fleet.advisor.close()
         if fleet.trace:
             fleet.trace.close()
         return self.accounts.outcome(self.scenario, self.seed, self.holdings, self.clients)

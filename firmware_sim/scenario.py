@@ -11,9 +11,19 @@ import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.kinds import ModelTable
-from coordinator.selection.scorers import SCORERS
+from coordinator.selection.scorers import POLICIES
+from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
-from coordinator.taskfile import Data, RoundsTable, TaskFile, Time, Train, rules_of, seconds
+from coordinator.taskfile import (
+    Data,
+    RoundsTable,
+    Selection,
+    TaskFile,
+    Time,
+    Train,
+    rules_of,
+    seconds,
+)
 from coordinator.taskmodel import Model
 from firmware_sim import tomlfile
 from firmware_sim.behaviour import PRESETS, Behaviour, Share
@@ -68,6 +78,10 @@ class Work(Table, frozen=True):
     rounds: RoundsTable = RoundsTable()
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    selection: Selection = Selection()
+    """Constants of the methods, as in a task file."""
+    weights: Weights | None = None
+    """Of a student that is no language model; no key of a scenario's file."""
     objective: Annotated[str, Meta(max_length=200)] = ""
     """What the owner wants, in a sentence."""
     costs_like: Literal["circuit", "adapter"] = "circuit"
@@ -146,8 +160,8 @@ def check(scenario: Scenario) -> None:
     if scenario.clients > MAX_CLIENTS:
         refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
     work = scenario.work
-    if work.rounds.policy not in SCORERS:
-        refuse("work.rounds.policy", work.rounds.policy, SCORERS)
+    if work.rounds.policy not in POLICIES:
+        refuse("work.rounds.policy", work.rounds.policy, POLICIES)
     if work.rounds.cohort > scenario.clients:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
@@ -162,12 +176,12 @@ def check(scenario: Scenario) -> None:
         _check_entry(f"script[{at}]", entry, scenario)
 
 
-def with_policy(scenario: Scenario, policy: str) -> Scenario:
-    """The same scenario under another policy. Raises ConfigError."""
-    if policy not in SCORERS:
-        refuse("policy", policy, SCORERS)
+def with_policy(scenario: Scenario, policy: str, weights: Weights | None = None) -> Scenario:
+    """The same scenario under another policy, a student's with its weights. Raises ConfigError."""
+    if policy not in POLICIES:
+        refuse("policy", policy, POLICIES)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
-    work = msgspec.structs.replace(scenario.work, rounds=rounds)
+    work = msgspec.structs.replace(scenario.work, rounds=rounds, weights=weights)
     _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)
 
@@ -181,7 +195,14 @@ def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, 
         components = min(work.components, len(columns))
         data = Data(classes=classes, columns=columns, components=components)
     return TaskFile(
-        job="fleet", data=data, model=work.model, training=work.training, rounds=work.rounds
+        job="fleet",
+        data=data,
+        model=work.model,
+        training=work.training,
+        rounds=work.rounds,
+        selection=work.selection,
+        weights=work.weights,
+        objective=work.objective,
     )
 
 
@@ -196,7 +217,7 @@ def _with_kind(tables: dict[str, Any]) -> dict[str, Any]:
 def _check_rules(work: Work) -> None:
     data = Data(classes=("no", "yes"), columns=("x",), components=0)
     try:
-        rules_of(TaskFile(job="fleet", data=data, rounds=work.rounds))
+        rules_of(TaskFile(job="fleet", data=data, rounds=work.rounds, weights=work.weights))
     except ConfigError as error:
         raise ConfigError(f"work.{error}") from None
 

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from coordinator.decisionsfile import line_of, read_decisions
 from coordinator.selection.examples import FORMAT, VERSION, Decision, Header
+from coordinator.selection.scorers import AGENT
 from firmware_sim.emulation import Emulation, Settings
 from firmware_sim.prices import aims, prices_of
-from firmware_sim.scenario import Scenario, read
+from firmware_sim.scenario import Scenario, read, with_policy
 from firmware_sim.teacher import FUTURES, Teacher
 from proto.errors import ConfigError
 
@@ -101,12 +102,12 @@ def decisions_of(fleet: Fleet) -> list[Decision]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     teachers: list[Teacher] = []
 
-    def adviser(emulation: Emulation) -> Teacher:
+    def advisor(emulation: Emulation) -> Teacher:
         teachers.append(Teacher(emulation, fleet.driver))
         return teachers[0]
 
-    settings = Settings(traced=False, poll=POLL, adviser=adviser)
-    Emulation(fleet.scenario, fleet.seed, settings).run()
+    settings = Settings(traced=False, poll=POLL, advisor=advisor)
+    Emulation(with_policy(fleet.scenario, AGENT), fleet.seed, settings).run()
     taught = teachers[0]
     stops = when_to_stop(taught.losses)
     return [replace(d, stop=s) for d, s in zip(taught.decisions, stops, strict=True)]

@@ -12,14 +12,18 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from coordinator.jobstate import Consider, JobState, request_of
+from coordinator.jobstate import Consider, JobState, Open
+from coordinator.rounds import step
+from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
+from coordinator.selection.edges import Edges
 from coordinator.selection.examples import Client as Example
 from coordinator.selection.examples import Decision
 from coordinator.selection.features import features
 from coordinator.selection.plan import Field, field_of
 from coordinator.selection.request import Request
-from coordinator.selection.words import Edges, edges_of
+from coordinator.selection.stopping import progress_of
+from coordinator.selection.words import edges_of
 from firmware_sim.beliefs import Belief, Seen, beliefs, drawn
 from firmware_sim.chance import seed_of, uniform
 from firmware_sim.emulation import Emulation
@@ -63,22 +67,28 @@ class Teacher:
         self.losses: list[float] = []
         """Of the model each decision was made for, on the teacher's rows."""
 
-    def scores(self, state: JobState, event: Consider, now: float) -> dict[str, float] | None:
-        """By `teacher`, join; by `worth`, that; by `random`, lots; else the policy decides."""
-        del now
-        request = request_of(state, event)
-        self._opened[event.turn] = self._emulation.fleet.clock.now
-        self._edges = self._edges or edges_of([features(c, request) for c in event.candidates])
-        found = field_of(event.candidates, request)
-        if not found.covered:
-            return None
+    def advise(
+        self, state: JobState, candidates: Sequence[Candidate], request: Request, now: float
+    ) -> Advice:
+        """Scores by `teacher`, join; by `worth`, that; by `random`, lots; else the hand rule's."""
+        event = Consider(tuple(candidates), request.turn, request.bytes_each)
+        if not any(isinstance(action, Open) for action in step(state, event, now)[1]):
+            return Advice(remark="no round is opened yet")
+        self._opened[request.turn] = self._emulation.fleet.clock.now
+        self._edges = self._edges or edges_of(
+            [features(c, request) for c in candidates], [c.resources.journal for c in candidates]
+        )
+        found = field_of(candidates, request)
         told = self._taught(state, found, request)
         if self._write:
             self.decisions.append(self._decision(state, found, request, told))
-        seed = seed_of(self._emulation.seed, "lots", event.turn)
+        seed = seed_of(self._emulation.seed, "lots", request.turn)
         lots = {c.box: uniform(seed, _RANDOM, at) for at, c in enumerate(found.covered)}
         ways = {"teacher": told.join, "worth": told.worth, "random": lots}
-        return ways.get(self._by)
+        return Advice(scores=ways.get(self._by), remark=self._by)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     # --- one round ---
 
@@ -209,6 +219,7 @@ class Teacher:
             cohort=max(1, found.size),
             objective=scenario.work.objective,
             edges=self._edges,
+            progress=progress_of(state),
             clients=tuple(
                 Example(
                     box=c.box,

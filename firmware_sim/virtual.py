@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from coordinator import admission
+from coordinator.agent.advisor import Agent
+from coordinator.considering import Advisor
 from coordinator.jobstate import Phase
 from coordinator.keys import RECORD_LIFE, Keys
 from coordinator.recording import Recorder
@@ -36,7 +38,7 @@ from firmware_sim.link import Link
 from firmware_sim.memory_kit import Disk, in_memory
 from firmware_sim.memory_store import MemoryStore
 from firmware_sim.trace import Trace
-from firmware_sim.watched import Adviser, Watch, WatchedBox, WatchedService
+from firmware_sim.watched import Watch, WatchedBox, WatchedService
 from firmware_sim.workshop import Workshop
 from proto.identity import Identity, sign
 from proto.locks import REAL
@@ -167,11 +169,10 @@ class VirtualFleet(Fleet):
         self.workshop = Workshop(plan.world, together=plan.together)
         self.trace = Trace(self.clock, plan.trace) if plan.traced or plan.trace else None
         self.watch: Watch | None = self.trace
-        self.adviser: Adviser | None = None
-        """Who scores boxes in place of the policy; only of a fleet that is watched."""
         if self.trace:
             self.broker.tap = self.trace.wire
         self.locks = REAL if plan.sealed else COSTED
+        self.advisor: Advisor = Agent(beside=False)
         self._actors: dict[str, Actor] = {}
         self._disks: dict[str, Disk] = {}
         self._identities: dict[str, Identity] = {}
@@ -184,10 +185,16 @@ class VirtualFleet(Fleet):
         fleet = admission.Fleet(self.name, self.keys, "")
         record = Recorder(self.plan.record) if self.plan.record else None
         start = Start(
-            self.store, fleet, self.wall, locks=self.locks, record=record, poll=self.plan.poll
+            self.store,
+            fleet,
+            self.wall,
+            locks=self.locks,
+            record=record,
+            advisor=self.advisor,
+            poll=self.plan.poll,
         )
-        watched = WatchedService(start, self.watch, self.adviser) if self.watch else None
-        self._serve_by(watched or Service(start))
+        service = WatchedService(start, self.watch) if self.watch else Service(start)
+        self._serve_by(service)
         return self.store
 
     def open_store(self) -> MemoryStore:

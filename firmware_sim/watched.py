@@ -7,18 +7,13 @@ raise, which is how a process dies there.
 from collections.abc import Sequence
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from coordinator.job import Job
 from coordinator.jobs import Jobs
-from coordinator.jobstate import Consider, JobState, Open
 from coordinator.jobstate import Event as RoundEvent
-from coordinator.rounds import step
 from coordinator.service import Service, Start
 from edge_client.box import Box, Setting
 from edge_client.kit import Kit
 from edge_client.state import Event as BoxEvent
-from proto.messages import TRAIN
 
 
 class Watch(Protocol):
@@ -26,12 +21,6 @@ class Watch(Protocol):
 
     def box(self, box: str, event: BoxEvent, *, after: bool) -> None: ...
     def round(self, job: str, event: RoundEvent, *, after: bool) -> None: ...
-
-
-class Adviser(Protocol):
-    """Scores boxes in place of the job's policy, from what no coordinator could know."""
-
-    def scores(self, state: JobState, event: Consider, now: float) -> dict[str, float] | None: ...
 
 
 class Watches:
@@ -62,25 +51,20 @@ class WatchedBox(Box):
 
 class WatchedJobs(Jobs):
     watch: Watch
-    adviser: Adviser | None = None
 
     def _dispatch(self, job: Job, event: RoundEvent, now: float) -> None:
-        if self.adviser and isinstance(event, Consider) and job.state.kind == TRAIN:
-            opens = any(isinstance(action, Open) for action in step(job.state, event, now)[1])
-            if opens:
-                event = replace(event, given=self.adviser.scores(job.state, event, now))
         self.watch.round(job.state.job, event, after=False)
         super()._dispatch(job, event, now)
         self.watch.round(job.state.job, event, after=True)
 
 
 class WatchedService(Service):
-    def __init__(self, start: Start, watch: Watch, adviser: Adviser | None = None) -> None:
-        self._watch, self._adviser = watch, adviser
+    def __init__(self, start: Start, watch: Watch) -> None:
+        self._watch = watch
         super().__init__(start)
 
     def _new_jobs(self) -> Jobs:
         jobs = WatchedJobs(self._store, self._notices, self._presence, self._post, self._identity)
-        jobs.watch, jobs.adviser = self._watch, self._adviser
-        jobs.tell = self._record.event if self._record else None
+        jobs.watch = self._watch
+        jobs.tell, jobs.advisor = self._record.event if self._record else None, self._advisor
         return jobs

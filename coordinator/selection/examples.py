@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from coordinator.selection.words import Edges
+from coordinator.selection.edges import Edges
 from proto.messages import Id, Text
 from proto.resources import MAX_JOURNAL, JournalLine
 
@@ -71,3 +71,5 @@ class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The share of futures in which this was the moment to stop."""
     edges: Edges | None = None
     """Of the job's words."""
+    progress: Annotated[dict[Label, float | None], Meta(max_length=32)] = {}
+    """How the job stood: the numbers of coordinator/selection/progress.py."""

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from coordinator.decisionsfile import read_decisions
+from coordinator.selection.advice import Advice
 from firmware_sim.beliefs import Seen, beliefs
 from firmware_sim.cli import app
 from firmware_sim.emulation import Emulation, Settings, emulate
@@ -17,7 +18,7 @@ from firmware_sim.hidden import Fault
 from firmware_sim.journal import Line
 from firmware_sim.population import Client, first_board, populate
 from firmware_sim.prices import aims, prices_of
-from firmware_sim.scenario import Hidden, Scenario, parse
+from firmware_sim.scenario import Hidden, Scenario, parse, with_policy
 from firmware_sim.teach import when_to_stop
 from firmware_sim.teacher import Teacher
 from firmware_sim.value import Future, Prospect, Usual, Values, worth
@@ -121,27 +122,26 @@ def test_training_that_does_not_fit_is_over_at_once():
 
 
 def test_what_is_foreseen_of_a_healthy_box_is_what_the_emulation_then_does():
-    made = Emulation(scenario().__class__(**_fields(scenario(), hidden=Hidden())), 3)
-    seen: list[tuple[str, float]] = []
+    made = Emulation(with_policy(replace(scenario(), hidden=Hidden()), "agent"), 3)
+    seen: dict[tuple[int, str], float] = {}
 
     class Watch:
-        def scores(self, state, event, now):
-            for c in event.candidates:
-                asked = made.ask_of(c.box, 4, event.bytes_each, state.rules.deadline)
+        def advise(self, state, candidates, request, now):
+            for c in candidates:
+                asked = made.ask_of(c.box, 4, request.bytes_each, state.rules.deadline)
                 machine = made.machines[c.box]
                 told = foresee(machine.client, machine.to(asked.at), asked, 0)
-                seen.append((c.box, told.seconds))
+                seen[request.turn, c.box] = told.seconds
+            return Advice(remark="only looks")
 
-    made.fleet.adviser = Watch()
+        def close(self):
+            """Nothing is open."""
+
+    made.fleet.advisor = Watch()
     outcome = made.run()
     first = next(r for r in outcome.rounds if r.kind == "train")
-    known = dict(seen[:8])
-    slowest = max(known[f"c{number:06d}"] for number in first.included)
+    slowest = max(seen[first.turn, f"c{number:06d}"] for number in first.included)
     assert first.closed_s - first.opened_s == pytest.approx(slowest, rel=0.05)
-
-
-def _fields(value: Scenario, **changes: object) -> dict[str, object]:
-    return {name: getattr(value, name) for name in value.__struct_fields__} | changes
 
 
 class Known:
@@ -222,7 +222,7 @@ def test_it_is_time_to_stop_once_rounds_bring_nothing():
 def test_the_teacher_as_a_policy_avoids_boxes_that_fail():
     wide = parse(SMALL.replace("count = 3", "count = 10").replace("20000", "100000"))
     plain = emulate(wide, 2, Settings(traced=False))
-    taught = emulate(wide, 2, Settings(traced=False, adviser=Teacher))
+    taught = emulate(with_policy(wide, "agent"), 2, Settings(traced=False, advisor=Teacher))
     assert any(c.fault for c in populate(wide, 2))
     assert taught.ended_s < 0.95 * plain.ended_s
 
