@@ -176,7 +176,7 @@ class Presence:
         heard, self._heard = self._heard, {}
         return [
             {
-                "id_": box,
+                "of": box,
                 "seen": at,
                 "resources": msgspec.msgpack.encode(self._contacts[box].resources),
             }

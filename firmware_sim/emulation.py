@@ -178,16 +178,15 @@ class Emulation:
             machine.busy = needs > free
         if needs > free:
             return Work(KILLED_S, killed=True)
+        warm = self._costs.start_s if now < self._warm.get(box, 0.0) else 0.0
         if not isinstance(request, Assignment):
-            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
+            return Work(machine.slow * (effort.work_s(self._costs, task, request, rows) - warm))
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
         if machine.client.life.behaviour.queue_s:
             self._waited[box] = round(waits)
-        work = effort.work_s(self._costs, task, request, rows, manner)
+        work = effort.work_s(self._costs, task, request, rows, manner) - warm
         self._read.add(box)
-        if now < self._warm.get(box, 0.0):
-            work -= self._costs.start_s
         ends = machine.begin(now, work)
         self._foresee(box)
         draw = uniform(machine.client.seed, _CRASH, int(now))
@@ -211,8 +210,8 @@ class Emulation:
         if isinstance(request, Assignment):
             self.machines[box].rest(self._clock.now)
             self.accounts.ends(box)
-            self._warm[box] = self._clock.now + EdgeConfig().linger
             self._foresee(box)
+        self._warm[box] = self._clock.now + EdgeConfig().linger
 
     def sends(self, box: str, result: Result) -> Result:
         machine, now = self.machines[box], self._clock.now
