@@ -231,7 +231,7 @@ class Jobs:
         if self.tell:
             self.tell(now, before, event)
         job.state, actions = step(before, event, now)
-        if replace(job.state, members=()) != replace(before, members=()):
+        if job.state is not before and replace(before, members=job.state.members) != job.state:
             self._store.save_state(job.state)
         for action in actions:
             self._do(job, action, now)
@@ -255,8 +255,10 @@ class Jobs:
 
     def _counted(self, job: Job, box: str) -> int:
         """What a box with a residual must know: whether its last update is in the model."""
-        wants = job.task.training.feedback
-        return self._store.last_turns(job.state.job).get(box, 0) if wants else 0
+        if not job.task.training.feedback:
+            return 0
+        job.history.catch_up(self._store, job.state.job, job.state.rules.deadline)
+        return job.history.counted.get(box, 0)
 
     def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state

@@ -86,6 +86,8 @@ class Work(Table, frozen=True):
     """What the file selection.weights holds; no key of a scenario."""
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    objective: Annotated[str, Meta(max_length=200)] = ""
+    """What the owner wants, in a sentence."""
     costs_like: Literal["circuit", "adapter"] = "circuit"
     """"adapter": time, energy and memory of an adapter on as many texts; bytes stay a circuit's."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
@@ -121,7 +123,11 @@ class Scenario(Table, frozen=True, kw_only=True):
     work: Work = Work()
     hidden: Hidden = Hidden()
     journals: bool = False
-    """Whether owners let their boxes' journals out with reports; notes always leave."""
+    """Whether owners let their boxes' journals out with reports."""
+    notes: bool = True
+    """Whether operators write notes."""
+    wordings: Literal["all", "taught", "held-out"] = "all"
+    """Families of templates that journals and notes are written from (journal.py)."""
     script: tuple[Entry, ...] = ()
 
     @property
@@ -179,12 +185,12 @@ def check(scenario: Scenario) -> None:
         _check_entry(f"script[{at}]", entry, scenario)
 
 
-def with_policy(scenario: Scenario, policy: str) -> Scenario:
-    """The same scenario under another policy. Raises ConfigError."""
+def with_policy(scenario: Scenario, policy: str, weights: Weights | None = None) -> Scenario:
+    """The same scenario under another policy, a student's with its weights. Raises ConfigError."""
     if policy not in POLICIES:
         refuse("policy", policy, POLICIES)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
-    work = msgspec.structs.replace(scenario.work, rounds=rounds)
+    work = msgspec.structs.replace(scenario.work, rounds=rounds, weights=weights)
     _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)
 
@@ -210,6 +216,7 @@ def _task(work: Work, data: Data) -> TaskFile:
         rounds=work.rounds,
         selection=work.selection,
         weights=work.weights,
+        objective=work.objective,
     )
 
 
