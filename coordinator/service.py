@@ -45,7 +45,6 @@ ACK_WAIT = 0.25
 ANNOUNCE = 300.0
 """Seconds between announcements of this coordinator and of all tasks."""
 POLL = 0.5
-"""Seconds between looks at what other processes wrote to the store."""
 
 logger = logging.getLogger("coordinator")
 
@@ -62,6 +61,8 @@ class Start:
     locks: Locks = REAL
     record: Recorder | None = None
     advisor: Advisor | None = None
+    poll: float = POLL
+    """Seconds between looks at what other processes wrote to the store."""
 
 
 class Service:
@@ -69,7 +70,7 @@ class Service:
 
     def __init__(self, start: Start) -> None:
         self._store, self._fleet, self._now = start.store, start.fleet, start.now
-        self._record, self._advisor = start.record, start.advisor
+        self._record, self._advisor, self._poll = start.record, start.advisor, start.poll
         self._on_accounts = start.on_accounts
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
@@ -145,8 +146,8 @@ class Service:
         """Time passed: deadlines, other processes' wishes, and work that waited for a commit."""
         now = self._now()
         try:
-            if now >= self._look_at or now < self._look_at - 2 * POLL:
-                self._look_at = now + POLL
+            if now >= self._look_at or now < self._look_at - 2 * self._poll:
+                self._look_at = now + self._poll
                 self._look(now)
             while (at := self._jobs.wake(now)) is not None and at <= now:
                 with self._store.unit():

@@ -18,6 +18,7 @@ from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
 from edge_client.newest import Newest
+from edge_client.news import News
 from edge_client.post import Post
 from edge_client.refusals import Refusals
 from edge_client.requests import (
@@ -86,9 +87,8 @@ class Box:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        kit = kit or on_disk(
-            self._member, setting.identity, self._home, (setting.clock, setting.now)
-        )
+        clocks = setting.clock, setting.now
+        kit = kit or on_disk(self._member, setting.identity, self._home, clocks)
         self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
         self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         topic = self.topics.from_box(self._member.box, "m")
@@ -96,11 +96,10 @@ class Box:
         self._pull_again = inf
         self._blobs: tuple[str, ...] = ()
         """Topics of blobs on their way."""
-        self._refusals = Refusals(setting.now)
+        self._refusals, self._news = Refusals(setting.now), News()
         seen = self._spool.seen
         self.state = session.start(seen.era, seen.turns, self._spool.waiting())
-        self._woken: state.State | None = None
-        self._wake_at = inf
+        self._woken: tuple[state.State | None, float] = (None, inf)
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -147,19 +146,21 @@ class Box:
             self._step(state.Tick())
         if self._pull_again <= self._setting.now():
             self._pull()
+        if self._news.any(self._setting.resources, self._setting.now()):
+            self._post.send(self._report(0, accepted=True, reason=""))
         self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        at = min(self._wake(), self._pull_again, self._post.due)
+        at = min(self._wake(), self._pull_again, self._post.due, self._news.due)
         return None if at == inf else max(0.0, at - self._setting.now())
 
     def _wake(self) -> float:
         """When the table wants a tick; worked out once for each state."""
-        if self._woken is not self.state:
+        if self._woken[0] is not self.state:
             at = session.wake(self.state)
-            self._woken, self._wake_at = self.state, inf if at is None else at
-        return self._wake_at
+            self._woken = self.state, inf if at is None else at
+        return self._woken[1]
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
@@ -396,5 +397,5 @@ class Box:
             logger.warning("not sent: %s", error)
 
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
-        resources = self._setting.resources()
+        resources = self._news.told(self._setting.resources(), self._setting.now())
         return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)
