@@ -114,12 +114,19 @@ def columns_of(request: Assignment, task: Task, start: Start, table: Table) -> N
 
 
 def predictor_of(
-    task: Task, features: bytes, limits: Limits | None = None, engine: str = "onnx"
+    task: Task,
+    features: bytes,
+    limits: Limits | None = None,
+    engine: str = "onnx",
+    home: Path | None = None,
 ) -> Bench:
-    """A bench that only predicts; an adapter by onnxruntime or by llama.cpp ("llama")."""
+    """A bench that only predicts; an adapter by onnxruntime or by llama.cpp ("llama").
+
+    home: where what a base model has read is kept, if it shall be.
+    """
     if not isinstance(task.model, Adapter):
         if isinstance(task.model, Hybrid):
-            where = None, limits or Limits(), float("inf")
+            where = home, limits or Limits(), float("inf")
             return _hybrid(task, features, _circuit(task), where)
         return CircuitBench(task, features, _circuit(task))
     from edge_client.adapter.bench import AdapterBench, Site  # noqa: PLC0415
@@ -128,7 +135,7 @@ def predictor_of(
         from edge_client.adapter.llama import LlamaBench  # noqa: PLC0415
 
         return LlamaBench(task.model, features, limits or Limits())
-    return AdapterBench(task.model, features, Site(limits or Limits(), None))
+    return AdapterBench(task.model, features, Site(limits or Limits(), home))
 
 
 def _circuit(task: Task) -> Workbench:

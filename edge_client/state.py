@@ -9,12 +9,14 @@ from proto.messages import Era, Offer
 
 
 class Link(Enum):
+    __hash__ = object.__hash__  # members are one of a kind; Enum's own is slow
     OFFLINE = "offline"
     ANNOUNCED = "announced"
     SECURED = "secured"
 
 
 class Work(Enum):
+    __hash__ = object.__hash__
     IDLE = "idle"
     FETCHING = "fetching"
     TRAINING = "training"

@@ -29,7 +29,7 @@ class _Session:
 
     def __init__(self) -> None:
         self.wire: Wire | None = None
-        self.owed: dict[int, Delivery] = {}
+        self.owed: dict[int, tuple[str, bytes, bool]] = {}
         self.unsent: deque[int] = deque()
         self.sent: set[int] = set()
 
@@ -240,7 +240,7 @@ class MemoryBroker:
     def _owe(self, client_id: str, topic: str, payload: bytes, *, retained: bool) -> None:
         session = self._sessions[client_id]
         self._messages += 1
-        session.owed[self._messages] = Delivery(topic, payload, retained)
+        session.owed[self._messages] = (topic, payload, retained)
         session.unsent.append(self._messages)
         self._pump(client_id, session)
 
@@ -250,12 +250,11 @@ class MemoryBroker:
         while wire is not None and session.unsent and len(session.sent) < _WINDOW:
             number = session.unsent.popleft()
             session.sent.add(number)
-            owed = session.owed[number]
-            token = wire.number << 32 | number
-            delivery = Delivery(owed.topic, owed.payload, owed.retained, token)
-            size = len(owed.payload)
+            topic, payload, retained = session.owed[number]
+            delivery = Delivery(topic, payload, retained, wire.number << 32 | number)
+            size = len(payload)
             for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
-                self.traffic.add(client_id, DOWN, owed.topic, size)
+                self.traffic.add(client_id, DOWN, topic, size)
                 self.clock.at(when, partial(wire.port.arrived, wire, delivery))
 
     def _acked(self, wire: Wire, message: int) -> None:

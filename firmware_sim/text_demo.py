@@ -25,7 +25,7 @@ from edge_client.texts import load
 from firmware_sim.processes import Processes, cpu_seconds
 from firmware_sim.splits import dirichlet
 from firmware_sim.telemetry import QUESTION, telemetry
-from firmware_sim.text_judge import CIRCUIT, Rows, verdict
+from firmware_sim.text_judge import CIRCUIT, Rows, desk, verdict
 from proto.errors import ConfigError
 from quantization.runtime.find import KNOWN, find
 from quantization.runtime.pull import pull
@@ -122,7 +122,7 @@ def run(rows: Rows, settings: Settings, follower: Follower | None = None) -> dic
             for file in tasks(rows, settings):
                 submit(store, file, "demo", time.time())
                 follow(store, file.job, follower)
-        found = verdict(store, rows, settings.out, base)
+        found = verdict(store, rows, settings.out, desk(base, home))
         found |= {"clients": settings.clients, "seed": settings.seed}
         store.close()
     finally:

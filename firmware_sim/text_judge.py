@@ -1,5 +1,6 @@
 """What a fleet that learned to read has learned, on rows no box ever held."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from coordinator.reports import show
 from coordinator.store import Store
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import Train
-from edge_client.adapter.bench import AdapterBench, Site
+from edge_client.adapter.bench import TOGETHER, AdapterBench, Site
 from edge_client.adapter.engine import engine_of
 from edge_client.config import Adapter as Limits
 from edge_client.dataset import Table
@@ -50,13 +51,36 @@ class Rows:
     """Whether a circuit is trained afterwards, with the adapter for its teacher."""
 
 
-def verdict(store: Store, rows: Rows, out: Path, base: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the judge works: a base model, and a folder for what it has read."""
+
+    base: Path
+    home: Path
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(base=str(self.base))
+
+
+def desk(base: Path, fleet: Path) -> Desk:
+    """A desk in a fleet's folder, on which lies what the base models of its boxes have read."""
+    home = fleet / "judge"
+    read = home / "hidden"
+    read.mkdir(parents=True)
+    for path in fleet.glob("*/hidden/*.hidden"):
+        if not (read / path.name).exists():
+            os.link(path, read / path.name)
+    return Desk(base, home)
+
+
+def verdict(store: Store, rows: Rows, out: Path, desk: Desk) -> dict[str, Any]:
     """What was learned, on test rows, and by simpler ways; the adapter is exported into `out`."""
     table, split = rows.table, rows.split
     train, test = np.concatenate(split.boxes), np.concatenate(split.test)
-    adapter, _ = _judged(store, rows.name, _part(table, test), base)
-    files = export(store, rows.name, out, ("gguf", "onnx", "peft"), str(base))
-    answers, sample = asked(files[0], store, rows, base)
+    adapter, _ = _judged(store, rows.name, _part(table, test), desk)
+    files = export(store, rows.name, out, ("gguf", "onnx", "peft"), str(desk.base))
+    answers, sample = asked(files[0], store, rows, desk)
     return {
         "task": rows.name,
         "sizes": [len(part) for part in split.boxes],
@@ -68,16 +92,16 @@ def verdict(store: Store, rows: Rows, out: Path, base: Path) -> dict[str, Any]:
         "exported_adapter_accuracy": _share(answers == table.y[test]),
         "exported_agrees": _share(answers == adapter.argmax(axis=1)),
         "sample": sample,
-        **(_circuits(store, rows, base) if rows.teaches else {}),
+        **(_circuits(store, rows, desk) if rows.teaches else {}),
         "jobs": {job.id: _history(store, job.id) for job in store.jobs()},
     }
 
 
-def _circuits(store: Store, rows: Rows, base: Path) -> dict[str, float]:
+def _circuits(store: Store, rows: Rows, desk: Desk) -> dict[str, float]:
     """The circuit on test rows, beside logistic regression on what it was given."""
     table = rows.table
     train, test = np.concatenate(rows.split.boxes), np.concatenate(rows.split.test)
-    circuit, z = _judged(store, CIRCUIT, _part(table, np.concatenate([test, train])), base)
+    circuit, z = _judged(store, CIRCUIT, _part(table, np.concatenate([test, train])), desk)
     right = circuit[: len(test)].argmax(axis=1) == table.y[test]
     given = (z[: len(test)], table.y[test])
     return {
@@ -86,37 +110,38 @@ def _circuits(store: Store, rows: Rows, base: Path) -> dict[str, float]:
     }
 
 
-def _judged(store: Store, job: str, table: Table, base: Path) -> tuple[NDArray[np.float64], Any]:
+def _judged(store: Store, job: str, table: Table, desk: Desk) -> tuple[NDArray[np.float64], Any]:
     """What a job's newest model says of rows, (rows, classes), and what it was given of them."""
     row, model, shared = store.job(job), store.model(job, "model"), store.model(job, "features")
     if row is None or model is None or not model.turn:
         raise ConfigError(f"job {job!r} ended before any round of training did")
     task = decode_signed(row.task, Task)
-    bench = predictor_of(task, shared.data if shared else b"", Limits(base=str(base)))
+    features = shared.data if shared else b""
+    bench = predictor_of(task, features, desk.limits, home=desk.home)
     arrays = unpack(model.data, model_layout(task.model), EXACT)
     z = bench.rows(table)
     return bench.model.predict(arrays, bench.model.prepare(z)), z
 
 
 def asked(
-    file: Path, store: Store, rows: Rows, base: Path
+    file: Path, store: Store, rows: Rows, desk: Desk
 ) -> tuple[NDArray[np.intp], dict[str, str]]:
     """Class numbers that an exported adapter, read back, gives test rows; one row, answered."""
     row, shared = store.job(rows.name), store.model(rows.name, "features")
     spec = decode_signed(row.task, Task).model if row else None
     assert isinstance(spec, Adapter)
-    limits, test = Limits(base=str(base)), np.concatenate(rows.split.test)
-    bench = AdapterBench(spec, shared.data if shared else b"", Site(limits, None))
-    engine = engine_of(spec, limits)
+    test = np.concatenate(rows.split.test)
+    bench = AdapterBench(spec, shared.data if shared else b"", Site(desk.limits, desk.home))
+    engine = engine_of(spec, desk.limits)
     read = read_adapter(file, engine.model.facts, engine.model.sha256)
     task = sessions.Task(engine.head(spec.answers), read.scale)
     hidden = bench.model.prepare(bench.rows(_part(rows.table, test)))
     said = []
-    for at in range(hidden.rows):
-        states, last = hidden.take(np.array([at])).states()
-        batch = sessions.Batch(states, last)
-        said.append(engine.forward.log_probabilities(read.arrays, task, batch)[0])
-    answers = np.argmax(said, axis=1)
+    for at in range(0, hidden.rows, TOGETHER):
+        index = np.arange(at, min(at + TOGETHER, hidden.rows))
+        batch = sessions.Batch(*hidden.take(index).states())
+        said.append(engine.forward.log_probabilities(read.arrays, task, batch))
+    answers = np.concatenate(said).argmax(axis=1)
     text, answer = rows.table.texts[test[0]], rows.table.classes[answers[0]]
     return answers, {"text": text, "answer": answer, "label": rows.table.labels[test[0]]}
 

@@ -4,8 +4,10 @@ A result depends on its request alone, so it may be worked out late: when the fi
 due, all that were handed in by then are done together, and each is delivered at its own time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -55,12 +57,12 @@ class Workshop:
         self._waiting: dict[_Key, dict[bytes, Assignment]] = {}
         self._keys: dict[bytes, _Key] = {}
         self._done: dict[bytes, Result] = {}
-        self._z: dict[str, tuple[tuple[str, bytes], Array]] = {}
+        self._pieces: dict[str, tuple[tuple[str, bytes], _Pieces]] = {}
 
     def begin(self, request: Request) -> None:
         """Something that `result` will be asked for later."""
         if isinstance(request, Assignment) and self._together:
-            key = _Key(request.task, _common(_offer(request)), request.model, request.features)
+            key = _Key(request.task, _common(request.offer), request.model, request.features)
             self._keys[request.id] = key
             self._waiting.setdefault(key, {})[request.id] = request
 
@@ -83,6 +85,11 @@ class Workshop:
         self._keys.pop(request.id, None)
         return self._done.pop(request.id, None) or self._alone(request)
 
+    def foretell(self, requests: list[Assignment]) -> list[Result]:
+        """What these would come to, ahead of time; all of one offer. Nothing is kept."""
+        found = self._work(requests)
+        return [found[request.id] for request in requests]
+
     def _alone(self, request: Assignment) -> Result:
         return carry_out(replace(request, home=""), self._rows)
 
@@ -93,12 +100,12 @@ class Workshop:
         if known is None or known[0] != version:
             known = version, fitted(task, data, self._source.rows(box))
             self._own[task.job, box] = known
-            self._z.pop(box, None)
+            self._pieces.pop(box, None)
         return known[1]
 
     def _work(self, requests: list[Assignment]) -> dict[bytes, Result]:
         """All of one cohort: together where that can be, each alone where it cannot."""
-        task, offer = self._task(requests[0].task), _offer(requests[0])
+        task, offer = self._task(requests[0].task), _offer(requests[0].offer)
         results: dict[bytes, Result] = {}
         stack = self._stack(requests[0].task, task) if offer.kind != MOMENTS else None
         if stack is not None and len(requests) > 1:
@@ -119,7 +126,8 @@ class Workshop:
         found.sort(key=lambda pair: _sizes(pair[1]))
         groups = [list(part) for _, part in groupby(found, key=lambda pair: _sizes(pair[1]))]
         requests, owns = [r for r, _ in found], [own for _, own in found]
-        return _Part(task, offer, requests, owns, [len(group) for group in groups])
+        pieces = [self._piece(task, request, own) for request, own in found]
+        return _Part(task, offer, requests, owns, pieces, [len(group) for group in groups])
 
     def _train(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
         """Nothing where an update cannot be packed: alone, each tells what is wrong."""
@@ -129,10 +137,9 @@ class Workshop:
         layout = model_layout(task.model)
         arrays = unpack(part.requests[0].model, layout, EXACT)
         hyper = hyper_of(part.requests[0], offer, offer.steps)
-        z = self._features(part)
-        pairs = zip(part.of(z, "train"), part.of(z, "validation"), strict=True)
+        pairs = zip(part.of("train"), part.of("validation"), strict=True)
         trained = stack.train(arrays, [Group(*seen, *held) for seen, held in pairs], hyper)
-        new = [trained.arrays[name].reshape(len(z), -1) for name, _ in layout]
+        new = [trained.arrays[name].reshape(len(part.owns), -1) for name, _ in layout]
         moved = np.concatenate(new, axis=1) - flatten(arrays, layout)
         if not np.isfinite(moved).all():
             return {}
@@ -145,23 +152,20 @@ class Workshop:
 
     def _judge(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
         arrays = unpack(part.requests[0].model, model_layout(part.task.model), EXACT)
-        z = self._features(part)
         which = "test" if all(len(own.test) for own in part.owns) else "validation"
         if not all(len(getattr(own, which)) for own in part.owns):
             return {}
-        seen, held = (stack.judge(arrays, part.of(z, what)) for what in ("train", which))
-        return part.done([b""] * len(z), _told_judging(seen, held))
+        seen, held = (stack.judge(arrays, part.of(what)) for what in ("train", which))
+        return part.done([b""] * len(part.owns), _told_judging(seen, held))
 
-    def _features(self, part: "_Part") -> list[Array]:
-        """Boxes' rows through the fleet's feature map, which stays the same for a whole job."""
-        found = []
-        for request, own in zip(part.requests, part.owns, strict=True):
-            key, known = (part.task.job, request.features), self._z.get(request.box)
-            if known is None or known[0] != key:
-                z = features_of(part.task, own.table.X, request.features)
-                known = self._z[request.box] = (key, z)
-            found.append(known[1])
-        return found
+    def _piece(self, task: Task, request: Assignment, own: Own) -> "_Pieces":
+        """A box's rows through the fleet's feature map, which stays the same for a whole job."""
+        key, known = (task.job, request.features), self._pieces.get(request.box)
+        if known is None or known[0] != key:
+            z = features_of(task, own.table.X, request.features)
+            pieces = {w: (z[at], own.y[at]) for w in _WHICH for at in (getattr(own, w),)}
+            known = self._pieces[request.box] = (key, pieces)
+        return known[1]
 
     def _task(self, body: bytes) -> Task:
         if body not in self._tasks:
@@ -179,6 +183,11 @@ class Workshop:
         return self._stacks[body]
 
 
+_Pieces = Mapping[str, tuple[Array, NDArray[np.int64]]]
+"""A box's features and labels by what they are for."""
+_WHICH = ("train", "validation", "test")
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """Assignments of one cohort; boxes with equally many rows side by side."""
@@ -187,19 +196,18 @@ class _Part:
     offer: Offer
     requests: list[Assignment]
     owns: list[Own]
+    pieces: list[_Pieces]
     counts: list[int]
     """Boxes of each such group."""
 
-    def of(self, z: list[Array], what: str) -> list[tuple[Array, NDArray[np.int64]]]:
+    def of(self, what: str) -> list[tuple[Array, NDArray[np.int64]]]:
         """Features and labels of each group's training, validation or test rows."""
-        index = [getattr(own, what) for own in self.owns]
-        features = [rows[at] for rows, at in zip(z, index, strict=True)]
-        labels = [own.y[at] for own, at in zip(self.owns, index, strict=True)]
-        ends = list(accumulate(self.counts))
-        return [
-            (np.stack(features[end - count : end]), np.stack(labels[end - count : end]))
-            for count, end in zip(self.counts, ends, strict=True)
-        ]
+        found, end = [], 0
+        for count in self.counts:
+            begin, end = end, end + count
+            features, labels = zip(*(piece[what] for piece in self.pieces[begin:end]), strict=True)
+            found.append((np.array(features), np.array(labels)))
+        return found
 
     def done(self, payloads: list[bytes], figures: list[Metrics]) -> dict[bytes, Result]:
         """The encoded updates, by the assignments' ids."""
@@ -224,15 +232,18 @@ class _Part:
         }
 
 
-def _offer(request: Assignment) -> Offer:
-    offer = decode_sealed(request.offer)
+@lru_cache(maxsize=256)
+def _offer(body: bytes) -> Offer:
+    """Boxes of one cohort are told much the same."""
+    offer = decode_sealed(body)
     assert isinstance(offer, Offer)
     return offer
 
 
-def _common(offer: Offer) -> bytes:
+@lru_cache(maxsize=256)
+def _common(body: bytes) -> bytes:
     """An offer without what differs from box to box and changes no result."""
-    return encode(replace(offer, seconds=1, inline=b""))
+    return encode(replace(_offer(body), seconds=1, inline=b""))
 
 
 def _simple(training: Training) -> bool:

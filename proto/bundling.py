@@ -6,7 +6,7 @@ what cannot: an answer with the update that soon follows it, an ack with the nex
 
 from collections.abc import Sequence
 
-from proto.messages import Bundle, Letter, Piece, Sealed, Update
+from proto.messages import UPDATES, Bundle, Letter, Sealed
 
 MAX_WAITING = 8
 """Messages that wait; the next one takes all with it at once."""
@@ -44,4 +44,4 @@ def unbundle(message: Sealed) -> tuple[Sealed, ...]:
 
 def holds_update(message: Sealed) -> bool:
     """Whether the frame must be signed."""
-    return any(isinstance(item, Update | Piece) for item in unbundle(message))
+    return any(isinstance(item, UPDATES) for item in unbundle(message))

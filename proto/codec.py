@@ -20,6 +20,7 @@ MAX_WHOLE = MAX_PACKED + 4096
 
 Value = TypeVar("Value")
 
+_HEAD = bytes([VERSION])
 _encoder = msgspec.msgpack.Encoder()
 _signed: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Signed)
 _sealed: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Sealed)
@@ -27,7 +28,7 @@ _sealed: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Sealed)
 
 def encode(message: msgspec.Struct) -> bytes:
     """The message's one canonical form (fields in order, shortest integers)."""
-    return bytes([VERSION]) + _encoder.encode(message)
+    return _HEAD + _encoder.encode(message)
 
 
 def decode_signed(data: bytes, kind: type[Value]) -> Value:
@@ -51,7 +52,7 @@ def _decode(
 ) -> Value:
     if len(data) > most:
         raise RemoteError(f"message of {len(data)} bytes; at most {most} are read")
-    if data[:1] != bytes([VERSION]):
+    if data[:1] != _HEAD:
         raise RemoteError(f"message version {data[0] if data else 'missing'}; this is {VERSION}")
     try:
         message = decoder.decode(memoryview(data)[1:])

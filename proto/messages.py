@@ -7,7 +7,7 @@ decoding any bytes costs a known amount. Durations are seconds, relative to rece
 may be wrong by a year.
 """
 
-import math
+from math import isfinite
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -238,7 +238,7 @@ class Revoked(Message, frozen=True, tag=12):
 
 
 class Report(Message, frozen=True, tag=20):
-    """Follows every birth (turn 0) and answers every offer: will this box train, and why not."""
+    """Answers an offer: will this box train, and why not. Turn 0 after a birth, and with news."""
 
     turn: Counter
     accepted: bool
@@ -273,10 +273,13 @@ class Metrics(Message, frozen=True):
     """Of the teacher, on the same validation rows; None without a teacher."""
 
     def __post_init__(self) -> None:
-        figures = [self.first_loss, self.last_loss, self.validation_loss, self.validation_accuracy]
-        if self.teacher_loss is not None:
-            figures.append(self.teacher_loss)
-        if not all(math.isfinite(figure) for figure in figures):
+        if not (
+            isfinite(self.first_loss)
+            and isfinite(self.last_loss)
+            and isfinite(self.validation_loss)
+            and isfinite(self.validation_accuracy)
+            and (self.teacher_loss is None or isfinite(self.teacher_loss))
+        ):
             raise ValueError("a metric is not a finite number")
 
 
@@ -353,6 +356,8 @@ class Ack(Message, frozen=True, tag=25):
     items: Annotated[tuple[tuple[Short, int, Text], ...], Meta(max_length=64)]
 
 
+UPDATES = (Update, Piece)
+"""What a frame holds at most one of, and then is signed."""
 Letter = Report | Enlistment | Update | Piece | Pull | Offer | Ack
 
 
@@ -363,7 +368,7 @@ class Bundle(Message, frozen=True, tag=26):
 
     def __post_init__(self) -> None:
         # A frame is the replay mark of the one update in it.
-        if sum(isinstance(item, Update | Piece) for item in self.items) > 1:
+        if len([item for item in self.items if isinstance(item, UPDATES)]) > 1:
             raise ValueError("a bundle holds at most one update")
 
 

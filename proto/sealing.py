@@ -13,6 +13,7 @@ import hashlib
 import secrets
 import struct
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
@@ -95,8 +96,7 @@ def derive_epoch(box_secret: bytes, coordinator_secret: bytes, whole: bytes) -> 
     return Epoch(id=key[:8], up=key[8:40], down=key[40:])
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A frame taken apart, not yet believed."""
 
     epoch: bytes

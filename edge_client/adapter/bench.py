@@ -142,14 +142,16 @@ class AdapterBench:
         return self._run
 
     def _trunk(self, tokens: int) -> Trunk:
-        run, began, done = self._engine.trunk(), time.monotonic(), 0
+        run, began, done = self._engine.trunk(), 0.0, 0
         lower = self._engine.model.facts.blocks - self._adapter.blocks
-        trained = self._site.steps * self._site.batch * self._adapter.tokens / 2
+        each = self._site.batch * self._adapter.tokens / 2 or tokens
+        trained = self._site.steps * each
         more = trained * STEP_SHARE * self._adapter.blocks / lower
 
         def watched(batches: Sequence[Tokens]) -> Iterator[Array]:
-            nonlocal done
+            nonlocal began, done
             self._pace.wait()
+            began = began or time.monotonic()
             yield from run(batches)
             first, done = not done, done + sum(len(row) for rows in batches for row in rows)
             if first:
@@ -160,13 +162,15 @@ class AdapterBench:
     def _loss_and_grad(
         self, arrays: Arrays, rows: HiddenRows, labels: Labels
     ) -> tuple[float, dict[str, Array]]:
+        self._pace.wait()
         began, lora = time.monotonic(), self.lora(arrays)
         loss, total = (
             0.0,
             {name: np.zeros(array.shape, np.float32) for name, array in arrays.items()},
         )
-        for index in _parts(rows.rows, self._part):
-            self._pace.wait()
+        order = np.argsort(rows.lengths, kind="stable")  # short ones need not wait for long ones
+        for at in _parts(rows.rows, self._part):
+            index = order[at]
             states, last = rows.take(index).states()
             target = one_hot(labels[index], len(self._adapter.answers))
             step = self._engine.trainer.step(lora, self._task, Batch(states, last, target))

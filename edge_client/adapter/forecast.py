@@ -17,8 +17,8 @@ TOKEN_KIB = 35.0
 """Of each token of a batch in each adapted block: what a gradient keeps."""
 TRUNK_MIB = 150.0
 """While the trunk reads rows, a block at a time."""
-SIZES = (32, 16, 8, 4, 2, 1)
-"""What a batch may be cut into."""
+SIZES = (16, 8, 4, 2, 1)
+"""What a batch may be cut into. No more at once: rows of one length share a part, and are few."""
 
 
 def memory_mib(adapter: Adapter, batch: int, tokens: int) -> float:
@@ -30,12 +30,13 @@ def memory_mib(adapter: Adapter, batch: int, tokens: int) -> float:
 
 
 def part_of(adapter: Adapter, batch: int, limits: Limits, free_mib: int) -> int:
-    """How many rows of a batch are worked on at once; the gradient of all is the same.
+    """How many rows of a batch (0: all) are worked on at once; the gradient is the same.
 
     Raises LocalError where a single row does not fit.
     """
     allowed = min(limits.memory_mib or free_mib, free_mib)
-    for part in (batch, *(size for size in SIZES if size < batch)):
+    most = min(batch or SIZES[0], SIZES[0])
+    for part in (most, *(size for size in SIZES if size < most)):
         if memory_mib(adapter, part, adapter.tokens) <= allowed:
             return part
     needed = memory_mib(adapter, 1, adapter.tokens)

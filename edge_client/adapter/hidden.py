@@ -1,13 +1,14 @@
 """The trunk's hidden states of this box's prompts, worked out once and kept on disk as float16.
 
-A file holds some rows and is named by the base model, the trunk's depth and these rows' tokens: a
-changed row is worked out anew, a killed process loses one file at most. float16, because the states
+A file holds one prompt's and is named by the base model, the trunk's depth and its tokens: whoever
+asks for a prompt that was read before, for whatever job, finds it. float16, because the states
 reach 2e4: it holds them, 8 bits would not.
 """
 
 import hashlib
+import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 
 from edge_client.adapter.prompts import lists
 from edge_client.model import Features
-from proto.errors import LocalError
+from proto.errors import LocalError, StorageError
 from proto.files import write_whole
 from quantization.arrays import Array
 
-ROWS = 64
-"""Rows in a file: 2.6 MB of 36 tokens and a width of 576."""
+ROWS = 128
+"""Prompts the trunk reads before their states are on disk: what a killed process loses at most."""
 BATCH = 8
-"""Rows the trunk takes at once."""
+"""Prompts the trunk takes at once."""
 CHECK = 4
 """Bytes of a file's CRC-32, behind its numbers."""
 MIB = 2**20
@@ -39,8 +40,6 @@ class HiddenRows:
 
     cache: "Cache"
     names: tuple[str, ...]
-    file: NDArray[np.intp]
-    start: NDArray[np.int64]
     lengths: NDArray[np.int64]
     """(rows,): tokens."""
 
@@ -49,20 +48,16 @@ class HiddenRows:
         return len(self.lengths)
 
     def take(self, index: NDArray[np.intp]) -> "HiddenRows":
-        start, lengths = self.start[index], self.lengths[index]
-        return HiddenRows(self.cache, self.names, self.file[index], start, lengths)
+        names = tuple(self.names[row] for row in index.tolist())
+        return HiddenRows(self.cache, names, self.lengths[index])
 
     def states(self) -> tuple[Array, NDArray[np.int64]]:
         """All rows' states (rows, longest, width) float32, and each row's last token (rows,)."""
         width = self.cache.width
         states = np.zeros((self.rows, int(self.lengths.max(initial=1)), width), np.float32)
-        for row, (file, start, length) in enumerate(
-            zip(self.file, self.start, self.lengths, strict=True)
-        ):
-            data = self.cache.read(
-                self.names[file], 2 * width * int(start), 2 * width * int(length)
-            )
-            states[row, :length] = np.frombuffer(data, "<f2").reshape(length, width)
+        for line, name, length in zip(states, self.names, self.lengths.tolist(), strict=True):
+            data = self.cache.read(name, 2 * width * length)
+            line[:length] = np.frombuffer(data, "<f2").reshape(length, width)
         return states, self.lengths - 1
 
 
@@ -80,53 +75,35 @@ class Cache:
         Raises LocalError where they take more disk than allowed, StorageError where it is full.
         """
         rows = lists(ids)
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        groups = [order[at : at + ROWS] for at in range(0, len(order), ROWS)]
-        names = tuple(self._name([rows[row] for row in group]) for group in groups)
-        lengths = np.array([len(row) for row in rows], np.int64)
-        sizes = [2 * self.width * int(lengths[group].sum()) for group in groups]
-        missing = [k for k, name in enumerate(names) if not self._whole(name, sizes[k])]
-        self._make_room(names, sum(sizes), sum(sizes[k] for k in missing))
+        names = tuple(map(self._name, rows))
+        known = dict(zip(names, rows, strict=True))
+        sizes = {name: 2 * self.width * len(row) for name, row in known.items()}
+        missing = [name for name in known if not self._whole(name, sizes[name])]
+        self._make_room(sizes, sum(sizes[name] for name in missing))
         if missing:
-            run = trunk(sum(sizes[k] for k in missing) // (2 * self.width))
-            for k in missing:
-                self._keep(names[k], self._work_out([rows[row] for row in groups[k]], run))
-        file, start = np.empty(len(rows), np.intp), np.empty(len(rows), np.int64)
-        for k, group in enumerate(groups):
-            file[group] = k
-            start[group] = np.cumsum(lengths[group]) - lengths[group]
-        return HiddenRows(self, names, file, start, lengths)
+            missing.sort(key=lambda name: len(known[name]))
+            run = trunk(sum(len(known[name]) for name in missing))
+            for at in range(0, len(missing), ROWS):
+                some = missing[at : at + ROWS]
+                for name, data in zip(some, _read([known[n] for n in some], run), strict=True):
+                    self._keep(name, data)
+        return HiddenRows(self, names, np.array([len(row) for row in rows], np.int64))
 
-    def read(self, name: str, offset: int, length: int) -> bytes:
-        """Some bytes of a file. Raises LocalError where somebody has taken it away."""
+    def read(self, name: str, length: int) -> bytes:
+        """A file's numbers. Raises LocalError where somebody has taken it away."""
         if self._folder is None:
-            return self._held[name][offset : offset + length]
+            return self._held[name]
         try:
-            with self._path(name).open("rb") as file:
-                file.seek(offset)
-                data = file.read(length)
+            data = self._path(name).read_bytes()
         except OSError as error:
             raise LocalError(f"hidden states are gone: {error.strerror}; try again") from None
-        if len(data) != length:
+        if len(data) != length + CHECK:
             raise LocalError("hidden states were cut off while they were used; try again")
-        return data
+        return data[:length]
 
-    def _work_out(self, rows: Tokens, run: Trunk) -> bytes:
-        parts = []
-        batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
-        for batch, states in zip(batches, run(batches), strict=True):
-            with np.errstate(over="ignore"):
-                halves = states.astype("<f2")
-            if not np.isfinite(halves).all():
-                raise LocalError("the base model's states are too large for float16")
-            parts += [line[: len(row)].tobytes() for line, row in zip(halves, batch, strict=True)]
-        return b"".join(parts)
-
-    def _name(self, rows: Sequence[list[int]]) -> str:
+    def _name(self, row: list[int]) -> str:
         known = hashlib.sha256(self._which.encode())
-        for row in rows:
-            known.update(len(row).to_bytes(4, "little"))
-            known.update(np.array(row, "<i4").tobytes())
+        known.update(np.array([len(row), *row], "<i4").tobytes())
         return known.hexdigest()[:32]
 
     def _whole(self, name: str, size: int) -> bool:
@@ -149,22 +126,41 @@ class Cache:
         check = zlib.crc32(data).to_bytes(CHECK, "little")
         write_whole(self._path(name), data + check, durable=False)
 
-    def _make_room(self, names: Sequence[str], needed: int, missing: int) -> None:
+    def _make_room(self, sizes: Mapping[str, int], missing: int) -> None:
         """Remove the oldest files of others, so that all stay within what is allowed."""
         if self._folder is None or not missing:
             return
+        needed = sum(sizes.values())
         if needed > self._most:
             raise LocalError(
                 f"the base model's states of this box's rows take {needed // MIB + 1} MiB of disk;"
                 f" adapter.cache_mib allows {self._most // MIB}"
             )
-        others = [p for p in self._folder.glob("*.hidden") if p.stem not in names]
+        others = [p for p in self._folder.glob("*.hidden") if p.stem not in sizes]
         others.sort(key=lambda path: path.stat().st_mtime)
         used = sum(path.stat().st_size for path in others)
         while others and used + needed > self._most:
             used -= others[0].stat().st_size
             others.pop(0).unlink()
+        free = shutil.disk_usage(self._folder.parent).free
+        if missing > free:
+            raise StorageError(
+                f"the base model's states of this box's rows take {missing // MIB + 1} MiB of disk;"
+                f" {free // MIB} are free"
+            )
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None
         return self._folder / f"{name}.hidden"
+
+
+def _read(rows: Tokens, run: Trunk) -> Iterator[bytes]:
+    """Each prompt's states as bytes, in the rows' order."""
+    batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
+    for batch, states in zip(batches, run(batches), strict=True):
+        with np.errstate(over="ignore"):
+            halves = states.astype("<f2")
+        if not np.isfinite(halves).all():
+            raise LocalError("the base model's states are too large for float16")
+        for line, row in zip(halves, batch, strict=True):
+            yield line[: len(row)].tobytes()

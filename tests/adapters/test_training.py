@@ -81,6 +81,15 @@ def test_a_small_box_works_through_a_batch_in_parts_with_the_same_gradient(
         assert array == pytest.approx(expected[1][name], abs=1e-5)
 
 
+def test_a_batch_of_all_rows_is_worked_through_in_parts(make, table, limits, tmp_path):
+    bench = make(Site(limits, tmp_path, steps=2, batch=0))
+    arrays = bench.model.init(np.random.default_rng(0))
+    ids = bench.rows(table)
+    rows = Rows(ids[:20], table.y[:20], ids[20:], table.y[20:])
+    update = local_update(bench.model, arrays, rows, Hyper(2, 1.0, 0, 0, "sgd"))
+    assert update.last_loss < update.first_loss
+
+
 def test_a_lower_rank_is_the_first_columns_and_the_same_function(
     make, table, task, limits, tmp_path
 ):
@@ -117,12 +126,16 @@ def test_the_trunk_runs_once_for_each_row_and_changed_rows_alone_run_again(
     monkeypatch.setattr(bench._engine, "trunk", counting)
     ids = bench.rows(table)
     first = bench.model.prepare(ids)
-    assert sum(ran) == 24
+    assert sum(ran) == len(np.unique(ids, axis=0))
+    ran.clear()
     again = bench.model.prepare(ids)
-    assert sum(ran) == 24
     assert np.array_equal(first.states()[0], again.states()[0])
-    make().model.prepare(ids)
-    assert sum(ran) == 24
+    halves = [make().model.prepare(part).states()[0] for part in (ids[:9], ids[9:])]
+    assert sum(map(len, halves)) == len(ids)
+    assert not ran
+    ids[3, 1:] = ids[3, :0:-1]
+    bench.model.prepare(ids)
+    assert sum(ran) == 1
 
 
 def test_states_in_memory_and_on_disk_are_the_same(make, table, limits):
@@ -136,7 +149,7 @@ def test_states_in_memory_and_on_disk_are_the_same(make, table, limits):
 def test_a_damaged_file_of_states_is_made_again(make, table, tmp_path):
     bench = make()
     before = bench.model.prepare(bench.rows(table)).states()[0]
-    (path,) = (tmp_path / "hidden").glob("*.hidden")
+    path = next((tmp_path / "hidden").glob("*.hidden"))
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(data)
@@ -145,8 +158,7 @@ def test_a_damaged_file_of_states_is_made_again(make, table, tmp_path):
 
 def test_a_file_that_vanishes_while_it_is_used_is_told(make, table, tmp_path):
     rows = make().model.prepare(make().rows(table))
-    (path,) = (tmp_path / "hidden").glob("*.hidden")
-    path.unlink()
+    next((tmp_path / "hidden").glob("*.hidden")).unlink()
     with pytest.raises(LocalError, match="hidden states are gone"):
         rows.states()
 

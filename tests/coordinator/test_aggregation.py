@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.aggregation import MAX_DELTA, MAX_WEIGHT, add, check, finish, init
+from coordinator.aggregation import MAX_DELTA, MAX_WEIGHT, add, add_all, check, finish, init
 from edge_client.circuit.classifier import classifier_model
 from edge_client.train import Hyper, Rows, local_update
 from proto.ansatz import default_classifier
@@ -30,6 +30,15 @@ def mean(updates) -> np.ndarray:
 def test_the_mean_is_the_same_to_the_bit_in_any_order(orders):
     first, second = orders
     assert mean(first).tobytes() == mean(second).tobytes()
+
+
+@settings(deadline=None)
+@given(UPDATES)
+def test_added_together_or_one_by_one_the_mean_is_the_same_to_the_bit(updates):
+    deltas, weights = zip(*updates, strict=True)
+    assert (
+        finish(add_all(init(SIZE), np.array(deltas), weights)).tobytes() == mean(updates).tobytes()
+    )
 
 
 @settings(deadline=None)

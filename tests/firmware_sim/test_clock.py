@@ -49,3 +49,18 @@ def test_a_step_runs_one_event() -> None:
     assert seen == [1]
     assert clock.step()
     assert not clock.step()
+
+
+def test_what_is_added_for_the_present_comes_after_what_was_due_then() -> None:
+    clock, seen = Clock(), []
+
+    def first() -> None:
+        clock.at(1.0, lambda: seen.append("added"))
+        clock.after(0.0, lambda: seen.append("added later"))
+        seen.append("first")
+
+    clock.at(1.0, first)
+    clock.at(1.0, lambda: seen.append("second"))
+    clock.at(1.5, lambda: seen.append("third"))
+    clock.run()
+    assert seen == ["first", "second", "added", "added later", "third"]

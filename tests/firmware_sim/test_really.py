@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from firmware_sim import costs, really
 from firmware_sim.emulation import emulate
-from firmware_sim.limits import Limit, Network, group
+from firmware_sim.limits import Limit, Network, group, under
 from firmware_sim.population import first_board, populate
 from proto.errors import ConfigError, LocalError
 from tests.firmware_sim.test_emulation import scenario
@@ -57,6 +57,15 @@ def test_a_control_group_slows_and_kills_what_is_in_it():
         child.kill()
         child.wait()
         limited.remove()
+
+
+@pytest.mark.processes
+def test_this_process_can_be_limited_for_a_while_and_is_then_as_before():
+    a_group("qfleet-probe").remove()
+    before = Path("/proc/self/cgroup").read_text()
+    with under("qfleet-while", Limit(cores=0.5, memory_mib=2048)):
+        assert "qfleet-while" in Path("/proc/self/cgroup").read_text()
+    assert Path("/proc/self/cgroup").read_text() == before
 
 
 @pytest.mark.processes
