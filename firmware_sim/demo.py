@@ -26,7 +26,6 @@ from proto.errors import ConfigError
 ROWS = "sklearn:breast_cancer"
 TARGET = "diagnosis"
 JOB = "demo"
-ROWS = "sklearn:breast_cancer"
 
 
 @dataclass(frozen=True, slots=True)
