@@ -139,8 +139,7 @@ def _start_boxes(fleet: Processes, table: Table, split: Split, note: str) -> Non
         name = f"box-{number}"
         path = fleet.home / f"{name}.csv"
         write_csv(path, table, rows, TARGET)
-        said = f"note = {note!r}\n" if note and number == len(split.boxes) else ""
-        fleet.join(name, str(path), TARGET, said)
+        fleet.join(name, str(path), TARGET, note=note if number == len(split.boxes) else "")
         fleet.start_box(name)
 
 
