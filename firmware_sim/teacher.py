@@ -85,7 +85,8 @@ class Teacher:
         seed = seed_of(self._emulation.seed, "lots", request.turn)
         lots = {c.box: uniform(seed, _RANDOM, at) for at, c in enumerate(found.covered)}
         ways = {"teacher": told.join, "worth": told.worth, "random": lots}
-        return Advice(scores=ways.get(self._by), remark=self._by)
+        scores = ways.get(self._by)
+        return Advice(scores=scores, remark="" if scores else f"{self._by} leads")
 
     def close(self) -> None:
         """Nothing is open."""
