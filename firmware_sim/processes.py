@@ -103,9 +103,9 @@ class Processes:
             else:
                 return
 
-    def start_box(self, name: str) -> int:
+    def start_box(self, name: str, module: str = "edge_client.agent", *words: str) -> int:
         """Start a box that has joined; its process id."""
-        return self._spawn(name, "edge_client.agent", ["--home", str(self.home / name)]).pid
+        return self._spawn(name, module, ["--home", str(self.home / name), *words]).pid
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End one process and wait until it is gone."""
