@@ -1,6 +1,7 @@
 """What emulated fleets cost: CPU, memory, and how both grow with the number of clients.
 
     python benchmarks/fleet.py --json
+    python benchmarks/fleet.py --truth                    # virtual beside real, limited processes
     python benchmarks/fleet.py --flower ENV/bin/python    # Flower beside it, from an environment
                                                           # with `pip install 'flwr[simulation]'`
 
@@ -28,11 +29,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="leave the large fleets out")
+    parser.add_argument("--truth", action="store_true", help="only compare two engines' times")
+    parser.add_argument("--save", action="store_true", help="keep the figures in results/")
     parser.add_argument("--flower", help="a Python with flwr[simulation], for figures beside")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(_case(**json.loads(arguments.case))))
+        return
+    if arguments.truth:
+        from fleet_truth import compare
+
+        _give("fleet-truth", compare(), arguments)
         return
     result = _all(quick=arguments.quick)
     if arguments.flower:
@@ -42,7 +50,14 @@ def main() -> None:
             )
             for c, r in ((10, 5), (100, 20))
         }
+    _give("fleet", result, arguments)
+
+
+def _give(name: str, result: dict[str, Any], arguments: argparse.Namespace) -> None:
     print(json.dumps(result, indent=None if arguments.json else 2))
+    if arguments.save:
+        path = HERE.parent / "results" / f"{name}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _all(*, quick: bool) -> dict[str, Any]:

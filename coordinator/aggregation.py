@@ -4,6 +4,7 @@ Each addition is in fixed point: a float sum would depend on who came first. Fed
 2017, with the weights the boxes' training rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,13 +35,23 @@ def init(size: int) -> Sum:
 
 def add(state: Sum, delta: NDArray[np.float32], weight: int) -> Sum:
     """One more update, float32 (n,), weighted by its rows. Raises RemoteError."""
-    if delta.shape != state.total.shape:
-        raise RemoteError(f"an update of {delta.size} parameters; the model has {state.total.size}")
-    if weight < 1 or state.weight + weight > MAX_WEIGHT:
-        raise RemoteError(f"an update with {weight} rows cannot be weighed")
-    check(delta)
-    fixed = np.rint(delta.astype(np.float64) * 2.0**FRACTION_BITS).astype(np.int64)
-    return Sum(state.total + fixed * weight, state.weight + weight, state.count + 1)
+    return add_all(state, delta[None], [weight])
+
+
+def add_all(state: Sum, deltas: NDArray[np.float32], weights: Sequence[int]) -> Sum:
+    """Many more, float32 (v, n), each weighted by its rows. Raises RemoteError."""
+    if deltas.shape[1:] != state.total.shape:
+        size = deltas[0].size
+        raise RemoteError(f"an update of {size} parameters; the model has {state.total.size}")
+    weight = state.weight
+    for rows in weights:
+        weight += rows
+        if rows < 1 or weight > MAX_WEIGHT:
+            raise RemoteError(f"an update with {rows} rows cannot be weighed")
+    check(deltas)
+    fixed = np.rint(deltas.astype(np.float64) * 2.0**FRACTION_BITS).astype(np.int64)
+    added = (fixed * np.asarray(weights, np.int64)[:, None]).sum(axis=0)
+    return Sum(state.total + added, weight, state.count + len(weights))
 
 
 def check(delta: NDArray[np.float32]) -> None:

@@ -20,6 +20,7 @@ from typing import IO
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from coordinator import admission, config
+from coordinator.agent.advisor import Agent
 from coordinator.broker_config import COORDINATOR
 from coordinator.broker_process import BrokerProcess, secure_mosquitto, start_broker, write_accounts
 from coordinator.config import CoordinatorConfig
@@ -37,6 +38,8 @@ from proto.topics import checked
 from proto.transport import Incoming
 from proto.trust import foreign_trust, pinned_context
 
+GATHER = 0.005
+"""Seconds an arrival may wait for others."""
 MAX_BATCH = 64
 """Deliveries handled in one transaction."""
 BROKER_LOOK = 1.0
@@ -131,7 +134,9 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
     accounts = _account_writer(broker)
     fleet = admission.Fleet(settings.fleet, keys, broker.ca)
     record = Recorder(Path(settings.record)) if settings.record else None
-    service = Service(Start(store, fleet, steady_clock(), accounts, record=record))
+    agent = Agent()
+    start = Start(store, fleet, steady_clock(), accounts, record=record, advisor=agent)
+    service = Service(start)
     loop = Loop(service, broker)
     client_id = f"{settings.fleet}-coordinator"
     port = MqttPort(
@@ -144,6 +149,7 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
         signal.signal(number, lambda *_: port.post(None))
     logger.info("fleet %s, broker %s", settings.fleet, broker.url.address)
     port.run()
+    agent.close()
     if loop.error is not None:
         raise loop.error
 
@@ -154,6 +160,7 @@ class Loop:
     def __init__(self, service: Service, broker: Broker) -> None:
         self._service, self._broker = service, broker
         self._arrived: list[Incoming] = []
+        self._since = 0.0
         self._look_at = 0.0
         self._over = False
         self.error: Exception | None = None
@@ -163,12 +170,16 @@ class Loop:
         if thing is None:
             self._stop()
         else:
+            if not self._arrived:
+                self._since = time.monotonic()
             self._arrived.append(thing)
 
     def work(self) -> float:
         """Seconds until the service has something to do again."""
         if self._over:
             return BROKER_LOOK
+        if (wait := self._gather()) > 0:
+            return wait
         try:
             while self._arrived:
                 batch = self._arrived[:MAX_BATCH]
@@ -180,6 +191,12 @@ class Loop:
             self.error = error
             self._stop()
         return self._service.wait()
+
+    def _gather(self) -> float:
+        """Seconds that what arrived had better wait: a transaction shared costs each less."""
+        if not self._arrived or len(self._arrived) >= MAX_BATCH:
+            return 0.0
+        return self._since + GATHER - time.monotonic()
 
     def _watch(self) -> None:
         """A broker of ours that died is started again."""

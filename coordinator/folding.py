@@ -1,6 +1,8 @@
 """A round's stored updates to its result: moments to features, deltas to the next model."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +19,7 @@ from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from proto.models import model_layout, sent_layout, summed_columns
 from quantization import moments
 from quantization.arrays import Array, BadArrays, Layout, flatten, unflatten
-from quantization.pack import pack, unpack, unpack_vector
+from quantization.pack import bound, pack, unpack, unpack_all, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
@@ -78,24 +80,36 @@ class _Shape(NamedTuple):
     """Any aggregation: a state, how an update is added, and the change they give together."""
 
     init: Callable[[int], Any]
-    add: Callable[[Any, NDArray[np.float32], int], Any]
+    add: Callable[[Any, NDArray[np.float32], Sequence[int]], Any]
+    """Some more, (v, n), with their rows."""
     finish: Callable[[Any], NDArray[np.float32]]
 
 
-_MEAN = _Shape(aggregation.init, aggregation.add, aggregation.finish)
+def _held(state: Any, deltas: NDArray[np.float32], weights: Sequence[int]) -> Any:
+    for delta, weight in zip(deltas, weights, strict=True):
+        state = robust.add(state, delta, weight)
+    return state
+
+
+_MEAN = _Shape(aggregation.init, aggregation.add_all, aggregation.finish)
 AGGREGATIONS: Mapping[str, _Shape] = {
     "mean": _MEAN,
     "fedadam": _MEAN,
-    "trimmed-mean": _Shape(robust.init, robust.add, robust.trimmed_mean),
-    "median": _Shape(robust.init, robust.add, robust.median),
+    "trimmed-mean": _Shape(robust.init, _held, robust.trimmed_mean),
+    "median": _Shape(robust.init, _held, robust.median),
 }
+AT_ONCE = 2**18
+"""Numbers that are unpacked together, of as many updates as that makes, at least one."""
 STATEFUL = frozenset({"fedadam"})
 """Aggregations that go on from what the last round left."""
 
 
 def scheme_of(task: Task) -> Scheme:
     training = task.training
-    return Scheme(training.bits, training.block, training.keep)
+    return _scheme(training.bits, training.block, training.keep)
+
+
+_scheme = lru_cache(maxsize=64)(Scheme)
 
 
 def layout_of(task: Task) -> Layout:
@@ -123,7 +137,9 @@ def check(task: Task, kind: int, update: Update) -> None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
             layout = sent_of(task, update.metrics.rank)
-            aggregation.check(unpack_vector(update.payload, layout, scheme_of(task)))
+            scheme = scheme_of(task)
+            if bound(update.payload, layout, scheme) > aggregation.MAX_DELTA:
+                aggregation.check(unpack_vector(update.payload, layout, scheme))
         elif update.payload:
             raise RemoteError("an evaluation that carries a payload")
     except BadArrays as error:
@@ -168,12 +184,12 @@ def _change(task: Task, model: Array, parts: Iterable[Part], server: Server) -> 
             state = way.add(state, delta, rank, part.rows)
         return way.finish(state, model)
     shape = AGGREGATIONS[server.aggregation]
-    total = shape.init(model.size)
-    for part in parts:
-        if part.metrics and part.metrics.rank:
+    sent, total, rest = sent_of(task), shape.init(model.size), iter(parts)
+    while some := list(islice(rest, max(1, AT_ONCE // max(1, model.size)))):
+        if any(part.metrics and part.metrics.rank for part in some):
             raise RemoteError(f"a {server.aggregation} of different ranks: take the mean")
-        delta = unpack_vector(part.payload, sent_of(task), scheme)
-        total = shape.add(total, delta, part.rows)
+        deltas = unpack_all([part.payload for part in some], sent, scheme)
+        total = shape.add(total, deltas, [part.rows for part in some])
     return shape.finish(total)
 
 
@@ -221,10 +237,10 @@ class _Tally:
     def __init__(self) -> None:
         self.count = 0
         self._rows = self._validation_rows = 0
-        self._sums = np.zeros(4)
+        self._sums = [0.0] * 4
         self._losses: list[float] = []
         self._taught, self._taught_rows = 0.0, 0
-        self._work = np.zeros(3, np.int64)
+        self._work = [0] * 3
 
     def add(self, part: Part) -> None:
         metrics = part.metrics
@@ -234,18 +250,19 @@ class _Tally:
         self.count += 1
         self._rows += part.rows
         self._validation_rows += held
-        self._sums += [
-            metrics.first_loss * part.rows,
-            metrics.last_loss * part.rows,
-            metrics.validation_loss * held,
-            metrics.validation_accuracy * held,
-        ]
+        sums, work = self._sums, self._work
+        sums[0] += metrics.first_loss * part.rows
+        sums[1] += metrics.last_loss * part.rows
+        sums[2] += metrics.validation_loss * held
+        sums[3] += metrics.validation_accuracy * held
         if held:
             self._losses.append(metrics.validation_loss)
         if held and metrics.teacher_loss is not None:
             self._taught += metrics.teacher_loss * held
             self._taught_rows += held
-        self._work += [metrics.evaluations, metrics.gradients, metrics.shots]
+        work[0] += metrics.evaluations
+        work[1] += metrics.gradients
+        work[2] += metrics.shots
 
     def seen(self, part: Part) -> Part:
         """The part itself, added."""
@@ -253,9 +270,9 @@ class _Tally:
         return part
 
     def figures(self) -> Figures:
-        first, last, loss, accuracy = (float(s) for s in self._sums)
+        first, last, loss, accuracy = self._sums
         rows, held = self._rows, self._validation_rows
-        evaluations, gradients, shots = (int(n) for n in self._work)
+        evaluations, gradients, shots = self._work
         mean = loss / held if held else 0.0
         return Figures(
             first_loss=first / rows if rows else None,

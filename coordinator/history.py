@@ -20,6 +20,8 @@ class History:
         self._read = 0
         """The last turn that is in here."""
         self.past: dict[str, Past] = {}
+        self.counted: dict[str, int] = {}
+        """The last training turn whose model holds an update of a box."""
         self.bytes_each = 0
         """Traffic of one box in the last training round that counted, up and down."""
 
@@ -41,6 +43,8 @@ class History:
         for box in asked:
             turn = turn_of(row, came.get(box), excused=excused)
             self.past[box] = after(self.past.get(box, Past()), turn)
+        if done:
+            self.counted.update(dict.fromkeys(came, row.turn))
         if done and asked:
             self.bytes_each = (row.bytes_up + row.bytes_down) // len(asked)
 

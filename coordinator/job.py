@@ -37,6 +37,8 @@ class Job:
     dirty: bool = True
     """Something changed since boxes were last considered."""
     considered: float = 0.0
+    again: float = 0.0
+    """Until then the job's agent is thinking."""
     _sealed: dict[str, tuple[BlobRef, bytes]] = field(default_factory=dict, repr=False)
     """Reference and ciphertext of the "model" and the "features"."""
     _pulls: Counter[str] = field(default_factory=Counter, repr=False)

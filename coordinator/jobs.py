@@ -12,13 +12,13 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
+from coordinator.considering import AGAIN, Advisor, consideration
 from coordinator.job import Job, asks, job_of, model_row, part_of, told
 from coordinator.jobstate import (
     Action,
     Answered,
     BoxReady,
     CloseMissed,
-    Consider,
     Departed,
     EraBegan,
     Event,
@@ -39,7 +39,6 @@ from coordinator.jobstate import (
     UpdateStored,
 )
 from coordinator.kinds import first_shared
-from coordinator.lineup import candidates
 from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
@@ -47,7 +46,6 @@ from coordinator.rounds import step, wake
 from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
 from coordinator.teacher import features_of
-from coordinator.traffic import bytes_each
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
@@ -82,6 +80,7 @@ class Jobs:
         self._piles = Piles()
         self.tell: Callable[[float, JobState, Event], None] | None = None
         """Told of every event before a job's table takes it."""
+        self.advisor: Advisor | None = None
 
     # --- what the service calls ---
 
@@ -115,10 +114,13 @@ class Jobs:
         for job in list(self._jobs.values()):
             self._dispatch(job, Tick(), now)
             if self._due(job, now):
+                here = self._presence.reachable(now)
+                event = consideration(self._store, job, here, self.advisor, now)
+                if event is None:
+                    job.again = now + AGAIN
+                    continue
                 job.dirty, job.considered = False, now
-                boxes = candidates(self._store, job, self._presence.reachable(now))
-                each = job.history.bytes_each or bytes_each(job.task)
-                self._dispatch(job, Consider(boxes, self._turn() + 1, each), now)
+                self._dispatch(job, event, now)
 
     def run_later(self, now: float) -> bool:
         """Do one piece of work that waited for the last unit; whether there was one."""
@@ -135,7 +137,7 @@ class Jobs:
             if job.state.phase is Phase.COLLECTING and at is not None:
                 times.append(at)
             elif job.state.phase is Phase.WAITING and (job.dirty or (at or 0) > job.considered):
-                times.append(max(at or now, now))
+                times.append(max(at or now, job.again, now))
         return now if self._later else min(times, default=None)
 
     def ready(self, box: str, now: float) -> None:
@@ -229,7 +231,7 @@ class Jobs:
         if self.tell:
             self.tell(now, before, event)
         job.state, actions = step(before, event, now)
-        if replace(job.state, members=()) != replace(before, members=()):
+        if job.state is not before and replace(before, members=job.state.members) != job.state:
             self._store.save_state(job.state)
         for action in actions:
             self._do(job, action, now)
@@ -253,8 +255,10 @@ class Jobs:
 
     def _counted(self, job: Job, box: str) -> int:
         """What a box with a residual must know: whether its last update is in the model."""
-        wants = job.task.training.feedback
-        return self._store.last_turns(job.state.job).get(box, 0) if wants else 0
+        if not job.task.training.feedback:
+            return 0
+        job.history.catch_up(self._store, job.state.job, job.state.rules.deadline)
+        return job.history.counted.get(box, 0)
 
     def _open(self, job: Job, plan: Plan, now: float) -> None:
         state = job.state
@@ -383,12 +387,9 @@ class Jobs:
 
     def _due(self, job: Job, now: float) -> bool:
         state = job.state
-        if state.phase is not Phase.WAITING or now < state.not_before:
+        if state.phase is not Phase.WAITING or now < max(state.not_before, job.again):
             return False
         return job.dirty or state.not_before > job.considered
-
-    def _turn(self) -> int:
-        return self._store.count("turn")
 
     def _of_turn(self, turn: int) -> Job | None:
         return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)

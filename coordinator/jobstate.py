@@ -6,8 +6,10 @@ from operator import attrgetter
 
 from msgspec import Struct
 
+from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.constants import Constants
+from coordinator.selection.edges import Edges
 from coordinator.selection.plan import Plan
 from coordinator.selection.regulators import Regulation
 from coordinator.selection.request import Budget, Pace, Request
@@ -59,6 +61,10 @@ class Rules(Struct, frozen=True, kw_only=True):
     """End when the fleet's loss is less than this above its teacher's; 0 never does."""
     plateau: float = 0.0
     """End when the boxes' mean distance from the fleet's loss changes by less; 0 never does."""
+    objective: str = ""
+    """The owner's sentence; the agent alone reads it."""
+    adapter: str = ""
+    """Of the scorer `agent`: its file; the one in the package where it is empty."""
 
 
 class Member(Struct, frozen=True):
@@ -91,6 +97,10 @@ class JobState(Struct, frozen=True, kw_only=True):
     best: float | None = None
     accuracy: float | None = None
     stale: int = 0
+    losses: tuple[float, ...] = ()
+    """Validation losses of the last rounds, the newest last."""
+    edges: Edges | None = None
+    """What words in prompts mean; of the fleet as it was when the agent was first asked."""
     gap: float | None = None
     """The fleet's loss less its teacher's, on the same rows."""
     distance: float | None = None
@@ -144,7 +154,7 @@ def request_of(state: JobState, event: "Consider") -> Request:
         budget=rules.budget,
         constants=rules.constants,
         weights=rules.weights,
-        given=event.given,
+        advice=event.advice,
     )
 
 
@@ -165,8 +175,8 @@ class Consider(Struct, frozen=True):
     turn: int
     bytes_each: int = 0
     """Traffic one box will cause, as far as is known."""
-    given: dict[str, float] | None = None
-    """Scores worked out elsewhere; None leaves them to the scorer."""
+    advice: Advice | None = None
+    """What a model answered; None leaves the round to the scorer."""
 
 
 class Answered(Struct, frozen=True):

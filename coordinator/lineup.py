@@ -14,9 +14,9 @@ NEW = Past()
 
 def candidates(store: Store, job: Job, here: Mapping[str, Resources]) -> tuple[Candidate, ...]:
     """Enlisted boxes among those that are here, in id order."""
-    last, stand = store.last_turns(job.state.job), _standings(store, job)
+    stand = _standings(store, job)
     job.history.catch_up(store, job.state.job, job.state.rules.deadline)
-    past = job.history.past
+    past, last = job.history.past, job.history.counted
     return tuple(
         Candidate(box, rows, last.get(box, 0), here[box], stand.get(box), past.get(box, NEW))
         for box, rows in sorted(job.rows.items())

@@ -156,11 +156,12 @@ class Presence:
     def reachable(self, now: float) -> dict[str, Resources]:
         """Boxes that are on line and share keys with us, with what their boards said of late.
 
-        What was said long ago counts for nothing: a box kept out for its heat would stay out.
+        Numbers of long ago count for nothing: a box kept out for its heat would stay out. Words
+        stay true until a box has new ones, which it then tells.
         """
         here = ((box, c) for box, c in self._contacts.items() if c.online and c.current)
         return {
-            box: contact.resources if now < contact.heard + FRESH else Resources()
+            box: contact.resources if now < contact.heard + FRESH else _words(contact.resources)
             for box, contact in here
         }
 
@@ -175,7 +176,7 @@ class Presence:
         heard, self._heard = self._heard, {}
         return [
             {
-                "id_": box,
+                "of": box,
                 "seen": at,
                 "resources": msgspec.msgpack.encode(self._contacts[box].resources),
             }
@@ -196,3 +197,7 @@ class Presence:
             contact.epochs.clear()
             contact.windows.clear()
             contact.offered = None
+
+
+def _words(resources: Resources) -> Resources:
+    return Resources(note=resources.note, journal=resources.journal)

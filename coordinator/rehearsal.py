@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from coordinator.agent.advisor import Agent
+from coordinator.considering import consideration
 from coordinator.job import Job, job_of
-from coordinator.jobstate import Consider, JobState, Phase, new_job, request_of
-from coordinator.lineup import candidates
+from coordinator.jobstate import JobState, Phase, new_job, request_of
 from coordinator.presence import FRESH
 from coordinator.reports import Report
 from coordinator.selection.forecast import seconds_of
@@ -16,7 +17,6 @@ from coordinator.selection.plan import affordable, plan
 from coordinator.store import Store
 from coordinator.taskfile import TaskFile, rules_of, task_of
 from coordinator.teacher import adapter_in
-from coordinator.traffic import bytes_each
 from proto.codec import encode
 from proto.errors import ConfigError
 from proto.identity import task_id
@@ -27,9 +27,11 @@ def rehearse(store: Store, file: TaskFile, fleet: str, now: float) -> Report:
     """Who would be asked, bytes, the slowest box, who not and why. Raises ConfigError."""
     online, offline = _boards(store, now)
     job, known = _job(store, file, fleet, online)
-    here = candidates(store, job, online)
-    each = job.history.bytes_each or bytes_each(job.task)
-    request = request_of(job.state, Consider(here, store.count("turn") + 1, each))
+    agent = Agent(beside=False)
+    event = consideration(store, job, online, agent, now)
+    agent.close()
+    assert event is not None, "an agent that works at once has always an answer"
+    here, each, request = event.candidates, event.bytes_each, request_of(job.state, event)
     made = plan(here, request)
     by_name = {c.box: c for c in here}
     steps = {box: made.steps.get(box, request.pace.steps) for box in made.cohort}

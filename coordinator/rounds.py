@@ -40,7 +40,7 @@ from coordinator.jobstate import (
 )
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.plan import overdrawn, plan
-from coordinator.selection.stopping import enough, progressed
+from coordinator.selection.stopping import advised, enough, progressed
 from proto.messages import EVALUATE, TRAIN
 
 NUDGE = 10.0
@@ -75,6 +75,12 @@ def wake(state: JobState) -> float | None:
 def _consider(state: JobState, event: Consider, now: float) -> Step:
     if now < state.not_before:
         return state, ()
+    if state.kind == TRAIN and (reason := advised(state, event.advice)):
+        state, actions = _end(state, reason)
+        if state.phase is Phase.FINISHED:
+            return state, actions
+    if state.edges is None and event.advice is not None:
+        state = replace(state, edges=event.advice.edges)
     rules = state.rules
     chosen = plan(event.candidates, request_of(state, event))
     if len(chosen.cohort) < rules.quorum:
@@ -204,17 +210,24 @@ def _published(state: JobState, _event: Published, now: float) -> Step:
     state = replace(state, members=(), not_before=now)
     if state.kind == EVALUATE:
         return replace(state, phase=Phase.FINISHED), (Say(f"finished: {state.reason}"),)
-    reason = enough(state)
-    if state.kind == TRAIN and reason:
-        if state.rules.evaluate:
-            state = replace(state, kind=EVALUATE, reason=reason)
-        else:
-            return replace(state, phase=Phase.FINISHED, reason=reason), (Say(f"ends: {reason}"),)
+    actions: tuple[Action, ...] = ()
+    state = replace(state, phase=Phase.WAITING)
+    if state.kind == TRAIN and (reason := enough(state)):
+        state, actions = _end(state, reason)
+        if state.phase is Phase.FINISHED:
+            return state, actions
     else:
         state = replace(state, kind=TRAIN, round=state.round + 1)
     if state.stop_asked:
         return replace(state, phase=Phase.STOPPED, stop_asked=False), (Say("stopped as asked"),)
-    return replace(state, phase=Phase.WAITING), ()
+    return state, actions
+
+
+def _end(state: JobState, reason: str) -> Step:
+    """No further training: the last model is judged, where the rules want that."""
+    if state.rules.evaluate:
+        return replace(state, kind=EVALUATE, reason=reason), ()
+    return replace(state, phase=Phase.FINISHED, reason=reason), (Say(f"ends: {reason}"),)
 
 
 # --- interruptions --------------------------------------------------------------------------------
@@ -277,7 +290,7 @@ WAIT, COLL, FOLD, PUB = Phase.WAITING, Phase.COLLECTING, Phase.FOLDING, Phase.PU
 DONE, STOP = Phase.FINISHED, Phase.STOPPED
 
 TABLE: dict[tuple[Phase, type], Rule] = {
-    (WAIT, Consider): _rule(_consider, WAIT, COLL),
+    (WAIT, Consider): _rule(_consider, WAIT, COLL, DONE),
     (WAIT, StopAsked): _rule(_stop, STOP),
     (WAIT, Restarted): _rule(_restarted, WAIT),
     (COLL, Answered): _rule(_answered, COLL, FOLD, WAIT),

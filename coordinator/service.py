@@ -6,10 +6,11 @@ deliveries acked and the letters sent (group commit). `coordinator/daemon.py` is
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from coordinator import admission
 from coordinator.admission import Fleet
+from coordinator.considering import Advisor
 from coordinator.jobs import Jobs
 from coordinator.memory import Memory
 from coordinator.notices import Notices, printable
@@ -44,7 +45,6 @@ ACK_WAIT = 0.25
 ANNOUNCE = 300.0
 """Seconds between announcements of this coordinator and of all tasks."""
 POLL = 0.5
-"""Seconds between looks at what other processes wrote to the store."""
 
 logger = logging.getLogger("coordinator")
 
@@ -60,6 +60,9 @@ class Start:
     """Told the broker's accounts whenever they may have changed."""
     locks: Locks = REAL
     record: Recorder | None = None
+    advisor: Advisor | None = None
+    poll: float = POLL
+    """Seconds between looks at what other processes wrote to the store."""
 
 
 class Service:
@@ -67,7 +70,7 @@ class Service:
 
     def __init__(self, start: Start) -> None:
         self._store, self._fleet, self._now = start.store, start.fleet, start.now
-        self._record = start.record
+        self._record, self._advisor, self._poll = start.record, start.advisor, start.poll
         self._on_accounts = start.on_accounts
         self._identity = start.fleet.keys.identity
         self.topics = Topics(start.fleet.name)
@@ -91,6 +94,7 @@ class Service:
     def _new_jobs(self) -> Jobs:
         jobs = Jobs(self._store, self._notices, self._presence, self._post, self._identity)
         jobs.tell = self._record.event if self._record else None
+        jobs.advisor = self._advisor
         return jobs
 
     @property
@@ -142,8 +146,8 @@ class Service:
         """Time passed: deadlines, other processes' wishes, and work that waited for a commit."""
         now = self._now()
         try:
-            if now >= self._look_at or now < self._look_at - 2 * POLL:
-                self._look_at = now + POLL
+            if now >= self._look_at or now < self._look_at - 2 * self._poll:
+                self._look_at = now + self._poll
                 self._look(now)
             while (at := self._jobs.wake(now)) is not None and at <= now:
                 with self._store.unit():
@@ -248,7 +252,7 @@ class Service:
     def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
         """All that one frame of so many bytes holds; the first message answers for its size."""
         for message in unbundle(opened.message):
-            self._message(box, replace(opened, message=message), size, now)
+            self._message(box, Opened(message, opened.epoch, opened.sequence), size, now)
             size = 0
 
     def _message(self, box: str, opened: Opened, size: int, now: float) -> None:
@@ -277,7 +281,7 @@ class Service:
         assert isinstance(piece, Piece)
         update, why = self._jobs.piece(box, piece, size)
         if update is not None:
-            self._message(box, replace(opened, message=update), 0, now)
+            self._message(box, Opened(update, opened.epoch, opened.sequence), 0, now)
         elif why:
             known = self._store.knows_update(piece.id)
             self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)

@@ -14,51 +14,33 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from coordinator import statements
 from coordinator.jobstate import JobState
 from coordinator.schema import (
     boxes,
     enlistments,
     jobs,
     log,
-    meta,
     migrate,
     models,
     rounds,
     tokens,
     updates,
 )
+from coordinator.statements import Statement
 from proto.errors import StorageError
 
 Row = sa.Row[Any]
 
-# Built once: the hot statements, some for each update or round. `_run` compiles them once, too.
-_ADD_UPDATE = upsert(updates).on_conflict_do_nothing()
-_SET_FACT = upsert(meta).values(name=sa.bindparam("name"), value=sa.bindparam("value"))
-_SET_FACT = _SET_FACT.on_conflict_do_update(["name"], set_={"value": _SET_FACT.excluded.value})
-_SAY = log.insert().values(
-    at=sa.bindparam("at"), job=sa.bindparam("job"), text=sa.bindparam("text")
-)
-_COUNT_BYTES = (
-    rounds.update()
-    .where(rounds.c.turn == sa.bindparam("turn_"))
-    .values(
-        bytes_up=rounds.c.bytes_up + sa.bindparam("up"),
-        bytes_down=rounds.c.bytes_down + sa.bindparam("down"),
-    )
-)
-_DROP_PAYLOADS = (
-    updates.update().where(updates.c.turn == sa.bindparam("turn_")).values(payload=sa.null())
-)
-_SAVE_BOARD = (
-    boxes.update()
-    .where(boxes.c.id == sa.bindparam("id_"))
-    .values(seen=sa.bindparam("seen"), resources=sa.bindparam("resources"))
-)
-_SAVE_STATE = (
-    jobs.update()
-    .where(jobs.c.id == sa.bindparam("id_"))
-    .values(phase=sa.bindparam("phase"), state=sa.bindparam("state"))
-)
+_BARE_ROUND = {
+    "closed": None,
+    "outcome": "open",
+    "included": 0,
+    "result": None,
+    "model": None,
+    "bytes_up": 0,
+    "bytes_down": 0,
+}
 
 
 class Store:
@@ -66,16 +48,16 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._inside = False
-        self._compiled: dict[int, tuple[str, tuple[str, ...]]] = {}
         try:
             path.touch(mode=0o600)
-            self._engine = sa.create_engine(f"sqlite:///{path}")
+            self._engine = sa.create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
             sa.event.listen(self._engine, "connect", _prepare)
-            sa.event.listen(self._engine, "begin", _begin)
             self._connection = self._engine.connect()
+            self._driver: sqlite3.Connection = self._connection.connection.driver_connection  # type: ignore[assignment]
             with self.unit():
+                self._begin()
                 migrate(self._connection)
-        except (OSError, sa.exc.DBAPIError) as error:
+        except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise StorageError(f"cannot open the store {path}: {error}") from None
         self._path = path
 
@@ -93,76 +75,74 @@ class Store:
         try:
             yield
             # The transaction began with its first statement; without one there is nothing to do.
-            if self._connection.in_transaction():
-                self._connection.commit()
-        except sa.exc.OperationalError as error:
-            raise StorageError(f"the store cannot be written: {error.orig}") from None
+            if self._driver.in_transaction:
+                self._driver.commit()
+        except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
+            trouble = getattr(error, "orig", error)
+            raise StorageError(f"the store cannot be written: {trouble}") from None
         finally:
             self._inside = False
-            if self._connection.in_transaction():
-                self._connection.rollback()
+            if self._driver.in_transaction:
+                self._driver.rollback()
+
+    def _begin(self) -> None:
+        if not self._driver.in_transaction:
+            # Immediate: a reader that turns writer half-way could not wait for its turn.
+            self._driver.execute("BEGIN IMMEDIATE")
 
     def changes(self) -> int:
         """A number that differs once another process has written; free of locks and waits."""
-        return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
+        return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy, taken while the store is in use."""
         try:
             path.unlink(missing_ok=True)
-            self._raw.execute("VACUUM INTO ?", (str(path),))
+            self._driver.execute("VACUUM INTO ?", (str(path),))
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"cannot write {path}: {error}") from None
         path.chmod(0o600)
 
     def _all(self, query: sa.Select[Any]) -> list[Row]:
         with self.unit():
+            self._begin()
             return list(self._connection.execute(query))
 
     def _one(self, query: sa.Select[Any]) -> Row | None:
         with self.unit():
+            self._begin()
             return self._connection.execute(query).first()
 
-    def _do(self, change: sa.Executable, values: Mapping[str, object] | None = None) -> int:
+    def _do(self, change: sa.Executable) -> int:
         with self.unit():
-            return int(self._connection.execute(change, values).rowcount)
+            self._begin()
+            return int(self._connection.execute(change).rowcount)
 
-    def _run(self, change: sa.Executable, values: Mapping[str, object]) -> int:
-        """`_do` for a hot statement: compiled once, and straight to the driver.
+    def _run(self, change: Statement, values: Mapping[str, object]) -> int:
+        """`_do` for a hot statement."""
+        if not self._inside:
+            with self.unit():
+                return self._run(change, values)
+        self._begin()
+        try:
+            return change.run(self._driver, values).rowcount
+        except sqlite3.OperationalError as error:
+            raise StorageError(f"the store cannot be written: {error}") from None
 
-        SQLAlchemy's own way there costs several times what SQLite does with it.
-        """
-        text, names = self._compiled.get(id(change)) or self._compile(change)
-        with self.unit():
-            if not self._connection.in_transaction():
-                self._connection.begin()
-            cursor = self._raw.cursor()
-            try:
-                cursor.execute(text, tuple(values[name] for name in names))
-                return int(cursor.rowcount)
-            except sqlite3.OperationalError as error:
-                raise StorageError(f"the store cannot be written: {error}") from None
-            finally:
-                cursor.close()
-
-    def _compile(self, change: Any) -> tuple[str, tuple[str, ...]]:
-        compiled = change.compile(dialect=self._engine.dialect)
-        self._compiled[id(change)] = str(compiled), tuple(compiled.positiontup or ())
-        return self._compiled[id(change)]
-
-    @property
-    def _raw(self) -> Any:
-        """The driver's own connection, the one all statements of this store go through."""
-        return self._connection.connection.driver_connection
+    def _read(self, query: Statement, **values: object) -> list[Row]:
+        """`_all` for a hot statement; a list, so that no query is open while the next one runs."""
+        if self._inside:
+            self._begin()
+        return list(query.rows(self._driver, values))
 
     # --- small facts ---
 
     def fact(self, name: str) -> bytes | None:
-        row = self._one(sa.select(meta.c.value).where(meta.c.name == name))
-        return None if row is None else row[0]
+        rows = self._read(statements.FACT, name=name)
+        return rows[0].value if rows else None
 
     def set_fact(self, name: str, value: bytes) -> None:
-        self._run(_SET_FACT, {"name": name, "value": value})
+        self._run(statements.SET_FACT, {"name": name, "value": value})
 
     def count(self, name: str) -> int:
         """A fact that only rises: a session, a turn, a version. 0 where there is none yet."""
@@ -202,9 +182,10 @@ class Store:
         return self._do(boxes.update().where(boxes.c.id == box).values(**values))
 
     def save_boards(self, boards: Sequence[Mapping[str, object]]) -> None:
-        """What boxes last said of their boards: mappings of id_, seen, resources."""
+        """What boxes last said of their boards: mappings of `of` (the box), seen, resources."""
         with self.unit():
-            self._connection.execute(_SAVE_BOARD, boards)
+            for board in boards:
+                self._run(statements.SAVE_BOARD, board)
 
     def all_offline(self) -> None:
         self._do(boxes.update().values(online=False))
@@ -213,7 +194,7 @@ class Store:
 
     def add_update(self, values: Mapping[str, object]) -> bool:
         """Keep an update and its replay mark; False when its id, box or frame is there already."""
-        return self._run(_ADD_UPDATE, values) == 1
+        return self._run(statements.ADD_UPDATE, values) == 1
 
     def knows_update(self, id_: bytes) -> bool:
         return self._one(sa.select(updates.c.turn).where(updates.c.id == id_)) is not None
@@ -225,16 +206,11 @@ class Store:
 
     def updates(self, turn: int) -> Iterator[Row]:
         """A round's updates, one at a time."""
-        query = sa.select(updates).where(updates.c.turn == turn, updates.c.payload.is_not(None))
-        yield from self._connection.execute(query.order_by(updates.c.box))
+        return statements.UPDATES.rows(self._driver, {"turn": turn})
 
     def drop_payloads(self, turn: int) -> int:
         """Forget what updates held, not that they came."""
-        return self._run(_DROP_PAYLOADS, {"turn_": turn})
-
-    def last_turns(self, job: str) -> dict[str, int]:
-        """The latest counted training turn of each box."""
-        return {str(row.box): int(row.latest) for row in self._all(_last_trained(job))}
+        return self._run(statements.DROP_PAYLOADS, {"of": turn})
 
     def last_metrics(self, job: str) -> list[Row]:
         """Each box's metrics of its latest counted training turn."""
@@ -256,7 +232,7 @@ class Store:
 
     def save_state(self, state: JobState) -> None:
         packed = {"phase": state.phase.value, "state": msgspec.json.encode(state)}
-        self._run(_SAVE_STATE, {"id_": state.job, **packed})
+        self._run(statements.SAVE_STATE, {"of": state.job, **packed})
 
     def change_job(self, job: str, **values: object) -> int:
         """`asked` is how another process asks for something: "stop" or "resume"."""
@@ -273,31 +249,27 @@ class Store:
     # --- rounds and models ---
 
     def open_round(self, values: Mapping[str, object]) -> None:
-        self._do(rounds.insert(), values)
+        self._run(statements.OPEN_ROUND, {**_BARE_ROUND, **values})
 
     def change_round(self, turn: int, **values: object) -> None:
-        self._do(rounds.update().where(rounds.c.turn == turn).values(**values))
+        self._run(statements.changing(rounds, "turn", tuple(values)), {"of": turn, **values})
 
     def count_bytes(self, turn: int, up: int, down: int) -> None:
-        self._run(_COUNT_BYTES, {"turn_": turn, "up": up, "down": down})
+        self._run(statements.COUNT_BYTES, {"of": turn, "up": up, "down": down})
 
     def rounds(self, job: str, after: int = 0) -> list[Row]:
         """A job's rounds above a turn, in order."""
-        query = sa.select(rounds).where(rounds.c.job == job, rounds.c.turn > after)
-        return self._all(query.order_by(rounds.c.turn))
+        return self._read(statements.ROUNDS, job=job, after=after)
 
     def metrics(self, turn: int) -> list[Row]:
-        query = sa.select(updates.c.box, updates.c.rows, updates.c.metrics, updates.c.received)
-        return self._all(query.where(updates.c.turn == turn).order_by(updates.c.box))
+        return self._read(statements.METRICS, turn=turn)
 
     def save_model(self, values: Mapping[str, object]) -> None:
-        change = upsert(models).values(**values)
-        self._do(change.on_conflict_do_update(["digest", "job"], set_={"turn": values["turn"]}))
+        self._run(statements.SAVE_MODEL, values)
 
     def model(self, job: str, kind: str) -> Row | None:
         """The newest "model" or "features" of a job, or its aggregation's "server" state."""
-        query = sa.select(models).where(models.c.job == job, models.c.kind == kind)
-        return self._one(query.order_by(models.c.turn.desc()).limit(1))
+        return next(iter(self._read(statements.MODEL, job=job, kind=kind)), None)
 
     def model_history(self, job: str) -> list[Row]:
         query = sa.select(models).where(models.c.job == job, models.c.kind == "model")
@@ -306,7 +278,7 @@ class Store:
     # --- what happened ---
 
     def say(self, at: float, job: str, text: str) -> None:
-        self._run(_SAY, {"at": at, "job": job, "text": text[:500]})
+        self._run(statements.SAY, {"at": at, "job": job, "text": text[:500]})
 
     def said(self, job: str, after: int) -> list[Row]:
         query = sa.select(log).where(log.c.id > after)
@@ -325,12 +297,7 @@ def _last_trained(job: str) -> sa.Select[Any]:
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling would commit behind our back; `_begin` does it openly.
+    # The driver's own transaction handling would commit behind our back; `unit` does it openly.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    # Immediate: a reader that turns writer half-way could not wait for its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,5 +1,7 @@
 """Tables and progress for people (Rich)."""
 
+from typing import Self
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -87,7 +89,12 @@ def _chosen(row: Report) -> str:
         for box in row["cohort"]
     )
     why = f"\nthe hand rule chose: {row['fallback']}" if row["fallback"] else ""
-    return f"{row['policy']}: " + "; ".join(named) + why
+    words = (f"\n{box}: {_mattered(said)}" for box, said in row.get("words", {}).items())
+    return f"{row['policy']}: " + "; ".join(named) + why + "".join(words)
+
+
+def _mattered(words: list[Report]) -> str:
+    return ", ".join(f"{word['word']} {word['effect']:+.1f}" for word in words)
 
 
 def _passed_over(row: Report, most: int = 4) -> str:
@@ -147,6 +154,33 @@ def student(figures: Report) -> None:
         told += f"; on {held['fleets']} fleets held out {held['loss']:.4f}, a constant's "
         told += f"{held['loss_of_a_constant']:.4f}"
     Console().print(told, markup=False, highlight=False)
+
+
+def agent(figures: Report) -> None:
+    told = f"{figures['file']}: {figures['lessons']} lessons of {figures['fleets']} fleets by "
+    told += f"{figures['teacher']}; loss {figures['loss']:.4f}"
+    if held := figures["held_out"]:
+        told += f"; on {held['fleets']} fleets held out {held['loss']:.4f}, a constant's "
+        told += f"{held['loss_of_a_constant']:.4f}, {held['captured']:.0%} of the gain over lots"
+    Console().print(told, markup=False, highlight=False)
+
+
+class Learning:
+    """A progress bar of a long piece of work with named stages."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._progress = Progress(console=Console(stderr=True), disable=not shown)
+        self._task = self._progress.add_task("reading", total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, what: str, done: int, total: int) -> None:
+        self._progress.update(self._task, description=what, completed=done, total=total)
 
 
 def findings(rows: list[Report]) -> None:

@@ -12,9 +12,10 @@ from coordinator.gatefile import read_gates
 from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
 from coordinator.selection.constants import Constants
+from coordinator.selection.prompt import MAX_OBJECTIVE
 from coordinator.selection.regulators import Regulation
 from coordinator.selection.request import Budget
-from coordinator.selection.scorers import SCORERS
+from coordinator.selection.scorers import AGENT, POLICIES
 from coordinator.selection.steps import STEP_RULES
 from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
@@ -113,7 +114,8 @@ class Selection(Constants, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     budget: Budget = Budget()
     weights: str = ""
-    """A file that `coordinator distill` wrote, beside the task file; for the policy "linear"."""
+    """A file that `coordinator distill` wrote, beside the task file; for the policies "linear" and
+    "agent"; the agent's own is in the package."""
 
 
 class TaskFile(Strict, frozen=True):
@@ -126,6 +128,8 @@ class TaskFile(Strict, frozen=True):
     steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
     selection: Selection = Selection()
+    objective: Annotated[str, Meta(max_length=MAX_OBJECTIVE)] = ""
+    """What the owner wants, in a sentence; the policy "agent" reads it."""
     weights: Weights | None = None
     """What the file selection.weights holds; no key of a task file."""
 
@@ -147,12 +151,16 @@ def read(path: Path) -> TaskFile:
         raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
     if file.weights is not None:
         raise ConfigError(f"{path}: weights is no key; name a file with selection.weights")
-    if file.rounds.policy not in SCORERS:
-        raise ConfigError(f"{path}: rounds.policy is one of {', '.join(sorted(SCORERS))}")
+    if file.rounds.policy not in POLICIES:
+        raise ConfigError(f"{path}: rounds.policy is one of {', '.join(sorted(POLICIES))}")
     if file.steps.rule not in STEP_RULES:
         raise ConfigError(f"{path}: steps.rule is one of {', '.join(STEP_RULES)}")
     if not file.selection.weights:
         return file
+    if file.rounds.policy == AGENT:
+        adapter = str((path.parent / file.selection.weights).resolve())
+        selection = msgspec.structs.replace(file.selection, weights=adapter)
+        return msgspec.structs.replace(file, selection=selection)
     return msgspec.structs.replace(file, weights=read_weights(path.parent / file.selection.weights))
 
 
@@ -240,6 +248,8 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(
             'rounds.policy "linear" needs selection.weights: see `coordinator distill`'
         )
+    if file.steps.rule == AGENT != table.policy:
+        raise ConfigError('steps.rule "agent" needs rounds.policy "agent"')
     return Rules(
         rounds=table.count,
         cohort=table.cohort,
@@ -262,6 +272,8 @@ def rules_of(file: TaskFile) -> Rules:
             **{name: getattr(file.selection, name) for name in Constants.__struct_fields__}
         ),
         weights=file.weights,
+        objective=file.objective,
+        adapter=file.selection.weights if table.policy == AGENT else "",
     )
 
 

@@ -18,6 +18,7 @@ from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
 from edge_client.newest import Newest
+from edge_client.news import News
 from edge_client.post import Post
 from edge_client.refusals import Refusals
 from edge_client.requests import (
@@ -86,19 +87,19 @@ class Box:
         self._setting = setting
         self._home, self._member = setting.home, setting.member
         self.topics = Topics(self._member.fleet)
-        kit = kit or on_disk(
-            self._member, setting.identity, self._home, (setting.clock, setting.now)
-        )
+        clocks = setting.clock, setting.now
+        kit = kit or on_disk(self._member, setting.identity, self._home, clocks)
         self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
         self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         topic = self.topics.from_box(self._member.box, "m")
         self._post = Post(self._secure, partial(self._publish, topic), setting.now)
-        self._pull_again: float | None = None
+        self._pull_again = inf
         self._blobs: tuple[str, ...] = ()
         """Topics of blobs on their way."""
-        self._refusals = Refusals(setting.now)
+        self._refusals, self._news = Refusals(setting.now), News()
         seen = self._spool.seen
         self.state = session.start(seen.era, seen.turns, self._spool.waiting())
+        self._woken: tuple[state.State | None, float] = (None, inf)
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -141,18 +142,25 @@ class Box:
 
     def tick(self) -> None:
         """Time passed."""
-        at = session.wake(self.state)
-        if at is not None and self._setting.now() >= at:
+        if self._wake() <= self._setting.now():
             self._step(state.Tick())
-        if self._pull_again is not None and self._setting.now() >= self._pull_again:
+        if self._pull_again <= self._setting.now():
             self._pull()
+        if self._news.any(self._setting.resources, self._setting.now()):
+            self._post.send(self._report(0, accepted=True, reason=""))
         self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        times = (session.wake(self.state), self._pull_again, self._post.due)
-        at = min((t for t in times if t is not None), default=inf)
+        at = min(self._wake(), self._pull_again, self._post.due, self._news.due)
         return None if at == inf else max(0.0, at - self._setting.now())
+
+    def _wake(self) -> float:
+        """When the table wants a tick; worked out once for each state."""
+        if self._woken[0] is not self.state:
+            at = session.wake(self.state)
+            self._woken = self.state, inf if at is None else at
+        return self._woken[1]
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
@@ -168,20 +176,20 @@ class Box:
 
     def _take(self, thing: Incoming | Result) -> None:
         match thing:
+            case Delivery(topic, payload):
+                self._route(self.topics.parse(topic), payload)
+            case Done(turn, update):
+                self._done(turn, update)
             case Connected():
                 self._step(state.LinkUp())
             case Disconnected(reason):
                 logger.warning("the broker is gone: %s", reason)
                 self._step(state.LinkDown())
-            case Delivery(topic, payload):
-                self._route(self.topics.parse(topic), payload)
             case Finding(task, rows, reason, detail):
                 self._log_detail(detail)
                 job = self._tasks.job(task_id(task))
                 if job is not None:
                     self._step(state.Inspected(job, task_id(task), rows, reason))
-            case Done(turn, update):
-                self._done(turn, update)
             case Broken(turn, reason, detail):
                 self._log_detail(detail)
                 self._step(state.Failed(turn, reason))
@@ -253,7 +261,7 @@ class Box:
     def _blob(self, address: bytes, part: str, payload: bytes) -> None:
         if self._pantry.take(address, part, payload):
             self._fetched()
-        elif self._pull_again is not None and part == "m":
+        elif self._pull_again != inf and part == "m":
             self._pull()
 
     def _done(self, turn: int, update: bytes) -> None:
@@ -270,6 +278,23 @@ class Box:
 
     def _do(self, action: state.Action) -> None:
         match action:
+            # What every round asks for comes first.
+            case state.Answer(turn, accepted, reason):
+                report = self._report(turn, accepted=accepted, reason=reason)
+                # Nobody waits for a yes: it may go with the update, when training takes no time.
+                self._post.send(report, YES_WAIT if accepted else 0.0)
+            case state.Fetch(offer):
+                self._fetch(offer)
+            case state.Train(offer):
+                self._train(offer)
+            case state.Send(id_):
+                self._send_update(id_)
+            case state.Forget(id_):
+                self._spool.drop(id_)
+            case state.Remember(era, turns):
+                self._spool.remember(era, turns)
+            case state.Cancel():
+                self._stop_work()
             case state.GiveBirth():
                 self._give_birth()
             case state.Inspect(_, task):
@@ -279,22 +304,6 @@ class Box:
                     )
             case state.Enlist(job, task, rows, reason):
                 self._post.send(Enlistment(job=job, task=task, rows=rows, reason=reason))
-            case state.Answer(turn, accepted, reason):
-                report = self._report(turn, accepted=accepted, reason=reason)
-                # Nobody waits for a yes: it may go with the update, when training takes no time.
-                self._post.send(report, YES_WAIT if accepted else 0.0)
-            case state.Fetch(offer):
-                self._fetch(offer)
-            case state.Train(offer):
-                self._train(offer)
-            case state.Cancel():
-                self._stop_work()
-            case state.Send(id_):
-                self._send_update(id_)
-            case state.Forget(id_):
-                self._spool.drop(id_)
-            case state.Remember(era, turns):
-                self._spool.remember(era, turns)
             case state.Say(text):
                 logger.info("%s", text)
 
@@ -316,7 +325,7 @@ class Box:
 
     def _pull(self) -> None:
         pulls = self._pantry.pulls()
-        self._pull_again = self._setting.now() + PULL_WAIT if pulls else None
+        self._pull_again = self._setting.now() + PULL_WAIT if pulls else inf
         for pull in pulls:
             self._post.send(pull)
 
@@ -324,7 +333,7 @@ class Box:
         offer = self.state.offer
         if offer is None or self._pantry.missing(offer):
             return
-        self._pull_again = None
+        self._pull_again = inf
         self._listen()
         self._step(state.Fetched(offer.turn))
 
@@ -361,7 +370,7 @@ class Box:
     def _stop_work(self) -> None:
         self._pantry.stop()
         self._listen()
-        self._pull_again = None
+        self._pull_again = inf
         assert self._labour is not None
         self._labour.cancel()
 
@@ -388,5 +397,5 @@ class Box:
             logger.warning("not sent: %s", error)
 
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
-        resources = self._setting.resources()
+        resources = self._news.told(self._setting.resources(), self._setting.now())
         return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)

@@ -86,12 +86,12 @@ def step(state: State, event: Event, now: float) -> Step:
 
 def wake(state: State) -> float | None:
     """When the next Tick is due, or None."""
-    times = [w.again for w in state.outbox] if state.link is Link.SECURED else []
-    if state.link is not Link.OFFLINE:
-        times.append(state.again)
+    times = [] if state.link is Link.OFFLINE else [state.again]
+    if state.link is Link.SECURED and state.outbox:
+        times += [w.again for w in state.outbox]
     if state.offer is not None:
         times.append(state.due)
-    return min(times, default=None)
+    return min(times) if times else None
 
 
 # --- link -----------------------------------------------------------------------------------------

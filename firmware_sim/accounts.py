@@ -23,7 +23,7 @@ from firmware_sim.population import Client
 from firmware_sim.scenario import Scenario
 from firmware_sim.virtual import VirtualFleet
 from proto.codec import decode_signed
-from proto.messages import KIND_NAMES, Task
+from proto.messages import KIND_NAMES, TRAIN, Task
 from proto.models import model_layout
 from quantization.pack import unpack
 from quantization.scheme import EXACT
@@ -52,6 +52,13 @@ class Accounts:
         self._queued = 0.0
         self._open = 0
         self._rows: dict[int, dict[str, Any]] = {}
+        self.reached: tuple[float, Callable[[], float]] | None = None
+        """A target, and what measures the newest model against it."""
+        self._hit = False
+
+    def hit(self) -> bool:
+        """Whether the run may end here."""
+        return self._hit
 
     # --- training, as the boards bear it ---
 
@@ -76,6 +83,8 @@ class Accounts:
         row = self._fleet.store.round_of(self._open)
         if row is not None and row.closed is not None and self._open not in self._rows:
             self._close(row)
+            if self.reached and row.kind == TRAIN and row.outcome == "done":
+                self._hit = self.reached[1]() >= self.reached[0]
             if self._tell:
                 self._tell(min(state.round, state.rules.rounds), state.rules.rounds)
 
@@ -169,17 +178,9 @@ def judged(
     store: Store, job: str, held: Holdings
 ) -> tuple[dict[int, tuple[Evaluation, str]], tuple[float, ...]]:
     """Each turn's model on rows nobody holds; the last one on each client's own kind."""
-    task = decode_signed(store.job(job).task, Task)  # type: ignore[union-attr]
-    features = store.model(job, "features")
-    if task.data.components and features is None:
+    judge = judge_of(store, job)
+    if judge is None:
         return {}, ()
-    packed = features.data if features else b""
-    model, layout = classifier_model(circuit_of(task)), model_layout(task.model)
-
-    def judge(data: bytes, table: Table) -> Evaluation:
-        z = features_of(task, table.X, packed)
-        return evaluate(model, unpack(data, layout, EXACT), z, encode(table.labels, table.classes))
-
     history = [row for row in store.model_history(job) if row.turn]
     seen = {row.turn: (judge(row.data, held.test), row.digest.hex()) for row in history}
     own: tuple[float, ...] = ()
@@ -187,6 +188,28 @@ def judged(
         parts = [table for table in held.own_tests if len(table.y)]
         own = tuple(judge(history[-1].data, table).accuracy for table in parts)
     return seen, own
+
+
+def newest(store: Store, job: str, table: Table) -> float:
+    """Accuracy of a job's newest model on these rows; 0 before there is one."""
+    judge, row = judge_of(store, job), store.model(job, "model")
+    return judge(row.data, table).accuracy if judge and row else 0.0
+
+
+def judge_of(store: Store, job: str) -> Callable[[bytes, Table], Evaluation] | None:
+    """What tells how good a job's model is on a table; None before it has features."""
+    task = decode_signed(store.job(job).task, Task)  # type: ignore[union-attr]
+    features = store.model(job, "features")
+    if task.data.components and features is None:
+        return None
+    packed = features.data if features else b""
+    model, layout = classifier_model(circuit_of(task)), model_layout(task.model)
+
+    def judge(data: bytes, table: Table) -> Evaluation:
+        z = features_of(task, table.X, packed)
+        return evaluate(model, unpack(data, layout, EXACT), z, encode(table.labels, table.classes))
+
+    return judge
 
 
 def refusals(store: Store, job: str) -> dict[str, int]:

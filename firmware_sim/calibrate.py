@@ -1,5 +1,7 @@
 """What circuits and adapters cost on this machine, measured once, in Raspberry Pi 4 core-seconds.
 
+A circuit's cost is of a step of real training: its gradient, and what the optimiser makes of it.
+
 CPU seconds are measured, not wall time, and the least of a few tries is taken: other processes only
 ever add. How many Raspberry Pi 4 cores one core here is worth cannot be measured without one: on a
 Pi 4 say 1; for x86-64 the default is a judgement, between phpbench (3.8 for an Intel N100, see
@@ -12,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from msgspec import structs
 from coordinator.taskmodel import Model, classifier_of
 from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import load
+from edge_client.train import Hyper, Rows, local_update
 from firmware_sim import calibrate_adapter
 from firmware_sim.costs import Costs, Gradient, shape, shipped
 from proto.circuit import Classifier
@@ -28,6 +32,7 @@ from proto.errors import ConfigError
 
 ROWS = (16, 64, 256)
 TRIES, LEAST_S = 5, 0.02
+STEPS = 10
 QUBITS = (2, 4, 6, 8)
 MODELS = (
     Model(ansatz="real-amplitudes"),
@@ -42,8 +47,13 @@ MIB = 1024.0
 Tell = Callable[[str], None]
 
 
-def measure(core: float, tell: Tell, *, adapter: bool = True) -> Costs:
-    """Measure this machine, with or without an adapter. `core`: see above. Raises ConfigError."""
+def measure(
+    core: float, tell: Tell, *, adapter: bool = True, models: Sequence[Model] = ()
+) -> Costs:
+    """Measure this machine, with or without an adapter. `core`: see above. Raises ConfigError.
+
+    Circuits of these models, or of all that are common.
+    """
     if not core > 0:
         raise ConfigError(f"core is {core:g}; accepted: a number above 0")
     tell("the training process")
@@ -51,9 +61,9 @@ def measure(core: float, tell: Tell, *, adapter: bool = True) -> Costs:
     tell("reading rows")
     read = _cell_s()
     circuits, general = {}, []
-    for name, circuit in _circuits():
+    for name, circuit in _circuits(models or MODELS):
         tell(name)
-        times = [(rows, _gradient_s(circuit, rows)) for rows in ROWS]
+        times = [(rows, _step_s(circuit, rows)) for rows in ROWS]
         circuits[shape(circuit)] = _line(times, core)
         general += [(circuit, rows, seconds) for rows, seconds in times]
     gate, amplitude = _by_gates(general)
@@ -85,20 +95,22 @@ def _with_adapter(found: calibrate_adapter.Found | None, core: float) -> Costs:
     )
 
 
-def _circuits() -> Iterator[tuple[str, Classifier]]:
-    for model in MODELS:
+def _circuits(models: Sequence[Model]) -> Iterator[tuple[str, Classifier]]:
+    for model in models:
         for qubits in QUBITS:
             yield f"{model.ansatz}, {qubits} qubits", classifier_of(model, qubits, 2)
 
 
-def _gradient_s(circuit: Classifier, rows: int) -> float:
-    """CPU seconds of one gradient, the least of a few tries."""
+def _step_s(circuit: Classifier, rows: int) -> float:
+    """CPU seconds of one step of training, the least of a few tries."""
     model, rng = classifier_model(circuit), np.random.default_rng(rows)
     arrays = model.init(rng)
     z = rng.normal(size=(rows, circuit.circuit.features)).astype(np.float32)
     y = rng.integers(0, circuit.classes, rows)
-    prepared = model.prepare(z)
-    return least_s(lambda: model.loss_and_grad(arrays, prepared, y))
+    nothing = Rows(z, y, z[:0], y[:0])
+    few, more = (Hyper(STEPS * times, 0.1) for times in (1, 3))
+    spent = [least_s(partial(local_update, model, arrays, nothing, h)) for h in (few, more)]
+    return (spent[1] - spent[0]) / (more.steps - few.steps)
 
 
 def least_s(work: Callable[[], object]) -> float:

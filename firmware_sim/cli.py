@@ -49,6 +49,9 @@ def demo(
     split: Annotated[
         str, typer.Option(help="How: iid, dirichlet:ALPHA, class or size.")
     ] = "dirichlet:0.5",
+    policy: Annotated[
+        str, typer.Option(help="Who chooses three boxes of four in each round, such as agent.")
+    ] = "",
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -58,7 +61,8 @@ def demo(
     back by this harness alone, and every accuracy is measured there. With --task telemetry a
     language model learns to read boards' journals instead, and teaches a circuit; with --task sms
     it learns to tell spam in messages of your own. The base model is fetched where it is not here;
-    the adapter is exported to --out. Other circuits:
+    the adapter is exported to --out. With --policy agent a language model plans the rounds, and the
+    table of its decisions ends the demo; without the model the hand rule does. Other circuits:
 
     fleet demo --task examples/digits_3v8.toml --data sklearn:digits:3,8
 
@@ -73,15 +77,19 @@ def demo(
         return
     file = Path(task) if task else None
     rows = data or main_job.ROWS
-    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, rows, split)
+    settings = main_job.Settings(
+        clients or 8, rounds, seed, broker, keep, file, rows, split, policy
+    )
     _circuit(settings, out, json=json)
 
 
 def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
     """The demo of a circuit."""
-    from coordinator.tables import Follower
-    from firmware_sim.demo import run
+    from coordinator.tables import Follower, decisions
+    from firmware_sim.demo import model_missing, run
 
+    if settings.policy == "agent" and (missing := model_missing()):
+        typer.echo(missing, err=True)
     if not json:
         typer.echo(f"Starting {settings.clients} boxes ...")
     result = run(settings, None if json else Follower())
@@ -96,6 +104,8 @@ def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
     picture = out / "qfleet-demo.png"
     draw(result, picture)
     show(result)
+    if result["decisions"]:
+        decisions(result["decisions"])
     typer.echo(f"The picture: {picture.resolve()}")
 
 
@@ -235,6 +245,35 @@ def compare(
 
 
 @app.command()
+def teach(
+    scenarios: Annotated[list[Path], typer.Argument(help="Fleets to learn on: TOML files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The decisions.jsonl to write.")],
+    fleets: Annotated[int, typer.Option(help="How many fleets are drawn of each scenario.")] = 8,
+    first: Annotated[int, typer.Option(help="The first seed; keep clear of those of tests.")] = 0,
+    processes: Annotated[int, typer.Option(help="Fleets that run side by side.")] = 1,
+    *,
+    objectives: Annotated[
+        bool, typer.Option(help="Give fleets all known objectives in turn, not their own alone.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Have a teacher who knows the emulator's hidden state choose clients, for students to learn.
+
+    Each round's choice is averaged over futures that what could be observed leaves open. A file
+    that is there is gone on with. Then: coordinator distill FILE -o STUDENT.
+    """
+    from firmware_sim import commands
+    from firmware_sim import teach as teaching
+
+    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, objectives)
+    found = commands.run_teach(asked, shown=not json)
+    if json:
+        typer.echo(commands.as_json(found))
+    else:
+        typer.echo(", ".join(f"{name} {value}" for name, value in found.items()))
+
+
+@app.command()
 def calibrate(
     core: Annotated[
         float, typer.Option(help="Raspberry Pi 4 cores that one core here is worth; 1 on a Pi 4.")
@@ -242,20 +281,31 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="Write the costs (TOML) here.")] = None,
     *,
     adapter: Annotated[bool, typer.Option(help="Measure an adapter too.")] = True,
+    limited: Annotated[
+        bool, typer.Option(help="Under the CPU quota that `run --engine processes` gives a board.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure what circuits and adapters cost on this machine, for --costs of run and compare.
 
     Some seconds of CPU time. An adapter is measured where its extra and base model are installed;
-    elsewhere its shipped figures stay.
+    elsewhere its shipped figures stay. Work under a quota takes more CPU than work without pauses:
+    use --limited before you compare engines.
     """
+    from contextlib import nullcontext
+
     from firmware_sim import calibrate as measuring
     from proto.files import write_whole
 
     def tell(what: str) -> None:
         typer.echo(f"measuring {what}", err=True)
 
-    found = measuring.measure(core, tell, adapter=adapter)
+    if limited:
+        from firmware_sim.limits import Limit, under
+
+        quota = under("qfleet-calibrate", Limit(1 / core, 2048))
+    with quota if limited else nullcontext():
+        found = measuring.measure(core, tell, adapter=adapter)
     if out is not None:
         write_whole(out, measuring.text(found).encode())
     if json:

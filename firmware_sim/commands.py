@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from firmware_sim import costs
+from firmware_sim import costs, teach
 from firmware_sim.chaos import Verdict, chaos
 from firmware_sim.emulation import Settings, emulate
 from firmware_sim.outcome import Result
@@ -114,6 +114,17 @@ def show(results: list[Result]) -> None:
         console.print(f"{result.phase} {result.reason}; {result.events:,} messages; {cost}")
         for reason, often in result.refusals.items():
             console.print(f"declined {often} times: {reason}")
+
+
+def run_teach(asked: teach.Asked, *, shown: bool) -> dict[str, object]:
+    """Teach with a progress bar where it is shown. Raises ConfigError."""
+    with Progress(console=Console(stderr=True), disable=not shown) as bar:
+        whole = bar.add_task("fleets", total=None)
+
+        def tell(name: str, done: int, total: int) -> None:
+            bar.update(whole, completed=done, total=total, description=name)
+
+        return teach.teach(asked, tell)
 
 
 def run_chaos(cuts: int, *, shown: bool) -> Verdict:

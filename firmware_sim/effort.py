@@ -36,6 +36,12 @@ def work_s(costs: Costs, task: Task, request: Request, rows: int, manner: Manner
     if offer.kind == MOMENTS:
         return read + costs.read_s * rows * len(task.data.columns)
     steps = 0 if offer.kind == EVALUATE else offer.steps
+    return training_s(costs, task, steps, rows, manner)
+
+
+def training_s(costs: Costs, task: Task, steps: int, rows: int, manner: Manner = PLAIN) -> float:
+    """So many steps on so many rows, reading them included; no step is an evaluation."""
+    read = costs.start_s + costs.read_s * rows * max(1, len(task.data.columns))
     if manner.adapter or not isinstance(task.model, Classifier):
         trained = steps * min(rows, task.training.batch or ADAPTER_BATCH)
         seconds = adapter_s(costs, 0 if manner.read else rows, trained + FORWARD * rows)

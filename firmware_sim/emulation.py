@@ -13,21 +13,23 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from coordinator.considering import Advisor
+from coordinator.service import POLL
 from coordinator.taskfile import seconds
 from edge_client.config import EdgeConfig
 from edge_client.dataset import Table
-from edge_client.redaction import redacted
 from edge_client.requests import Assignment, Request, Result
 from firmware_sim import effort
-from firmware_sim.accounts import Accounts
+from firmware_sim.accounts import Accounts, newest
 from firmware_sim.behaviour import changes, is_there, queue_s
 from firmware_sim.boards import ram_free_mib
 from firmware_sim.chance import uniform
 from firmware_sim.costs import Costs, shipped
 from firmware_sim.director import Director
+from firmware_sim.foresight import KILLED_S, REBOOT_S, Ask
 from firmware_sim.hidden import Fault, survives_s
 from firmware_sim.holdings import Holdings, holdings
-from firmware_sim.journal import note, tail
+from firmware_sim.journal import by_machines, by_people, let_out, note, tail
 from firmware_sim.link import Link
 from firmware_sim.machine import Machine
 from firmware_sim.outcome import Result as Outcome
@@ -36,13 +38,10 @@ from firmware_sim.population import ailing, populate, readings
 from firmware_sim.scenario import Scenario
 from firmware_sim.virtual import Plan, VirtualFleet, Work
 from firmware_sim.watched import Watches
+from proto.codec import decode_signed
 from proto.messages import Resources, Task
 
 NAME = "fleet"
-REBOOT_S = 90.0
-"""From a crash until the box is back."""
-KILLED_S = 2.0
-"""Until the system ends a training process that wants more memory than there is."""
 SPREAD_S = 0.02
 """Between one client's first start and the next one's."""
 _CRASH, _LOSES = 31, 32
@@ -61,6 +60,12 @@ class Settings(NamedTuple):
     tell: Tell | None = None
     costs: Costs | None = None
     """What work costs a board, of this machine's calibration; the shipped figures when None."""
+    poll: float = POLL
+    """Seconds between the coordinator's looks at its store; fewer are faster to emulate."""
+    until_target: bool = False
+    """End as soon as a round's model reaches the target."""
+    advisor: "Callable[[Emulation], Advisor] | None" = None
+    """Makes who advises the policy `agent` in place of a language model."""
 
 
 PLAIN = Settings()
@@ -93,6 +98,7 @@ class Emulation:
             traced=settings.traced,
             trace=settings.trace,
             record=settings.record,
+            poll=settings.poll,
         )
         self.fleet = VirtualFleet(plan, NAME)
         self.accounts = Accounts(self.fleet, self.machines, settings.tell)
@@ -115,6 +121,8 @@ class Emulation:
         self._director = director
         watches = [w for w in (self.fleet.trace, self.accounts) if w is not None]
         self.fleet.watch = Watches([*watches, director] if director.waits else watches)
+        if settings.advisor:
+            self.fleet.advisor = settings.advisor(self)
 
     def run(self) -> Outcome:
         """Start everybody, let rounds go by, sum up."""
@@ -125,7 +133,12 @@ class Emulation:
             fleet.add_box(client.name)
             self._clock.at(at * SPREAD_S, partial(self._begin, client.name))
         self._director.begin(self)
-        fleet.run_job(self.accounts.job, seconds(self.scenario.lasts))
+        ends = None
+        if self._settings.until_target:
+            measure = partial(newest, fleet.store, NAME, self.holdings.test)
+            self.accounts.reached, ends = (self.scenario.work.target, measure), self.accounts.hit
+        fleet.run_job(self.accounts.job, seconds(self.scenario.lasts), ends)
+        fleet.advisor.close()
         if fleet.trace:
             fleet.trace.close()
         return self.accounts.outcome(self.scenario, self.seed, self.holdings, self.clients)
@@ -139,13 +152,15 @@ class Emulation:
         return self.holdings.version(self.machines[box].client, self._clock.now)
 
     def resources(self, box: str) -> Resources:
-        machine, now = self.machines[box], self._clock.now
-        words = note(machine.client, now)
-        told = readings(machine.client, machine.to(now), now, words)
-        lines: tuple[str, ...] = ()
-        if self.scenario.journals:
-            lines = tuple(redacted(str(line)) for line in reversed(tail(machine.client, now)))
-        return replace(told, qpu_queue_s=self._waited.get(box), journal=lines)
+        machine, now, scenario = self.machines[box], self._clock.now, self.scenario
+        words, lines = "", tuple[str, ...]()
+        if scenario.notes:
+            words = note(machine.client, now, by_people(scenario.wordings))
+        if scenario.journals:
+            written = tail(machine.client, now, families=by_machines(scenario.wordings))
+            lines = tuple(let_out(line) for line in reversed(written))
+        board = readings(machine.client, machine.to(now), now, words)
+        return replace(board, qpu_queue_s=self._waited.get(box), journal=lines)
 
     def begins(self, box: str, request: Request) -> Work:
         machine, now = self.machines[box], self._clock.now
@@ -163,16 +178,15 @@ class Emulation:
             machine.busy = needs > free
         if needs > free:
             return Work(KILLED_S, killed=True)
+        warm = self._costs.start_s if now < self._warm.get(box, 0.0) else 0.0
         if not isinstance(request, Assignment):
-            return Work(machine.slow * effort.work_s(self._costs, task, request, rows))
+            return Work(machine.slow * (effort.work_s(self._costs, task, request, rows) - warm))
         waits = queue_s(machine.client.life, now)
         self.accounts.queued += waits
         if machine.client.life.behaviour.queue_s:
             self._waited[box] = round(waits)
-        work = effort.work_s(self._costs, task, request, rows, manner)
+        work = effort.work_s(self._costs, task, request, rows, manner) - warm
         self._read.add(box)
-        if now < self._warm.get(box, 0.0):
-            work -= self._costs.start_s
         ends = machine.begin(now, work)
         self._foresee(box)
         draw = uniform(machine.client.seed, _CRASH, int(now))
@@ -180,12 +194,24 @@ class Emulation:
             self._clock.after(lives, partial(self._crash, box, self._epoch[box]))
         return Work(ends - now + waits)
 
+    def ask_of(self, box: str, steps: int, size: int, deadline: float) -> Ask:
+        """What it would be to ask this box now for so many steps; `size` is its traffic's bytes."""
+        client, now, work = self.machines[box].client, self._clock.now, self.scenario.work
+        task = decode_signed(self.fleet.store.job(self.accounts.job).task, Task)
+        manner = effort.Manner(work.effort, work.costs_like == "adapter", box in self._read)
+        rows = client.rows
+        if self.holdings.tables:
+            rows = len(self.holdings.tables[client.number - 1].y)
+        needs = work.memory_mib or effort.memory_mib(self._costs, task, rows, manner)
+        seconds_ = effort.training_s(self._costs, task, steps, rows, manner)
+        return Ask(now, self.machines[box].slow * seconds_, size // 2, needs, deadline)
+
     def ends(self, box: str, request: Request) -> None:
         if isinstance(request, Assignment):
             self.machines[box].rest(self._clock.now)
             self.accounts.ends(box)
-            self._warm[box] = self._clock.now + EdgeConfig().linger
             self._foresee(box)
+        self._warm[box] = self._clock.now + EdgeConfig().linger
 
     def sends(self, box: str, result: Result) -> Result:
         machine, now = self.machines[box], self._clock.now

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from coordinator import admission
+from coordinator.agent.advisor import Agent
+from coordinator.considering import Advisor
 from coordinator.keys import make_keys
 from coordinator.recording import Recorder
 from coordinator.service import Service, Start
@@ -119,6 +121,7 @@ class Fleet:
         """Told of every event of both tables, if set before anything starts."""
         self.record: Recorder | None = None
         """Where the coordinator records its rounds, likewise."""
+        self.advisor: Advisor = Agent(beside=False)
         self._actors: dict[str, Actor] = {}
 
     def wall(self) -> float:
@@ -131,7 +134,7 @@ class Fleet:
         store = self.open_store()
         fleet = admission.Fleet(self.name, self.keys, "")
         self.store = store
-        start = Start(store, fleet, self.wall, record=self.record)
+        start = Start(store, fleet, self.wall, record=self.record, advisor=self.advisor)
         self._serve_by(WatchedService(start, self.watch) if self.watch else Service(start))
         return store
 

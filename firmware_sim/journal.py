@@ -8,7 +8,7 @@ of whatever learned to read from the others.
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from itertools import count
 from typing import Literal
@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from edge_client.redaction import MAX_LINE, redacted
 from firmware_sim.chance import uniform
 from firmware_sim.hidden import FAULTS, Fault
 from firmware_sim.population import Client
@@ -27,11 +28,19 @@ HELD_OUT: tuple[Family, ...] = ("vendor", "ticket")
 TAUGHT: tuple[Family, ...] = ("kernel", "daemon", "operator", "terse")
 BY_PEOPLE: tuple[Family, ...] = ("operator", "terse", "ticket")
 BY_MACHINES: tuple[Family, ...] = ("kernel", "daemon", "vendor")
+WORDINGS: dict[str, tuple[Family, ...]] = {
+    "all": FAMILIES,
+    "taught": TAUGHT,
+    "held-out": HELD_OUT,
+}
+"""A scenario's `wordings`."""
 
 EVERY_S = 420.0
 """From one line to the next."""
 NOTE_S = 4 * 3600.0
 """A note stands for so long."""
+MANY_ODD, FEW_ODD = 0.4, 0.06
+"""Shares of lines that only sound bad, of those who write many such and of all others."""
 _DAY_S = 86400.0
 
 _LINE, _TOPIC, _FAMILY, _TEMPLATE, _CHOICE, _SLOT, _NOTE, _AGE = range(41, 49)
@@ -68,6 +77,21 @@ class Line(Struct, frozen=True):
         return f"{age(self.age_s)} ago: {self.text}"
 
 
+def let_out(line: Line) -> str:
+    """As a box lets it out, `edge_client.journal_tail` alike."""
+    return f"{age(line.age_s)} ago: {_left(line.text)}"[:MAX_LINE].rstrip()
+
+
+def by_machines(wordings: str) -> tuple[Family, ...]:
+    """Families of a scenario's journals."""
+    return tuple(family for family in WORDINGS[wordings] if family in BY_MACHINES)
+
+
+def by_people(wordings: str) -> tuple[Family, ...]:
+    """Families of its notes."""
+    return tuple(family for family in WORDINGS[wordings] if family in BY_PEOPLE)
+
+
 @cache
 def templates() -> dict[str, dict[str, tuple[str, ...]]]:
     """By "topic.sort" (or "routine", "decoy"), then by family."""
@@ -83,6 +107,7 @@ def templates() -> dict[str, dict[str, tuple[str, ...]]]:
     return flat
 
 
+@lru_cache(4096)
 def write(sort: Sort, topic: str, family: Family, draw: int) -> str:
     """One wording of what the three say; each `draw` gives another."""
     choices = templates()[f"{topic}.{sort}" if topic else sort][family]
@@ -102,14 +127,40 @@ def tail(
 
 def note(client: Client, at: float, families: Sequence[Family] = BY_PEOPLE) -> str:
     """What the operator has written, often nothing."""
+    line = noted(client, at, families)
+    return line.text if line else ""
+
+
+def noted(client: Client, at: float, families: Sequence[Family] = BY_PEOPLE) -> Line | None:
+    """The note, with what it is about."""
     number = int(at // NOTE_S)
     began = number * NOTE_S
-    silent = 0.45 if _ailing(client.fault, began) else 0.7
-    if uniform(client.seed, _NOTE, number) < silent:
-        return ""
+    if uniform(client.seed, _NOTE, number) < silence(client.fault, began):
+        return None
     sort, topic = _subject(client, began, -number - 1)
     draw = _mixed(client.seed, -number - 1)
-    return write(sort, topic, _family(families, draw), draw)
+    family = _family(families, draw)
+    return Line(write(sort, topic, family, draw), at - began, sort, topic, family)
+
+
+def silence(fault: Fault | None, at: float) -> float:
+    """How likely an operator writes nothing."""
+    return 0.45 if _ailing(fault, at) else 0.7
+
+
+def likelihood(line: Line, at: float, fault: Fault | None, *, decoys: bool) -> float:
+    """How likely a line written at this moment is of this sort and topic, were this the fault."""
+    told = _talk(fault, at) if fault is not None and _ailing(fault, at) else 0.0
+    if line.sort == "sign":
+        return told if fault is not None and line.topic == fault.name else 0.0
+    odd = MANY_ODD if decoys else FEW_ODD
+    if line.sort == "routine":
+        return (1 - told) * (1 - odd)
+    share = (1 - told) * odd / 3
+    if line.sort == "decoy":
+        return share
+    # Of an ailing box's other lines none is about its own fault.
+    return share / len(FAULTS) if not told or fault is None or line.topic != fault.name else 0.0
 
 
 def age(seconds: float) -> str:
@@ -118,6 +169,11 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+@lru_cache(4096)
+def _left(text: str) -> str:
+    return redacted(text)
 
 
 def _line(client: Client, number: int, at: float, families: Sequence[Family]) -> Line:
@@ -143,7 +199,7 @@ def _subject(client: Client, at: float, number: int) -> tuple[Sort, str]:
             return "sign", fault.name
         chance = (chance - told) / (1 - told)
         other = other if other != fault.name else FAULTS[FAULTS.index(other) - 1]
-    odd = 0.4 if client.decoys else 0.06
+    odd = MANY_ODD if client.decoys else FEW_ODD
     sorts: tuple[Sort, ...] = ("negated", "stale", "decoy")
     if chance >= odd:
         return "routine", ""

@@ -95,7 +95,7 @@ class MemoryStore(Store):
 
     def save_boards(self, boards: Sequence[Mapping[str, object]]) -> None:
         for board in boards:
-            box = str(board["id_"])
+            box = str(board["of"])
             self.change_box(box, seen=board["seen"], resources=board["resources"])
 
     def all_offline(self) -> None:
@@ -130,11 +130,8 @@ class MemoryStore(Store):
             row.payload = None
         return len(sent)
 
-    def last_turns(self, job: str) -> dict[str, int]:
-        return self._last.get(job, {})
-
     def last_metrics(self, job: str) -> list[Any]:
-        return [self._turns[turn][box] for box, turn in sorted(self.last_turns(job).items())]
+        return [self._turns[turn][box] for box, turn in sorted(self._last.get(job, {}).items())]
 
     # --- jobs ---
 

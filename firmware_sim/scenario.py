@@ -11,10 +11,23 @@ import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.kinds import ModelTable
-from coordinator.selection.scorers import SCORERS
+from coordinator.selection.scorers import POLICIES
+from coordinator.selection.steps import STEP_RULES
+from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
-from coordinator.taskfile import Data, RoundsTable, TaskFile, Time, Train, rules_of, seconds
+from coordinator.taskfile import (
+    Data,
+    RoundsTable,
+    Selection,
+    Steps,
+    TaskFile,
+    Time,
+    Train,
+    rules_of,
+    seconds,
+)
 from coordinator.taskmodel import Model
+from coordinator.weightsfile import read_weights
 from firmware_sim import tomlfile
 from firmware_sim.behaviour import PRESETS, Behaviour, Share
 from firmware_sim.boards import profiles
@@ -65,9 +78,16 @@ class Work(Table, frozen=True):
     """Test accuracy that "to target" means."""
     model: ModelTable = Model()
     training: Train = Train()
+    steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
+    selection: Selection = Selection()
+    """A policy's constants, budgets and weights; a file of weights lies beside the scenario."""
+    weights: Weights | None = None
+    """What the file selection.weights holds; no key of a scenario."""
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    objective: Annotated[str, Meta(max_length=200)] = ""
+    """What the owner wants, in a sentence."""
     costs_like: Literal["circuit", "adapter"] = "circuit"
     """"adapter": time, energy and memory of an adapter on as many texts; bytes stay a circuit's."""
     memory_mib: Annotated[int, Meta(ge=1)] | None = None
@@ -103,7 +123,11 @@ class Scenario(Table, frozen=True, kw_only=True):
     work: Work = Work()
     hidden: Hidden = Hidden()
     journals: bool = False
-    """Whether owners let their boxes' journals out with reports; notes always leave."""
+    """Whether owners let their boxes' journals out with reports."""
+    notes: bool = True
+    """Whether operators write notes."""
+    wordings: Literal["all", "taught", "held-out"] = "all"
+    """Families of templates that journals and notes are written from (journal.py)."""
     script: tuple[Entry, ...] = ()
 
     @property
@@ -119,6 +143,9 @@ def read(path: Path) -> Scenario:
     """Raises ConfigError that names the key, its value and what is accepted."""
     scenario = tomlfile.read(path, Scenario, _with_kind)
     try:
+        if name := scenario.work.selection.weights:
+            work = msgspec.structs.replace(scenario.work, weights=read_weights(path.parent / name))
+            scenario = msgspec.structs.replace(scenario, work=work)
         check(scenario)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -140,8 +167,10 @@ def check(scenario: Scenario) -> None:
     if scenario.clients > MAX_CLIENTS:
         refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
     work = scenario.work
-    if work.rounds.policy not in SCORERS:
-        refuse("work.rounds.policy", work.rounds.policy, SCORERS)
+    if work.rounds.policy not in POLICIES:
+        refuse("work.rounds.policy", work.rounds.policy, POLICIES)
+    if work.steps.rule not in STEP_RULES:
+        refuse("work.steps.rule", work.steps.rule, STEP_RULES)
     if work.rounds.cohort > scenario.clients:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
@@ -156,12 +185,12 @@ def check(scenario: Scenario) -> None:
         _check_entry(f"script[{at}]", entry, scenario)
 
 
-def with_policy(scenario: Scenario, policy: str) -> Scenario:
-    """The same scenario under another policy. Raises ConfigError."""
-    if policy not in SCORERS:
-        refuse("policy", policy, SCORERS)
+def with_policy(scenario: Scenario, policy: str, weights: Weights | None = None) -> Scenario:
+    """The same scenario under another policy, a student's with its weights. Raises ConfigError."""
+    if policy not in POLICIES:
+        refuse("policy", policy, POLICIES)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
-    work = msgspec.structs.replace(scenario.work, rounds=rounds)
+    work = msgspec.structs.replace(scenario.work, rounds=rounds, weights=weights)
     _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)
 
@@ -174,23 +203,37 @@ def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, 
     else:
         components = min(work.components, len(columns))
         data = Data(classes=classes, columns=columns, components=components)
+    return _task(work, data)
+
+
+def _task(work: Work, data: Data) -> TaskFile:
     return TaskFile(
-        job="fleet", data=data, model=work.model, training=work.training, rounds=work.rounds
+        job="fleet",
+        data=data,
+        model=work.model,
+        training=work.training,
+        steps=work.steps,
+        rounds=work.rounds,
+        selection=work.selection,
+        weights=work.weights,
+        objective=work.objective,
     )
 
 
 def _with_kind(tables: dict[str, Any]) -> dict[str, Any]:
-    """A model is a circuit unless it says otherwise."""
+    """A model is a circuit unless it says otherwise; weights come from a file of their own."""
     work = tables.get("work")
     if isinstance(work, dict) and isinstance(work.get("model"), dict):
         work["model"].setdefault("kind", "circuit")
+    if isinstance(work, dict) and "weights" in work:
+        refuse("work.weights", "there", "the name of a file as work.selection.weights")
     return tables
 
 
 def _check_rules(work: Work) -> None:
     data = Data(classes=("no", "yes"), columns=("x",), components=0)
     try:
-        rules_of(TaskFile(job="fleet", data=data, rounds=work.rounds))
+        rules_of(_task(work, data))
     except ConfigError as error:
         raise ConfigError(f"work.{error}") from None
 

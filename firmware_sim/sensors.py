@@ -21,7 +21,7 @@ FLIPPED = 0.5
 """Share of wrong labels at a noisy client."""
 HELD_BACK = 2000
 _MIXING = np.random.default_rng(41).normal(size=(2, len(COLUMNS)))
-_TEST_SEED = 77
+_TEST, _TEACHER, _FINAL = 77, 78, 79
 
 
 def rows(client: Client, skew: float, seed: int, drift: float = 0.0) -> Table:
@@ -36,11 +36,21 @@ def rows(client: Client, skew: float, seed: int, drift: float = 0.0) -> Table:
     return Table(X, y, COLUMNS, CLASSES)
 
 
-def held_back(seed: int, count: int = HELD_BACK) -> Table:
+def held_back(seed: int, count: int = HELD_BACK, which: int = _TEST) -> Table:
     """Rows that no client holds, both classes alike, from sensors that are not off."""
-    rng = np.random.default_rng((seed, _TEST_SEED))
+    rng = np.random.default_rng((seed, which))
     y = (np.arange(count) % 2).astype(np.int64)
     return Table(_readings(y, rng), y, COLUMNS, CLASSES)
+
+
+def for_teacher(seed: int, count: int = 500) -> Table:
+    """Other such rows: a teacher may choose by them, as no target is measured there."""
+    return held_back(seed, count, _TEACHER)
+
+
+def for_the_end(seed: int) -> Table:
+    """Others again, that nothing at all was chosen by."""
+    return held_back(seed, HELD_BACK, _FINAL)
 
 
 def _readings(y: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -16,10 +16,12 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from coordinator import admission
+from coordinator.agent.advisor import Agent
+from coordinator.considering import Advisor
 from coordinator.jobstate import Phase
 from coordinator.keys import RECORD_LIFE, Keys
 from coordinator.recording import Recorder
-from coordinator.service import Service, Start
+from coordinator.service import POLL, Service, Start
 from coordinator.submit import submit
 from coordinator.taskfile import TaskFile
 from edge_client.box import Box, Setting
@@ -112,6 +114,8 @@ class Plan:
     trace: Path | None = None
     record: Path | None = None
     """Where to record rounds for a replay."""
+    poll: float = POLL
+    """Seconds between the coordinator's looks at its store."""
 
 
 class Labour:
@@ -168,6 +172,7 @@ class VirtualFleet(Fleet):
         if self.trace:
             self.broker.tap = self.trace.wire
         self.locks = REAL if plan.sealed else COSTED
+        self.advisor: Advisor = Agent(beside=False)
         self._actors: dict[str, Actor] = {}
         self._disks: dict[str, Disk] = {}
         self._identities: dict[str, Identity] = {}
@@ -179,7 +184,15 @@ class VirtualFleet(Fleet):
     def start_coordinator(self) -> MemoryStore:
         fleet = admission.Fleet(self.name, self.keys, "")
         record = Recorder(self.plan.record) if self.plan.record else None
-        start = Start(self.store, fleet, self.wall, locks=self.locks, record=record)
+        start = Start(
+            self.store,
+            fleet,
+            self.wall,
+            locks=self.locks,
+            record=record,
+            advisor=self.advisor,
+            poll=self.plan.poll,
+        )
         service = WatchedService(start, self.watch) if self.watch else Service(start)
         self._serve_by(service)
         return self.store
@@ -198,12 +211,13 @@ class VirtualFleet(Fleet):
         row = self.store.job(job)
         return row is not None and row.value.phase in (Phase.FINISHED, Phase.STOPPED)
 
-    def run_job(self, job: str, limit: float) -> None:
-        """Let time pass until the job is over, or up to `limit` seconds of it."""
+    def run_job(self, job: str, limit: float, enough: Callable[[], bool] | None = None) -> None:
+        """Let time pass until the job is over, `enough`, or up to `limit` seconds of it."""
         clock, row = self.clock, self.store.job(job)
         over = (Phase.FINISHED, Phase.STOPPED)
         while row.value.phase not in over and clock.now <= limit and clock.step():
-            pass
+            if enough is not None and enough():
+                break
 
     # --- boxes ---
 

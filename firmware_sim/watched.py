@@ -66,5 +66,5 @@ class WatchedService(Service):
     def _new_jobs(self) -> Jobs:
         jobs = WatchedJobs(self._store, self._notices, self._presence, self._post, self._identity)
         jobs.watch = self._watch
-        jobs.tell = self._record.event if self._record else None
+        jobs.tell, jobs.advisor = self._record.event if self._record else None, self._advisor
         return jobs

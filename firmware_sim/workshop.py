@@ -85,6 +85,11 @@ class Workshop:
         self._keys.pop(request.id, None)
         return self._done.pop(request.id, None) or self._alone(request)
 
+    def foretell(self, requests: list[Assignment]) -> list[Result]:
+        """What these would come to, ahead of time; all of one offer. Nothing is kept."""
+        found = self._work(requests)
+        return [found[request.id] for request in requests]
+
     def _alone(self, request: Assignment) -> Result:
         return carry_out(replace(request, home=""), self._rows)
 

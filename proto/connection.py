@@ -3,6 +3,7 @@
 Measured faults and the rule for each: research note on transport and security, section 2.2.
 """
 
+import contextlib
 import logging
 import selectors
 import socket
@@ -21,7 +22,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from proto.broker_url import MqttSettings
 from proto.inbound import LARGEST_INBOUND, Inbound
 from proto.outgoing import UNLIMITED
-from proto.packets import Publish, puback_packet, publish_packet, read_puback, read_publish
+from proto.packets import (
+    Publish,
+    puback_packet,
+    publish_packet,
+    read_puback,
+    read_publish,
+    whole,
+)
 from proto.reconnect import TAKEN_OVER, refusal_words
 from proto.transport import MAX_IN_FLIGHT, Deliver
 
@@ -29,6 +37,10 @@ _logger = logging.getLogger(__name__)
 
 _READ = 32 * 1024
 _DISCONNECT = b"\xe0"
+_PUBLISH, _PUBACK = 3, 4
+"""Kinds of packet: the upper half of the first byte (MQTT 5, section 2.1.2)."""
+_BEAT = 0.5
+"""Seconds between looks at paho's own clocks: its pings, and a broker that no longer answers."""
 _FAILED = 0x80
 """Reason codes from here on are failures (MQTT 5, section 2.4)."""
 
@@ -75,6 +87,34 @@ class _LeanClient(Client):
             self.flush()
         return len(buf)
 
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Read one packet; a message or an ack that is here as a whole costs paho nothing."""
+        if self._in_packet["command"] or self._sock is None:  # it is in the middle of one
+            return super().loop_read(max_packets)
+        if not self.held:
+            with contextlib.suppress(OSError):  # paho meets it again, and tells
+                self.held = super()._sock_recv(_READ)
+        held = self.held
+        if (packet := whole(held)) is None:
+            return super().loop_read(max_packets)
+        command, rest, end = packet
+        self.held = held[end:]
+        if self._is_ours(command, rest):
+            self._last_bytes_received = time.monotonic()  # to paho a sign that the broker lives
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        self.held = held
+        return super().loop_read(max_packets)
+
+    def _is_ours(self, command: int, rest: bytes | bytearray) -> bool:
+        """Take a message or an ack; whether it was one, else it is paho's to read."""
+        if command >> 4 == _PUBLISH and (message := read_publish(command, rest)):
+            self._take(message)
+            return True
+        if command >> 4 == _PUBACK and (ack := read_puback(rest)):
+            self._acked(*ack)
+            return True
+        return False
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if not self.held:
             self.held = super()._sock_recv(max(bufsize, _READ))
@@ -82,18 +122,14 @@ class _LeanClient(Client):
         return data
 
     def _handle_publish(self) -> MQTTErrorCode:
-        message = read_publish(self._in_packet["command"], self._in_packet["packet"])
-        if message is None:
-            return super()._handle_publish()
-        self._take(message)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
+        if self._is_ours(self._in_packet["command"], self._in_packet["packet"]):
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return super()._handle_publish()
 
-    def _handle_pubackcomp(self, cmd: Any) -> MQTTErrorCode:
-        ack = read_puback(self._in_packet["packet"]) if cmd == "PUBACK" else None
-        if ack is None:
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        self._acked(*ack)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
+    def _handle_pubackcomp(self, _cmd: Any) -> MQTTErrorCode:
+        if self._is_ours(self._in_packet["command"], self._in_packet["packet"]):
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return MQTTErrorCode.MQTT_ERR_PROTOCOL
 
 
 class Connection:
@@ -112,6 +148,7 @@ class Connection:
         self.in_flight: dict[int, str] = {}
         self.inbound = Inbound(number, tell)
         self._writing = False
+        self._beat_at = 0.0
         self._client = client = _LeanClient(settings.client_id, self._take, self._acked)
         client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
         client.on_subscribe = lambda _c, _d, mid, codes, _p: self._on_subscribe(mid, codes)
@@ -150,8 +187,11 @@ class Connection:
                 calm()
             if key.fileobj is opened and ready & selectors.EVENT_READ:
                 self._read()
-        self._client.loop_misc()
-        if not self.accepted and time.monotonic() > self._accept_by:
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + _BEAT
+            self._client.loop_misc()
+        if not self.accepted and now > self._accept_by:
             raise ConnectionError("it takes the connection but does not answer as a broker")
         return self._client.socket() is not None
 

@@ -238,7 +238,7 @@ class Revoked(Message, frozen=True, tag=12):
 
 
 class Report(Message, frozen=True, tag=20):
-    """Follows every birth (turn 0) and answers every offer: will this box train, and why not."""
+    """Answers an offer: will this box train, and why not. Turn 0 after a birth, and with news."""
 
     turn: Counter
     accepted: bool

@@ -7,6 +7,7 @@ callback, is not used. Callers only append to queues and wake the thread.
 """
 
 import contextlib
+import gc
 import logging
 import queue
 import selectors
@@ -63,6 +64,8 @@ class MqttPort:
 
     def run(self) -> None:
         """Serve in this thread until `close`."""
+        # What was loaded until now stays: the collector need not go through it again and again.
+        gc.freeze()
         self._thread = threading.current_thread()
         self._run()
 
@@ -114,6 +117,8 @@ class MqttPort:
 
     def _let_work(self) -> float:
         """Hand over what was posted, let the program work; seconds until it wants to again."""
+        if not self._posted.empty():
+            self._outgoing.calm()
         while not self._posted.empty():
             self._deliver(self._posted.get())
         return self._work() if self._work else _LONG_S

@@ -93,10 +93,10 @@ class Outgoing:
 
     def wake(self, *, always: bool = False) -> None:
         """Make `woken` readable, unless the network thread itself calls: it looks by itself."""
-        if not always and threading.get_ident() == self.owner:
-            return
         if self._woken:
             return  # and not yet calmed: it will look at the queues after this
+        if not always and threading.get_ident() == self.owner:
+            return
         self._woken = True
         # A full pipe is readable already; a closed one has nobody left to wake.
         with contextlib.suppress(OSError):

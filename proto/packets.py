@@ -19,6 +19,21 @@ class Publish(NamedTuple):
     retained: bool
 
 
+def whole(data: bytes) -> tuple[int, bytes, int] | None:
+    """The first packet's first byte, what follows its length, and where it ends.
+
+    None when `data` holds no whole packet, or a length that is none (MQTT 5, section 1.5.5).
+    """
+    size, start = 0, 1
+    for digit in data[1:5]:
+        size |= (digit & 0x7F) << 7 * (start - 1)
+        start += 1
+        if digit <= 0x7F:  # noqa: PLR2004 - the last digit
+            end = start + size
+            return (data[0], data[start:end], end) if end <= len(data) else None
+    return None
+
+
 def read_publish(command: int, rest: bytes | bytearray) -> Publish | None:
     """A PUBLISH from its first byte and what follows the length; None for one that is not plain."""
     if command & 0x06 != 0x02 or len(rest) < _MID.size:  # noqa: PLR2004 - the bits of the QoS

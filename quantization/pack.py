@@ -5,6 +5,7 @@ travel), then these numbers: at 32 bits as float32, else the blocks' scales as f
 codes. Sparse ones are followed by their places.
 """
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +16,14 @@ from quantization.arrays import Array, Arrays, BadArrays, Layout, flatten, size,
 from quantization.codes import codes_size, pack_codes, unpack_codes
 from quantization.places import longest, pack_places, unpack_places
 from quantization.scheme import Scheme
-from quantization.uniform import MAX_SCALE, blocks, dequantise, quantise, quantise_all
+from quantization.uniform import LEVELS, MAX_SCALE, blocks, dequantise, quantise, quantise_all
 
 SPARSE = 64
 """Added to the tag of an update of the largest numbers alone."""
 PLAIN = 32
+BAD_SCALE = "a scale is NaN, negative or too large"
+UNUSED = "a code is -128; -127 to 127 is used"
+_NO_CODE = b"\x80"
 _MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
 
 
@@ -63,13 +67,9 @@ def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
 
 def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
     """The same numbers as one vector, in the layout's order; what did not travel is 0."""
-    length, expected = size(layout), packed_size(layout, scheme)
+    _check_head(data, layout, scheme)
+    length = size(layout)
     count = scheme.kept(length)
-    if len(data) > expected or (len(data) < expected and not scheme.sparse):
-        raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
-    tag = scheme.bits + (SPARSE if scheme.sparse else 0)
-    if data[:1] != bytes([tag]):
-        raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {tag} was agreed")
     end = 1 + _numbers_size(count, scheme)
     if len(data) < end:
         raise BadArrays(f"{len(data)} bytes; {count} numbers take {end}")
@@ -79,6 +79,63 @@ def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
     vector = np.zeros(length, np.float32)
     vector[unpack_places(data[end:], count, length)] = numbers
     return vector
+
+
+def unpack_all(datas: Sequence[bytes], layout: Layout, scheme: Scheme) -> Array:
+    """Many at once, a row each, (v, n). Raises BadArrays where `unpack_vector` does of any."""
+    if not _plain(scheme) or not datas:
+        rows = [unpack_vector(data, layout, scheme) for data in datas]
+        return np.stack(rows) if rows else np.empty((0, size(layout)), np.float32)
+    for data in datas:
+        _check_head(data, layout, scheme)
+    cut = 1 + 4 * blocks(size(layout), scheme.block)
+    table = np.frombuffer(b"".join(datas), np.uint8).reshape(len(datas), -1)
+    scales = _checked_scales(table[:, 1:cut].copy().view("<f4").astype(np.float32))
+    codes = table[:, cut:].view(np.int8)
+    if codes.size and codes.min() < -LEVELS[8]:
+        raise BadArrays(UNUSED)
+    each = np.repeat(scales, scheme.block, axis=1)[:, : codes.shape[1]]
+    return codes.astype(np.float32) * each
+
+
+def bound(data: bytes, layout: Layout, scheme: Scheme) -> float:
+    """What no number in the bytes exceeds, or infinity where only unpacking them tells.
+
+    Raises BadArrays where `unpack_vector` does, unless it is infinity.
+    """
+    if not _plain(scheme):
+        return float("inf")
+    _check_head(data, layout, scheme)
+    count = blocks(size(layout), scheme.block)
+    largest = max(struct.unpack_from(f"<{count}I", data, 1), default=0)
+    if largest > _MAX_SCALE_BITS:
+        raise BadArrays(BAD_SCALE)
+    if data.find(_NO_CODE, 1 + 4 * count) >= 0:
+        raise BadArrays(UNUSED)
+    scale: float = struct.unpack("<f", struct.pack("<I", largest))[0]
+    return scale * LEVELS[8]
+
+
+def _plain(scheme: Scheme) -> bool:
+    """A byte a number, and all of them."""
+    return scheme.bits == 8 and not scheme.sparse  # noqa: PLR2004
+
+
+def _check_head(data: bytes, layout: Layout, scheme: Scheme) -> None:
+    """The length, as far as it is known beforehand, and the tag."""
+    expected = packed_size(layout, scheme)
+    if len(data) > expected or (len(data) < expected and not scheme.sparse):
+        raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
+    tag = scheme.bits + (SPARSE if scheme.sparse else 0)
+    if not data or data[0] != tag:
+        raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {tag} was agreed")
+
+
+def _checked_scales(scales: Array) -> Array:
+    # Read as whole numbers, floats from 0 up keep their order; all others are larger.
+    if scales.size and scales.view(np.uint32).max() > _MAX_SCALE_BITS:
+        raise BadArrays(BAD_SCALE)
+    return scales
 
 
 def _largest(vector: Array, count: int) -> NDArray[np.int64]:
@@ -106,8 +163,5 @@ def _unpack_numbers(data: bytes, count: int, scheme: Scheme) -> Array:
             raise BadArrays("a number is NaN or infinity")
         return vector
     cut = 4 * blocks(count, scheme.block)
-    scales = np.frombuffer(data, "<f4", count=cut // 4).astype(np.float32)
-    # Read as whole numbers, floats from 0 up keep their order; all others are larger.
-    if scales.size and scales.view(np.uint32).max() > _MAX_SCALE_BITS:
-        raise BadArrays("a scale is NaN, negative or too large")
+    scales = _checked_scales(np.frombuffer(data, "<f4", count=cut // 4).astype(np.float32))
     return dequantise(scales, unpack_codes(data[cut:], count, scheme.bits), scheme.block)

@@ -42,6 +42,17 @@ class REFL(Table, frozen=True):
     """Rounds ahead in which a box should still be there."""
 
 
+class Agent(Table, frozen=True):
+    """A language model that reads reports; seconds bound it where time is real."""
+
+    seconds: Annotated[float, Meta(gt=0.0, le=3600.0)] = 20.0
+    """An answer that takes longer comes too late."""
+    prompts: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """New questions it is asked in one round at most; 0 sets no bound."""
+    stop: Share = 0.0
+    """The job ends when the agent's chance that it has learned enough reaches this; 0 never."""
+
+
 class Constants(Table, frozen=True):
     """All of them; fixed when a job starts."""
 
@@ -51,3 +62,4 @@ class Constants(Table, frozen=True):
     oort: Oort = Oort()
     eafl: EAFL = EAFL()
     refl: REFL = REFL()
+    agent: Agent = Agent()

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from coordinator.selection.words import Edges
+from coordinator.selection.edges import Edges
 from proto.messages import Id, Text
 from proto.resources import MAX_JOURNAL, JournalLine
 
@@ -46,6 +46,8 @@ class Client(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The share of good futures in which it was asked."""
     finish: Chance | None = None
     """The share in which it delivered in time, asked or not."""
+    worth: Chance | None = None
+    """How well it alone would do if asked: a half is ordinary, 0 never delivers."""
     steps: Annotated[tuple[Chance, ...], Meta(max_length=STEP_CLASSES)] = ()
     """How often each class of steps was the best."""
     note: Text = ""
@@ -69,3 +71,5 @@ class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The share of futures in which this was the moment to stop."""
     edges: Edges | None = None
     """Of the job's words."""
+    progress: Annotated[dict[Label, float | None], Meta(max_length=32)] = {}
+    """How the job stood: the numbers of coordinator/selection/progress.py."""

@@ -8,8 +8,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-MAX_NOTE = 80
-MAX_JOURNAL = 120
+MAX_NOTE = 48
+MAX_JOURNAL = 90
 """Characters."""
 _KEPT = re.compile(r"[^a-z0-9 .,:;%+*()='/_#!?-]")
 _READ = 2000

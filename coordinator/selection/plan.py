@@ -40,6 +40,10 @@ class Plan:
     fallback: str = ""
     """Why the hand rule decided in place of the scorer."""
     forecast: Forecast = Forecast()  # noqa: RUF009 - frozen, so one default serves all
+    prefix: str = ""
+    """What a model was asked, if one was: what all questions begin with ..."""
+    questions: dict[str, str] = field(default_factory=dict)
+    """... and each box's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +109,22 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
         hand_rule=tuple(c.box for c in usual) if usual != best else (),
         fallback=fallback,
         forecast=forecast(best, steps, request),
+        prefix=request.advice.prefix if request.advice else "",
+        questions=request.advice.questions if request.advice else {},
     )
 
 
 def scored(covered: Sequence[Candidate], request: Request) -> tuple[dict[str, float], str]:
     """A score for each box, and why they are the hand rule's where the scorer gave no good ones.
 
-    Scores that were `given`, by a model or by a recorded plan, count as the scorer's.
+    Those of a model's advice, new or recorded, count as the scorer's.
     """
-    told: Mapping[str, float] | None = request.given
-    if told is None:
+    advice = request.advice
+    told: Mapping[str, float] | None = advice.scores if advice else None
+    if advice is None:
         scorer = SCORERS.get(request.scorer)
         told = scorer(covered, request) if scorer else None
-    why = _objection(covered, told)
+    why = (advice.remark if advice else "") or _objection(covered, told)
     if told is None or why:
         return by_staleness(covered, request), why
     return {c.box: float(told[c.box]) for c in covered}, ""

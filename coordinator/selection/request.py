@@ -1,11 +1,11 @@
 """What a plan is asked for: whose scores, how many boxes, within what bounds."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from coordinator.selection.advice import Advice
 from coordinator.selection.constants import Constants
 from coordinator.selection.regulators import Regulation
 from coordinator.selection.weights import Weights
@@ -46,5 +46,5 @@ class Request:
     constants: Constants = Constants()  # noqa: RUF009 - likewise
     weights: Weights | None = None
     """Of the scorer `linear`."""
-    given: Mapping[str, float] | None = None
-    """Scores from elsewhere: a model's answers, or those of a plan that is played again."""
+    advice: Advice | None = None
+    """What a model answered, now or in a plan that is played again."""

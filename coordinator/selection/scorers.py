@@ -56,5 +56,8 @@ SCORERS: dict[str, Scorer] = {
     "refl": energy.by_absence,
     "linear": by_linear,
 }
-STANDING = frozenset({"paper", "linear"})
+AGENT = "agent"
+"""Scored by a language model, outside: its advice comes with the request."""
+POLICIES = (*SCORERS, AGENT)
+STANDING = frozenset({"paper", "linear", AGENT})
 """Scorers that read how boxes did last against the fleet."""

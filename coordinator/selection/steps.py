@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 
+from coordinator.selection.advice import SHARES
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.forecast import seconds_of
 from coordinator.selection.regulators import RULES, Regulation, regulate
 from coordinator.selection.request import Pace, Request
 
-STEP_RULES = (*RULES, "slack", "compass")
+STEP_RULES = (*RULES, "slack", "compass", "agent")
 
 
 def steps_of(chosen: Sequence[Candidate], request: Request) -> dict[str, int]:
@@ -21,9 +22,20 @@ def steps_of(chosen: Sequence[Candidate], request: Request) -> dict[str, int]:
             given = fill_slack(_known(chosen), pace)
         case "compass":
             given = meet(_known(chosen), pace.regulation)
+        case "agent":
+            classes = request.advice.steps if request.advice else {}
+            given = {c.box: advised(classes[c.box], pace) for c in chosen if c.box in classes}
         case _:
             given = {c.box: paced(c, pace) for c in chosen}
     return {box: steps for box, steps in given.items() if steps != pace.steps}
+
+
+def advised(place: int, pace: Pace) -> int:
+    """The steps of a class that a model named, within the task's bounds; else the task's own."""
+    if not 0 <= place < len(SHARES):
+        return pace.steps
+    asked = math.floor(pace.steps * SHARES[place] + 0.5)
+    return min(pace.regulation.most, max(pace.regulation.least, asked))
 
 
 def paced(candidate: Candidate, pace: Pace) -> int:

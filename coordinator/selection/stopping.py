@@ -3,6 +3,9 @@
 from msgspec.structs import replace
 
 from coordinator.jobstate import Folded, JobState
+from coordinator.selection.advice import Advice
+from coordinator.selection.features import Features
+from coordinator.selection.progress import KEPT, progress
 
 
 def progressed(state: JobState, event: Folded) -> JobState:
@@ -16,6 +19,7 @@ def progressed(state: JobState, event: Folded) -> JobState:
         state,
         best=loss if better else state.best,
         stale=0 if better else state.stale + 1,
+        losses=(*state.losses, loss)[-KEPT:],
         accuracy=event.validation_accuracy,
         gap=None if event.teacher_loss is None else loss - event.teacher_loss,
         distance=event.distance,
@@ -40,3 +44,19 @@ def enough(state: JobState) -> str:
     if rules.patience and state.stale >= rules.patience:
         return f"validation loss has not improved for {state.stale} rounds"
     return f"all {rules.rounds} rounds are done" if state.round >= rules.rounds else ""
+
+
+def progress_of(state: JobState) -> Features:
+    """How a job stands before its next round."""
+    return progress(state.round, state.rules.rounds, state.losses, state.stale, state.accuracy)
+
+
+def advised(state: JobState, advice: Advice | None) -> str:
+    """Why the job should end by what its agent answered, or nothing; never before a round is done.
+
+    A chance that is no number, or none at all, ends nothing.
+    """
+    bound, told = state.rules.constants.agent.stop, advice.stop if advice else None
+    if not bound or told is None or not state.losses or not bound <= told <= 1:
+        return ""
+    return f"the agent sees too little to gain: {told:.2f} to stop"

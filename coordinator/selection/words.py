@@ -6,14 +6,11 @@ its prompt stays the same, so that its score need not be worked out again.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated
 
-from msgspec import Meta, Struct
-
+from coordinator.selection.edges import Edges, Four
 from coordinator.selection.features import Features
+from coordinator.selection.gist import routine_of
 from coordinator.selection.utility import percentile
-
-Four = Annotated[tuple[float, ...], Meta(min_length=4, max_length=4)]
 
 AMOUNT = ("tiny", "small", "medium", "large", "huge")
 SPEED = ("very slow", "slow", "medium", "fast", "very fast")
@@ -23,7 +20,7 @@ WORDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "cpu_load": ("cpu", ("idle", "light", "half busy", "busy", "full")),
     "temperature_c": ("board", ("cold", "cool", "warm", "hot", "very hot")),
     "link_kbps": ("link", SPEED),
-    "link_loss": ("loss of packets", ("none", "little", "some", "much", "most")),
+    "link_loss": ("packet loss", ("none", "little", "some", "much", "most")),
     "qpu_queue_s": ("queue", ("none", "short", "medium", "long", "endless")),
     "rows": ("data", AMOUNT),
     "loss_ratio": ("error", ("far below", "below", "like", "above", "far above")),
@@ -32,6 +29,8 @@ WORDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "misses": ("late", ("no", "once", "twice", "often", "always")),
 }
 """What is told of a feature, in this order. `charging` is told beside the battery."""
+SILENT = frozenset({"link_loss", "qpu_queue_s", "misses"})
+"""Those whose first word is no news: it is left out, as a prompt is paid for by its length."""
 FIXED: Mapping[str, tuple[float, float, float, float]] = {
     "battery": (15, 35, 60, 90),
     "cpu_load": (10, 35, 65, 90),
@@ -53,21 +52,29 @@ ENOUGH = 10
 """Boxes that quintiles are taken of."""
 
 
-class Edges(Struct, frozen=True):
-    """The edges of all features in a job, in the features' own units."""
-
-    of: dict[str, Four]
-
-
-def edges_of(boxes: Sequence[Features]) -> Edges:
+def edges_of(boxes: Sequence[Features], journals: Sequence[Sequence[str]] = ()) -> Edges:
     """Of a fleet as it is when its job starts: quintiles where the fleet sets the scale."""
     found: dict[str, Four] = dict(FIXED)
     for name, usual in RELATIVE.items():
         values = [value for box in boxes if (value := box.get(name)) is not None]
-        cuts = tuple(percentile(values, percent) for percent in (20, 40, 60, 80))
-        apart = len(values) >= ENOUGH and all(a < b for a, b in pairwise(cuts))
-        found[name] = cuts if apart else usual
-    return Edges(found)
+        found[name] = _cuts(values) or usual
+    return Edges(found, routine_of(journals))
+
+
+def _cuts(values: Sequence[float]) -> Four | None:
+    """Quintiles; or, where many boxes are of one kind, what tells the kinds apart."""
+    if len(values) < ENOUGH:
+        return None
+    cuts = [percentile(values, percent) for percent in (20, 40, 60, 80)]
+    if not all(a < b for a, b in pairwise(cuts)):
+        kinds = sorted(set(values))[1:]
+        if not kinds:
+            return None
+        cuts = [kinds[round(at * (len(kinds) - 1) / 3)] for at in range(4)]
+        cuts = (
+            kinds + [2 * kinds[-1] + at for at in range(1, 5)] if len(kinds) < len(cuts) else cuts
+        )
+    return cuts[0], cuts[1], cuts[2], cuts[3]
 
 
 def words_of(values: Features, edges: Edges) -> str:
@@ -77,8 +84,10 @@ def words_of(values: Features, edges: Edges) -> str:
         if (value := values.get(name)) is None:
             continue
         at = sum(value >= edge for edge in edges.of[name])
+        if not at and name in SILENT:
+            continue
         text = f"{label} {words[at]}"
         if name == "battery":
             text += " charging" if values.get("charging") else ""
         told.append(text)
-    return ", ".join(told)
+    return " ".join(told)

@@ -63,6 +63,8 @@ class Header:
 
     metadata: dict[str, Value]
     tensors: dict[str, Tensor]
+    keys_end: int = 0
+    """Where the metadata ends and the list of tensors begins."""
 
 
 class _Walk:
@@ -135,12 +137,13 @@ def read_header(file: BinaryIO, size: int, *, lists: bool = False) -> Header:
     for _ in range(keys):
         name, kind = walk.text(), walk.number("<I")
         metadata[name] = walk.array(kept=lists) if kind == _ARRAY else walk.scalar(kind)
+    keys_end = walk.at
     entries = [_entry(walk) for _ in range(tensors)]
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 1 <= alignment <= MAX_TEXT:
         raise BadModel(f"alignment {alignment!r}")
     first = -(-walk.at // alignment) * alignment
-    return Header(metadata, dict(_placed(entries, first, size)))
+    return Header(metadata, dict(_placed(entries, first, size)), keys_end)
 
 
 def _entry(walk: _Walk) -> tuple[str, tuple[int, ...], int, int]:

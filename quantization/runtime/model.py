@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,11 @@ class Model:
     weights: Weights
     threads: int = 1
     _tokens: list[Tokens] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all blocks of its file are used."""
+        return self.weights.header.metadata.get("llama.block_count") == self.facts.blocks
 
     @property
     def tokens(self) -> Tokens:
@@ -62,6 +67,16 @@ class Model:
             f"there is no graph {spec.file}; on any machine with qfleet[build] run `quantize graph"
             f" {self.path.name} --out DIR`, copy DIR here and set {GRAPHS_VARIABLE} to it"
         )
+
+
+def shortened(model: Model, blocks: int) -> Model:
+    """The same model without its upper blocks: its answer is read after the first `blocks`.
+
+    Adapters teach a lower block to answer, at a share of the cost. Raises ConfigError.
+    """
+    if not 1 <= blocks <= model.facts.blocks:
+        raise ConfigError(f"{blocks} blocks; the model has {model.facts.blocks}")
+    return replace(model, facts=replace(model.facts, blocks=blocks))
 
 
 def _graph_paths(spec: Spec) -> list[Path]:

@@ -5,9 +5,12 @@ graphs want 4-bit blocks, and an adapter fits the file it was trained on best.
 """
 
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 
 from proto.errors import ConfigError, StorageError
+from quantization.gguf.shorten import shorten
+from quantization.runtime.find import cache_folder
 from quantization.runtime.model import Model
 
 TYPES = {"f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "bf16": 32}
@@ -32,3 +35,25 @@ def requantise(model: Model, kind: str, target: Path) -> None:
         part.unlink(missing_ok=True)
         raise StorageError(f"llama.cpp could not write {part}; is the disk full?")
     part.replace(target)
+
+
+def short_copy(model: Model) -> Path:
+    """A model's lower blocks as a file in Q8_0, made once, in the cache.
+
+    Raises ConfigError without llama.cpp, StorageError where the cache cannot be written.
+    """
+    folder = cache_folder()
+    path = folder / f"{model.sha256[:16]}-{model.facts.blocks}-q8_0.gguf"
+    if path.is_file():
+        return path
+    part = path.with_suffix(".short")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with model.path.open("rb") as source, part.open("wb") as sink:
+            sink.writelines(shorten(source, model.path.stat().st_size, model.facts.blocks))
+        requantise(replace(model, path=part), "q8_0", path)
+    except OSError as error:
+        raise StorageError(f"cannot write into {folder}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return path

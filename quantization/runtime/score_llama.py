@@ -18,6 +18,7 @@ from quantization.adapters.lora import Adapter
 from quantization.arrays import Array
 from quantization.runtime.llama import llama
 from quantization.runtime.model import Model
+from quantization.runtime.requantise import short_copy
 from quantization.runtime.scoring import MAX_PREFIX, MAX_TEXT, TOGETHER
 
 CELLS = MAX_PREFIX + TOGETHER * MAX_TEXT
@@ -27,13 +28,15 @@ CELLS = MAX_PREFIX + TOGETHER * MAX_TEXT
 class LlamaScorer:
     """One model, one context, at most one adapter."""
 
-    def __init__(self, model: Model, labels: list[int]) -> None:
+    def __init__(self, model: Model, labels: list[int], together: int = TOGETHER) -> None:
         self.model = model
         self.labels = labels
+        self.together = together
+        path = model.path if model.whole else short_copy(model)
         wanted = llama.llama_model_default_params()
-        self.held = llama.llama_model_load_from_file(str(model.path).encode(), wanted)
+        self.held = llama.llama_model_load_from_file(str(path).encode(), wanted)
         if not self.held:
-            raise ConfigError(f"llama.cpp cannot load {model.path}")
+            raise ConfigError(f"llama.cpp cannot load {path}")
         self.context: Any = None
         self.room = 0
         self.adapter: Any = None
@@ -55,15 +58,15 @@ class LlamaScorer:
 
     def logits(self, prefix: list[int], texts: Sequence[list[int]]) -> Array:
         """Of each label after each text: (texts, labels)."""
-        self._make_room(len(prefix) + TOGETHER * max(map(len, texts), default=0))
+        self._make_room(len(prefix) + self.together * max(map(len, texts), default=0))
         memory = llama.llama_get_memory(self.context)
         llama.llama_memory_clear(memory, True)
         for start in range(0, len(prefix), llama.llama_n_batch(self.context)):
             piece = prefix[start : start + llama.llama_n_batch(self.context)]
             self._decode([(piece, start, 0)], answers=False)
         found = np.zeros((len(texts), len(self.labels)), np.float32)
-        for start in range(0, len(texts), TOGETHER):
-            group = texts[start : start + TOGETHER]
+        for start in range(0, len(texts), self.together):
+            group = texts[start : start + self.together]
             for k in range(len(group)):
                 llama.llama_memory_seq_cp(memory, 0, k + 1, -1, -1)
             items = [(text, len(prefix), k + 1) for k, text in enumerate(group)]
@@ -138,9 +141,9 @@ class LlamaScorer:
 
 
 @contextmanager
-def open_llama(model: Model, labels: list[int]) -> Iterator[LlamaScorer]:
+def open_llama(model: Model, labels: list[int], together: int = TOGETHER) -> Iterator[LlamaScorer]:
     """llama.cpp with the model's file. Raises ConfigError where it cannot load it."""
-    scorer = LlamaScorer(model, labels)
+    scorer = LlamaScorer(model, labels, together)
     try:
         yield scorer
     finally:

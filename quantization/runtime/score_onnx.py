@@ -23,6 +23,7 @@ class OnnxScorer:
     sessions: list[Any]
     head: Array
     adapter: Adapter | None = None
+    together: int = TOGETHER
 
     def adapt(self, adapter: Adapter | None) -> None:
         """Feed another adapter's arrays from now on, or none."""
@@ -34,8 +35,8 @@ class OnnxScorer:
         """Log-probabilities, normalised over the labels: (texts, labels)."""
         past = self._prefix(prefix) if prefix else None
         found = [np.zeros((0, len(self.head)), np.float32)]
-        for start in range(0, len(texts), TOGETHER):
-            ids, last = padded(list(texts[start : start + TOGETHER]))
+        for start in range(0, len(texts), self.together):
+            ids, last = padded(list(texts[start : start + self.together]))
             hidden = self.model.embed(ids)
             for number, session in enumerate(self.sessions[:-1]):
                 hidden = self._run(session, "out", self._feed(number, hidden, past))
@@ -73,8 +74,8 @@ class OnnxScorer:
 
 
 @contextmanager
-def open_onnx(model: Model, labels: list[int]) -> Iterator[OnnxScorer]:
+def open_onnx(model: Model, labels: list[int], together: int = TOGETHER) -> Iterator[OnnxScorer]:
     """All blocks. Raises ConfigError where a graph is missing."""
     lower = [open_block(model, number) for number in range(model.facts.blocks - 1)]
     last = open_session(model, Spec("last", 1, model.facts.shape), model.facts.blocks - 1)
-    yield OnnxScorer(model, [*lower, last], model.head(labels))
+    yield OnnxScorer(model, [*lower, last], model.head(labels), together=together)

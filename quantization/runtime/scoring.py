@@ -59,26 +59,31 @@ def label_log_probabilities(
 
 
 @contextmanager
-def open_scorer(model: Model, labels: list[int], engine: Engine = "auto") -> Iterator[Scorer]:
+def open_scorer(
+    model: Model, labels: list[int], engine: Engine = "auto", together: int = TOGETHER
+) -> Iterator[Scorer]:
     """An engine that scores these label tokens; `auto` takes llama.cpp where it is installed.
 
+    With one text `together`, its answer does not depend on those beside it in any way.
     Raises ConfigError where the engine asked for is not installed.
     """
-    with _opened(model, labels, engine) as scorer:
+    with _opened(model, labels, engine, together) as scorer:
         yield scorer
 
 
-def _opened(model: Model, labels: list[int], engine: Engine) -> AbstractContextManager[Scorer]:
+def _opened(
+    model: Model, labels: list[int], engine: Engine, together: int
+) -> AbstractContextManager[Scorer]:
     has_llama = find_spec("llama_cpp") is not None
     if engine == "llama" and not has_llama:
         raise ConfigError("llama.cpp is not installed; pip install 'qfleet[llama]', or use onnx")
     if has_llama and engine != "onnx":
         from quantization.runtime.score_llama import open_llama  # noqa: PLC0415 - heavy
 
-        return open_llama(model, labels)
+        return open_llama(model, labels, together)
     from quantization.runtime.score_onnx import open_onnx  # noqa: PLC0415 - heavy
 
-    return open_onnx(model, labels)
+    return open_onnx(model, labels, together)
 
 
 def chosen(engine: Engine) -> str:

@@ -8,15 +8,24 @@ WIDTH, INNER, HEADS, KV_HEADS, BLOCKS, ADAPTED = 128, 64, 4, 2, 3, 2
 MERGES = ("Ġ y", "e s", "Ġy es", "n o", "Ġ no")
 
 
-def write_tiny(path: Path) -> Path:
-    """Byte-level tokens, and " yes" and " no" as one token each. The same bytes each time."""
+def write_tiny(path: Path, blocks: int = BLOCKS, more: tuple[str, ...] = ()) -> Path:
+    """Byte-level tokens, and " yes", " no" and any `more` as one token each.
+
+    The same bytes each time.
+    """
     import gguf
     from tokenizers import pre_tokenizers
 
     words = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "Ġy", "es", "Ġyes", "no", "Ġno"]
+    merges = list(MERGES)
+    for word in more:
+        for end in range(2, len(word) + 1):
+            if "Ġ" + word[1:end] not in words:
+                words.append("Ġ" + word[1:end])
+                merges.append(("Ġ" + word[1 : end - 1]) + " " + word[end - 1])
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
-    writer.add_block_count(BLOCKS)
+    writer.add_block_count(blocks)
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(INNER)
@@ -28,12 +37,12 @@ def write_tiny(path: Path) -> Path:
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(words)
     writer.add_token_types([1] * len(words))
-    writer.add_token_merges(list(MERGES))
+    writer.add_token_merges(merges)
     rng = np.random.default_rng(7)
     whole, four = gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.Q4_1
     table = 0.1 * rng.normal(size=(len(words), WIDTH))  # answers are not sure of themselves
     writer.add_tensor("token_embd.weight", table.astype("f4"))
-    for block in range(BLOCKS):
+    for block in range(blocks):
         for name, (rows, columns) in _matrices().items():
             dense = (rng.normal(size=(rows, columns)) / columns**0.5).astype("f4")
             packed = gguf.quants.quantize(dense, four)

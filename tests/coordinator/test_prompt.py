@@ -5,12 +5,17 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from coordinator.selection.candidates import Candidate, Past, Standing
 from coordinator.selection.features import FEATURES, features
 from coordinator.selection.fence import MAX_JOURNAL, MAX_NOTE, fenced, joined, plain
-from coordinator.selection.prompt import ASKED, aged, prefix_of, question_of
+from coordinator.selection.gist import gist, key_of, routine_of
+from coordinator.selection.progress import WORDS as OF_PROGRESS
+from coordinator.selection.progress import progress
+from coordinator.selection.prompt import ASKED, prefix_of, question_of, stop_question
 from coordinator.selection.request import Pace, Request
+from coordinator.selection.weights import Head, Weights
 from coordinator.selection.words import RELATIVE, WORDS, edges_of, words_of
 from proto.messages import Resources
 
@@ -43,22 +48,39 @@ PAST = Past(asked=4, delivered=4, last_asked=8, seconds=30.0, steps=10, loss=0.4
 BOX = Candidate("pi-1", 120, 8, BOARD, Standing(10, 0.5, None, 0.5), PAST)
 EDGES = edges_of([])
 FENCED = re.compile(
-    r'(?P<words>[a-z ,]*)(\nlog "[^"\n]{0,120}")?(\nnote "[^"\n]{0,80}")?\nask it\? \Z'
+    r'(log "[^"\n]{0,90}"\n)?(note "[^"\n]{0,48}"\n)?(?P<words>[a-z ]*)\nask it\?\Z'
 )
 
 
 def test_a_box_is_told_in_words():
     assert question_of(features(BOX, REQUEST), EDGES, "metered link until Friday") == (
-        "battery good charging, memory small, cpu idle, board warm, link medium, "
-        "loss of packets none, queue none, data small, error like, takes little, "
-        'delivers always, late no\nnote "metered link until friday"\nask it? '
+        'note "metered link until friday"\n'
+        "battery good charging memory small cpu idle board warm link medium "
+        "data small error like takes little delivers always\nask it?"
     )
 
 
-def test_what_is_not_known_is_not_told():
+def test_a_linear_student_sums_the_numbers_up_in_a_word():
+    none = Head(weights=(0.0,), bias=0.0)
+    gauge = Weights(
+        format="qfleet-linear", version=1, features=("battery",), mean=(50.0,), scale=(10.0,),
+        join=replace(none, weights=(1.0,)),
+    )  # fmt: skip
+    told = [question_of({"battery": x}, EDGES, gauge=gauge) for x in (0.0, 50.0, 100.0)]
+    assert told == [
+        "numbers hopeless battery nearly empty\nask it?",
+        "numbers strong battery half\nask it?",
+        "numbers best battery full\nask it?",
+    ]
+
+
+def test_what_is_not_known_or_no_news_is_not_told():
     new = features(Candidate("new", 40), REQUEST)
-    assert words_of(new, EDGES) == "data tiny, late no"
+    assert words_of(new, EDGES) == "data tiny"
     assert set(new) == set(FEATURES)
+    assert words_of(new | {"misses": 2.0, "link_loss": 4.0}, EDGES) == (
+        "packet loss some data tiny late twice"
+    )
 
 
 def test_how_long_a_box_has_waited_is_not_told():
@@ -105,18 +127,36 @@ def test_a_journal_keeps_its_newest_lines_whole_as_long_as_they_fit():
     assert len(joined(("x" * 500,), MAX_JOURNAL)) == MAX_JOURNAL
 
 
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("12 min ago: dips", "now: dips"),
-        ("40 s ago: dips", "now: dips"),
-        ("3 h ago: dips", "today: dips"),
-        ("9 d ago: dips", "9 d ago: dips"),
-        ("dips 3 min ago: dips", "dips 3 min ago: dips"),
-    ],
-)
-def test_a_minute_later_the_prompt_is_still_the_same(line, told):
-    assert aged(line) == told
+def test_of_a_journal_the_news_is_told_without_ages_long_numbers_and_what_is_over():
+    lines = (
+        "2 s ago: cron: (root) CMD (run-parts /etc/cron.daily)",
+        "12 min ago: blk_update_request: I/O error, dev mmcblk0, sector 482113",
+        "20 min ago: blk_update_request: I/O error, dev mmcblk0, sector 99201",
+        "3 h ago: hwmon hwmon1: Undervoltage detected! (0x00050005)",
+        "9 d ago: oom-killer",
+    )
+    assert gist(lines, {key_of("9 h ago: cron: (root) CMD (x)")}) == [
+        "blk_update_request: i/o error, dev mmcblk0,",
+        "hwmon hwmon1: undervoltage detected! ( )",
+    ]
+    later = tuple(line.replace("12 min", "50 min") for line in lines)
+    assert gist(later, ()) == gist(lines, ())
+
+
+def test_what_many_boxes_write_is_routine():
+    journals = [(f"1 s ago: chronyd: offset {at} ms", f"odd {'x' * at}") for at in range(20)]
+    assert routine_of(journals) == ("chronyd: offset ms",)
+    assert routine_of(journals[:2]) == ()
+    assert edges_of([], journals).routine == ("chronyd: offset ms",)
+
+
+def test_whether_to_stop_is_asked_in_words_about_the_job_alone():
+    told = progress(4, 10, (0.8, 0.7, 0.66, 0.659), 1, 0.9)
+    assert set(told) == set(OF_PROGRESS)
+    assert stop_question(told) == (
+        "rounds half loss stands before drops stale once accuracy good\nenough?"
+    )
+    assert stop_question(progress(1, 10, (), 0, None)) == "rounds begin stale no\nenough?"
 
 
 def test_edges_are_the_fleets_quintiles_where_the_fleet_sets_the_scale():
@@ -124,6 +164,13 @@ def test_edges_are_the_fleets_quintiles_where_the_fleet_sets_the_scale():
     edges = edges_of(fleet)
     assert edges.of["rows"] == (20, 40, 60, 80)
     assert edges.of["link_kbps"] == RELATIVE["link_kbps"]
+    kinds = [{"rows": 400.0}] * 8 + [{"rows": 900.0}] * 8 + [{"rows": 70.0}] * 8
+    assert [words_of({"rows": n}, edges_of(kinds)) for n in (70, 400, 900, 1500)] == [
+        "data tiny",
+        "data small",
+        "data medium",
+        "data medium",
+    ]
     assert [words_of({"rows": n}, edges) for n in (19, 20, 80)] == [
         "data tiny", "data small", "data huge",
     ]  # fmt: skip

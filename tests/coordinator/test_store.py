@@ -182,7 +182,6 @@ def fill(store: Store) -> None:
     """Let the database grow no more, as on a full disk."""
     pages = store._connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     store._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
-    store._connection.rollback()
 
 
 def write_both(store: Store) -> None:
@@ -268,12 +267,12 @@ def test_updates_come_in_the_order_of_their_boxes(store):
 
 def test_the_last_turn_of_a_box_is_its_last_training_round_that_counted(store):
     for turn in range(1, 5):
-        store.add_update(update(turn, "a"))
+        store.add_update(update(turn, "a", metrics=str(turn).encode()))
     close_round(store, 1)
     close_round(store, 2)
     close_round(store, 3, outcome="missed")
     close_round(store, 4, kind=2)
-    assert store.last_turns("job") == {"a": 2}
+    assert [(row.box, row.metrics) for row in store.last_metrics("job")] == [("a", b"2")]
 
 
 def test_the_newest_model_is_that_of_the_highest_turn(store):

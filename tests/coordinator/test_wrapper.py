@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate, Past, Turn, after, infeasible
 from coordinator.selection.features import features
 from coordinator.selection.plan import MAX_SCORE, Plan, field_of, plan, scored
@@ -48,13 +49,17 @@ fleets = st.lists(
 answers = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, MAX_SCORE, 0.0])
 
 
+def said(told: dict[str, float] | None) -> Advice | None:
+    return None if told is None else Advice(scores=told)
+
+
 @settings(max_examples=60, deadline=None)
 @given(fleets, st.sampled_from(sorted(SCORERS)), st.integers(0, 12), st.data())
 def test_no_scorer_and_no_answer_gets_a_box_asked_that_may_not_be(fleet, scorer, size, data):
     told = data.draw(st.none() | st.fixed_dictionaries({c.box: answers for c in fleet}))
     budget = Budget(bytes=data.draw(st.integers(0, 5000)), asks=data.draw(st.integers(0, 6)))
     request = Request(
-        scorer, size, 3, 21, Pace(10, 4), 60.0, bytes_each=500, budget=budget, given=told
+        scorer, size, 3, 21, Pace(10, 4), 60.0, bytes_each=500, budget=budget, advice=said(told)
     )
     made, allowed = plan(fleet, request), field_of(fleet, request)
     by_name = {c.box: c for c in fleet}
@@ -106,7 +111,12 @@ def test_a_text_that_a_model_believes_gets_no_box_past_feasibility_coverage_or_b
 
 def _given(request: Request, told: dict[str, float]) -> Request:
     return Request(
-        request.scorer, request.size, request.seed, request.turn, budget=request.budget, given=told
+        request.scorer,
+        request.size,
+        request.seed,
+        request.turn,
+        budget=request.budget,
+        advice=said(told),
     )
 
 
@@ -159,7 +169,7 @@ def test_a_recorded_plan_is_played_again_from_its_scores_alone(scorer):
     request = Request(scorer, 4, 5, 9, Pace(10, 9), 60.0)
     made = plan(PLAIN, request)
     stored = msgspec.json.decode(msgspec.json.encode(made), type=Plan)
-    again = plan(PLAIN, Request("random", 4, 5, 9, Pace(10, 9), 60.0, given=stored.scores))
+    again = plan(PLAIN, Request("random", 4, 5, 9, Pace(10, 9), 60.0, advice=said(stored.scores)))
     assert (again.cohort, again.scores) == (made.cohort, made.scores)
 
 

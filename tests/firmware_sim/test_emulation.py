@@ -97,7 +97,7 @@ def test_a_coordinator_killed_in_any_state_goes_on_and_the_models_are_the_same(t
 
 
 def test_a_broker_that_is_down_and_forgets_delays_the_fleet_and_no_more(tmp_path):
-    more = '[[script]]\ndo = "broker-down"\nat = "3s"\nlength = "90s"\nlose_state = true\n'
+    more = '[[script]]\ndo = "broker-down"\nat = "1.5s"\nlength = "90s"\nlose_state = true\n'
     result, quiet = emulate(scenario(tmp_path, more), 0), emulate(scenario(tmp_path), 0)
     assert done(result) == ALL
     assert result.ended_s > 90

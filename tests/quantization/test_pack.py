@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantization.arrays import BadArrays, layout_of, size
-from quantization.pack import SPARSE, pack, packed_size, unpack, unpack_vector
+from quantization.pack import (
+    SPARSE,
+    bound,
+    pack,
+    packed_size,
+    unpack,
+    unpack_all,
+    unpack_vector,
+)
 from quantization.scheme import Scheme
 
 LAYOUT = (("angles", (16,)), ("head", (1, 4)), ("bias", (1,)))
@@ -99,6 +107,41 @@ def test_any_bytes_give_finite_arrays_or_bad_arrays(layout, scheme, data):
         return
     assert layout_of(arrays) == layout
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+@given(layouts, schemes, st.integers(0, 2**32 - 1), st.integers(0, 4))
+def test_many_are_unpacked_together_as_each_alone_and_none_exceeds_its_bound(
+    layout, scheme, seed, many
+):
+    rng = np.random.default_rng(seed)
+    arrays = [
+        {name: rng.normal(size=shape).astype(np.float32) for name, shape in layout}
+        for _ in range(many)
+    ]
+    datas = [pack(one, layout, scheme, rng) for one in arrays]
+    together = unpack_all(datas, layout, scheme)
+    assert together.shape == (many, size(layout))
+    for data, row in zip(datas, together, strict=True):
+        assert np.array_equal(row, unpack_vector(data, layout, scheme))
+        assert np.abs(row).max(initial=0.0) <= bound(data, layout, scheme)
+
+
+@given(st.binary(min_size=25, max_size=26), st.sampled_from([None, 8]))
+def test_what_is_refused_alone_is_refused_among_others_and_by_its_bound(raw, tag):
+    data = raw if tag is None else bytes([tag]) + raw[1:]
+    told = []
+    for read in (
+        lambda: unpack_vector(data, LAYOUT, EIGHT),
+        lambda: unpack_all([packed(), data], LAYOUT, EIGHT),
+        lambda: bound(data, LAYOUT, EIGHT),
+    ):
+        try:
+            read()
+        except BadArrays as error:
+            told.append(str(error))
+        else:
+            told.append("")
+    assert len(set(told)) == 1
 
 
 @given(layouts, schemes, st.integers(0, 2**32 - 1))

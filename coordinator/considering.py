@@ -1,0 +1,53 @@
+"""What a job's table is told before a round: who is there, and what the agent advises."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from coordinator.job import Job
+from coordinator.jobstate import Consider, JobState, request_of
+from coordinator.lineup import candidates
+from coordinator.selection.advice import Advice
+from coordinator.selection.candidates import Candidate
+from coordinator.selection.request import Request
+from coordinator.selection.scorers import AGENT
+from coordinator.store import Store
+from coordinator.traffic import bytes_each
+from proto.messages import TRAIN, Resources
+
+AGAIN = 0.1
+"""Seconds until an agent that is thinking is asked again."""
+
+
+class Advisor(Protocol):
+    """Whoever advises on rounds: coordinator/agent/advisor.py."""
+
+    def advise(
+        self, state: JobState, candidates: Sequence[Candidate], request: Request, now: float
+    ) -> Advice | None:
+        """None while it is still thinking."""
+
+    def close(self) -> None: ...
+
+
+def consideration(
+    store: Store,
+    job: Job,
+    here: Mapping[str, Resources],
+    advisor: Advisor | None,
+    now: float,
+) -> Consider | None:
+    """The event, or None while the job's agent is thinking."""
+    event = Consider(
+        candidates(store, job, here),
+        store.count("turn") + 1,
+        job.history.bytes_each or bytes_each(job.task),
+    )
+    state = job.state
+    if advisor is None or state.kind != TRAIN or state.rules.scorer != AGENT:
+        return event
+    if len(event.candidates) < state.rules.quorum:
+        return event  # no round will come of it
+    advice = advisor.advise(state, event.candidates, request_of(state, event), now)
+    return None if advice is None else replace(event, advice=advice)

@@ -1,0 +1,128 @@
+"""How much an update would help, measured: trained now, on the rows its box really has.
+
+The very updates that boxes would send are made ahead of time, and every set of them is judged by
+the loss of the model it gives, on rows that no box holds and that no target is measured on.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from coordinator.jobstate import JobState
+from edge_client.circuit.backends.chosen import circuit_of
+from edge_client.circuit.classifier import classifier_model
+from edge_client.config import Data
+from edge_client.dataset import Table, encode
+from edge_client.kinds import features_of
+from edge_client.requests import Assignment, Done
+from firmware_sim.memory_store import MemoryStore
+from firmware_sim.workshop import Workshop
+from proto.blobs import encrypt
+from proto.codec import decode_signed, decode_update
+from proto.codec import encode as encoded
+from proto.messages import TRAIN, Offer, Task
+from proto.models import model_layout
+from quantization.arrays import Array, flatten, unflatten
+from quantization.pack import unpack, unpack_vector
+from quantization.scheme import EXACT, Scheme
+
+FLOOR = 1e-12
+
+Loss = Callable[[Array], float]
+"""Of a model as one vector, in nats."""
+
+
+class Updates:
+    """What each of some boxes would send now; `gain` of any of them together."""
+
+    def __init__(self, start: Array, loss: Loss, moves: dict[str, tuple[Array, int]]) -> None:
+        self._start, self._loss, self._moves = start, loss, moves
+        self._known: dict[frozenset[str], float] = {}
+        self.loss = loss(start)
+        """Of the model as it is."""
+
+    def gain(self, boxes: frozenset[str]) -> float:
+        """How far these boxes' updates together lower the loss, in nats; 0 of none."""
+        if boxes not in self._known:
+            self._known[boxes] = self.loss - self._after(boxes) if boxes else 0.0
+        return self._known[boxes]
+
+    def _after(self, boxes: frozenset[str]) -> float:
+        parts = [self._moves[box] for box in sorted(boxes) if box in self._moves]
+        if not parts:
+            return self.loss
+        rows = sum(rows for _, rows in parts)
+        return self._loss(self._start + sum(move * (n / rows) for move, n in parts))
+
+
+class Gains:
+    """Of one job of an emulated fleet; `table` holds the teacher's rows."""
+
+    def __init__(self, store: MemoryStore, workshop: Workshop, job: str, table: Table) -> None:
+        self._store, self._workshop, self._job, self._table = store, workshop, job, table
+        self._prepared: tuple[bytes, Loss] | None = None
+
+    def updates(self, state: JobState, turn: int, boxes: Sequence[str], steps: int) -> Updates:
+        """What these boxes would send for a round opened now."""
+        body = self._store.job(self._job).task
+        task, model, features = (
+            decode_signed(body, Task),
+            self._blob("model"),
+            self._blob("features"),
+        )
+        layout, key = model_layout(task.model), bytes(32)
+        offer = Offer(
+            job=self._job,
+            round=state.round,
+            turn=turn,
+            kind=TRAIN,
+            task=bytes(16),
+            key=key,
+            model=encrypt(model, key)[0],
+            features=None,
+            inline=b"",
+            steps=steps,
+            seconds=max(1, int(state.rules.deadline)),
+            seed=state.rules.seed,
+        )
+        requests = [
+            Assignment(
+                box=box,
+                id=hashlib.blake2b(box.encode(), digest_size=16).digest(),
+                task=body,
+                offer=encoded(offer),
+                model=model,
+                features=features,
+                data=Data(source=box),
+            )
+            for box in boxes
+        ]
+        moves = {}
+        scheme = Scheme(task.training.bits, task.training.block, task.training.keep)
+        for box, result in zip(boxes, self._workshop.foretell(requests), strict=True):
+            if isinstance(result, Done):
+                update = decode_update(result.update)
+                moves[box] = unpack_vector(update.payload, layout, scheme), update.rows
+        start = flatten(unpack(model, layout, EXACT), layout)
+        return Updates(start, self._loss(task, features), moves)
+
+    def _blob(self, kind: str) -> bytes:
+        row = self._store.model(self._job, kind)
+        return row.data if row else b""
+
+    def _loss(self, task: Task, features: bytes) -> Loss:
+        if self._prepared is not None and self._prepared[0] == features:
+            return self._prepared[1]
+        model, layout = classifier_model(circuit_of(task)), model_layout(task.model)
+        table = self._table
+        rows = model.prepare(features_of(task, table.X, features))
+        y = encode(table.labels, table.classes)
+        each = np.arange(len(y))
+
+        def loss(vector: Array) -> float:
+            chances = model.predict(unflatten(vector.astype(np.float32), layout), rows)
+            return float(-np.log(np.maximum(chances[each, y], FLOOR)).mean())
+
+        self._prepared = features, loss
+        return loss

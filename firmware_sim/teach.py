@@ -1,0 +1,190 @@
+"""`fleet teach`: emulated fleets to a decisions.jsonl, in parallel, resumable.
+
+Every fleet is a scenario with a seed; its decisions are one part of the file, written when the
+fleet's job is over. A file that is there is gone on with: fleets it holds are not run again.
+"""
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from coordinator.decisionsfile import line_of, read_decisions
+from coordinator.selection.examples import FORMAT, VERSION, Decision, Header
+from coordinator.selection.scorers import AGENT
+from firmware_sim.emulation import Emulation, Settings
+from firmware_sim.prices import aims, prices_of
+from firmware_sim.scenario import Scenario, read, with_policy
+from firmware_sim.teacher import FUTURES, Teacher
+from proto.errors import ConfigError
+
+DRIVERS = ("teacher", "stalest", "teacher", "random")
+"""Whose choices lead from round to round, fleet by fleet: students must know others' mistakes."""
+LATER = 3
+"""Further rounds that are looked at for whether it was time to stop ..."""
+LITTLE = 0.01
+"""... and by how much of its loss a model must get better in them."""
+POLL = 10.0
+
+
+class Asked(NamedTuple):
+    """What is to be taught."""
+
+    scenarios: tuple[Path, ...]
+    output: Path
+    fleets: int
+    """Of each scenario."""
+    first: int = 0
+    """The first seed."""
+    processes: int = 1
+    objectives: bool = True
+    """Whether fleets get all taught objectives in turn, or only their scenario's."""
+
+
+class Fleet(NamedTuple):
+    """One fleet to run."""
+
+    scenario: Scenario
+    seed: int
+    driver: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario.name}/{self.seed}"
+
+
+def teach(asked: Asked, tell: Callable[[str, int, int], None]) -> dict[str, object]:
+    """Write the file; told each fleet's name, how many are done and how many there are.
+
+    Raises ConfigError.
+    """
+    fleets = fleets_of(asked)
+    done = _begun(asked, fleets)
+    left = [fleet for fleet in fleets if fleet.name not in done]
+    count = len(fleets) - len(left)
+    with asked.output.open("ab") as file:
+        for name, decisions in _all(left, asked.processes):
+            file.write(b"".join(map(line_of, decisions)))
+            file.flush()
+            count += 1
+            tell(name, count, len(fleets))
+    return summary(asked.output)
+
+
+def fleets_of(asked: Asked) -> list[Fleet]:
+    """Every scenario with each of its seeds. Raises ConfigError."""
+    if asked.fleets < 1:
+        raise ConfigError(f"fleets is {asked.fleets}; accepted: a whole number from 1")
+    fleets: list[Fleet] = []
+    sentences = sorted(sentence for aim in aims().values() for sentence in aim.taught)
+    for path in asked.scenarios:
+        scenario = read(path)
+        prices_of(scenario.work.objective)
+        for number in range(asked.fleets):
+            seed = asked.first + number
+            own = scenario.work.objective
+            objective = sentences[len(fleets) % len(sentences)] if asked.objectives else own
+            work = replace(scenario.work, objective=objective)
+            driver = DRIVERS[number % len(DRIVERS)]
+            fleets.append(Fleet(replace(scenario, work=work), seed, driver))
+    if len({fleet.name for fleet in fleets}) < len(fleets):
+        raise ConfigError("two scenarios have the same name: their fleets could not be told apart")
+    return fleets
+
+
+def decisions_of(fleet: Fleet) -> list[Decision]:
+    """What the teacher would have chosen in each of its rounds."""
+    for name in ("edge_client", "coordinator"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
+    teachers: list[Teacher] = []
+
+    def advisor(emulation: Emulation) -> Teacher:
+        teachers.append(Teacher(emulation, fleet.driver))
+        return teachers[0]
+
+    settings = Settings(traced=False, poll=POLL, advisor=advisor)
+    Emulation(with_policy(fleet.scenario, AGENT), fleet.seed, settings).run()
+    taught = teachers[0]
+    stops = when_to_stop(taught.losses)
+    return [replace(d, stop=s) for d, s in zip(taught.decisions, stops, strict=True)]
+
+
+def when_to_stop(losses: Sequence[float]) -> list[float | None]:
+    """For each round, whether those after it were hardly worth their cost; None near the end."""
+    found: list[float | None] = []
+    for at in range(len(losses)):
+        after = losses[at + 1 : at + 1 + LATER]
+        if len(after) < LATER:
+            found.append(None)
+            continue
+        best = min(losses[: at + 1])
+        gained = (best - min(after)) / max(best, 1e-9)
+        found.append(round(min(1.0, max(0.0, 1 - gained / (2 * LITTLE))), 3))
+    return found
+
+
+def summary(path: Path) -> dict[str, object]:
+    """What a file holds. Raises ConfigError."""
+    header, decisions = read_decisions(path)
+    rounds, boxes, fleets = 0, 0, set()
+    for decision in decisions:
+        rounds, boxes = rounds + 1, boxes + len(decision.clients)
+        fleets.add(decision.fleet)
+    return {
+        "file": str(path),
+        "teacher": header.teacher,
+        "fleets": len(fleets),
+        "decisions": rounds,
+        "boxes": boxes,
+    }
+
+
+def _all(fleets: Sequence[Fleet], processes: int) -> Iterator[tuple[str, list[Decision]]]:
+    if processes <= 1:
+        yield from ((fleet.name, decisions_of(fleet)) for fleet in fleets)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(_taught, fleets)
+
+
+def _taught(fleet: Fleet) -> tuple[str, list[Decision]]:
+    return fleet.name, decisions_of(fleet)
+
+
+def _begun(asked: Asked, fleets: Sequence[Fleet]) -> set[str]:
+    """Fleets the file holds already; a new file gets its header. Raises ConfigError."""
+    header = Header(
+        format=FORMAT,
+        version=VERSION,
+        teacher=f"hindsight, {FUTURES} futures",
+        seed=asked.first,
+        scenarios=tuple(sorted({fleet.scenario.name for fleet in fleets})),
+    )
+    if not asked.output.exists():
+        asked.output.write_bytes(line_of(header))
+        return set()
+    _forget_last_fleet(asked.output)
+    known, decisions = read_decisions(asked.output)
+    if replace(known, scenarios=(), seed=0) != replace(header, scenarios=(), seed=0):
+        raise ConfigError(f"{asked.output} was written by another teacher; name another file")
+    return {decision.fleet for decision in decisions}
+
+
+def _forget_last_fleet(path: Path) -> None:
+    """An interruption may have left only some of its lines."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    names = [msgspec.json.decode(line, type=_Named).fleet for line in whole[1:]]
+    if names:
+        kept = [n for n, name in zip(whole[1:], names, strict=True) if name != names[-1]]
+        path.write_bytes(b"".join([whole[0], *kept]))
+
+
+class _Named(msgspec.Struct):
+    """Of a decision only this."""
+
+    fleet: str = ""
