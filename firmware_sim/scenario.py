@@ -11,13 +11,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.kinds import ModelTable
+from coordinator.selection.forest import Student
 from coordinator.selection.scorers import POLICIES
-from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import (
     Data,
     RoundsTable,
     Selection,
+    Steps,
     TaskFile,
     Time,
     Train,
@@ -78,9 +79,11 @@ class Work(Table, frozen=True):
     rounds: RoundsTable = RoundsTable()
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
+    steps: Steps = Steps()
+    """What may change a box's steps, as in a task file."""
     selection: Selection = Selection()
     """Constants of the methods, as in a task file."""
-    weights: Weights | None = None
+    weights: Student | None = None
     """Of a student that is no language model; no key of a scenario's file."""
     objective: Annotated[str, Meta(max_length=200)] = ""
     """What the owner wants, in a sentence."""
@@ -176,7 +179,7 @@ def check(scenario: Scenario) -> None:
         _check_entry(f"script[{at}]", entry, scenario)
 
 
-def with_policy(scenario: Scenario, policy: str, weights: Weights | None = None) -> Scenario:
+def with_policy(scenario: Scenario, policy: str, weights: Student | None = None) -> Scenario:
     """The same scenario under another policy, a student's with its weights. Raises ConfigError."""
     if policy not in POLICIES:
         refuse("policy", policy, POLICIES)
@@ -199,6 +202,7 @@ def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, 
         data=data,
         model=work.model,
         training=work.training,
+        steps=work.steps,
         rounds=work.rounds,
         selection=work.selection,
         weights=work.weights,
