@@ -176,20 +176,20 @@ class Box:
 
     def _take(self, thing: Incoming | Result) -> None:
         match thing:
+            case Delivery(topic, payload):
+                self._route(self.topics.parse(topic), payload)
+            case Done(turn, update):
+                self._done(turn, update)
             case Connected():
                 self._step(state.LinkUp())
             case Disconnected(reason):
                 logger.warning("the broker is gone: %s", reason)
                 self._step(state.LinkDown())
-            case Delivery(topic, payload):
-                self._route(self.topics.parse(topic), payload)
             case Finding(task, rows, reason, detail):
                 self._log_detail(detail)
                 job = self._tasks.job(task_id(task))
                 if job is not None:
                     self._step(state.Inspected(job, task_id(task), rows, reason))
-            case Done(turn, update):
-                self._done(turn, update)
             case Broken(turn, reason, detail):
                 self._log_detail(detail)
                 self._step(state.Failed(turn, reason))
@@ -278,6 +278,23 @@ class Box:
 
     def _do(self, action: state.Action) -> None:
         match action:
+            # What every round asks for comes first.
+            case state.Answer(turn, accepted, reason):
+                report = self._report(turn, accepted=accepted, reason=reason)
+                # Nobody waits for a yes: it may go with the update, when training takes no time.
+                self._post.send(report, YES_WAIT if accepted else 0.0)
+            case state.Fetch(offer):
+                self._fetch(offer)
+            case state.Train(offer):
+                self._train(offer)
+            case state.Send(id_):
+                self._send_update(id_)
+            case state.Forget(id_):
+                self._spool.drop(id_)
+            case state.Remember(era, turns):
+                self._spool.remember(era, turns)
+            case state.Cancel():
+                self._stop_work()
             case state.GiveBirth():
                 self._give_birth()
             case state.Inspect(_, task):
@@ -287,22 +304,6 @@ class Box:
                     )
             case state.Enlist(job, task, rows, reason):
                 self._post.send(Enlistment(job=job, task=task, rows=rows, reason=reason))
-            case state.Answer(turn, accepted, reason):
-                report = self._report(turn, accepted=accepted, reason=reason)
-                # Nobody waits for a yes: it may go with the update, when training takes no time.
-                self._post.send(report, YES_WAIT if accepted else 0.0)
-            case state.Fetch(offer):
-                self._fetch(offer)
-            case state.Train(offer):
-                self._train(offer)
-            case state.Cancel():
-                self._stop_work()
-            case state.Send(id_):
-                self._send_update(id_)
-            case state.Forget(id_):
-                self._spool.drop(id_)
-            case state.Remember(era, turns):
-                self._spool.remember(era, turns)
             case state.Say(text):
                 logger.info("%s", text)
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from coordinator.kinds import ModelTable
 from coordinator.selection.forest import Student
 from coordinator.selection.scorers import POLICIES
+from coordinator.selection.steps import STEP_RULES
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import (
     Data,
@@ -26,6 +27,7 @@ from coordinator.taskfile import (
     seconds,
 )
 from coordinator.taskmodel import Model
+from coordinator.weightsfile import read_weights
 from firmware_sim import tomlfile
 from firmware_sim.behaviour import PRESETS, Behaviour, Share
 from firmware_sim.boards import profiles
@@ -76,15 +78,14 @@ class Work(Table, frozen=True):
     """Test accuracy that "to target" means."""
     model: ModelTable = Model()
     training: Train = Train()
+    steps: Steps = Steps()
     rounds: RoundsTable = RoundsTable()
+    selection: Selection = Selection()
+    """A policy's constants, budgets and weights; a file of weights lies beside the scenario."""
+    weights: Student | None = None
+    """What the file selection.weights holds; no key of a scenario."""
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
-    steps: Steps = Steps()
-    """What may change a box's steps, as in a task file."""
-    selection: Selection = Selection()
-    """Constants of the methods, as in a task file."""
-    weights: Student | None = None
-    """Of a student that is no language model; no key of a scenario's file."""
     objective: Annotated[str, Meta(max_length=200)] = ""
     """What the owner wants, in a sentence."""
     costs_like: Literal["circuit", "adapter"] = "circuit"
@@ -142,6 +143,9 @@ def read(path: Path) -> Scenario:
     """Raises ConfigError that names the key, its value and what is accepted."""
     scenario = tomlfile.read(path, Scenario, _with_kind)
     try:
+        if name := scenario.work.selection.weights:
+            work = msgspec.structs.replace(scenario.work, weights=read_weights(path.parent / name))
+            scenario = msgspec.structs.replace(scenario, work=work)
         check(scenario)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -165,6 +169,8 @@ def check(scenario: Scenario) -> None:
     work = scenario.work
     if work.rounds.policy not in POLICIES:
         refuse("work.rounds.policy", work.rounds.policy, POLICIES)
+    if work.steps.rule not in STEP_RULES:
+        refuse("work.steps.rule", work.steps.rule, STEP_RULES)
     if work.rounds.cohort > scenario.clients:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
@@ -184,7 +190,9 @@ def with_policy(scenario: Scenario, policy: str, weights: Student | None = None)
     if policy not in POLICIES:
         refuse("policy", policy, POLICIES)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
-    work = msgspec.structs.replace(scenario.work, rounds=rounds, weights=weights)
+    work = msgspec.structs.replace(
+        scenario.work, rounds=rounds, weights=weights or scenario.work.weights
+    )
     _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)
 
@@ -197,6 +205,10 @@ def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, 
     else:
         components = min(work.components, len(columns))
         data = Data(classes=classes, columns=columns, components=components)
+    return _task(work, data)
+
+
+def _task(work: Work, data: Data) -> TaskFile:
     return TaskFile(
         job="fleet",
         data=data,
@@ -211,17 +223,19 @@ def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, 
 
 
 def _with_kind(tables: dict[str, Any]) -> dict[str, Any]:
-    """A model is a circuit unless it says otherwise."""
+    """A model is a circuit unless it says otherwise; weights come from a file of their own."""
     work = tables.get("work")
     if isinstance(work, dict) and isinstance(work.get("model"), dict):
         work["model"].setdefault("kind", "circuit")
+    if isinstance(work, dict) and "weights" in work:
+        refuse("work.weights", "there", "the name of a file as work.selection.weights")
     return tables
 
 
 def _check_rules(work: Work) -> None:
     data = Data(classes=("no", "yes"), columns=("x",), components=0)
     try:
-        rules_of(TaskFile(job="fleet", data=data, rounds=work.rounds, weights=work.weights))
+        rules_of(_task(work, data))
     except ConfigError as error:
         raise ConfigError(f"work.{error}") from None
 

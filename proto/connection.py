@@ -39,6 +39,8 @@ _READ = 32 * 1024
 _DISCONNECT = b"\xe0"
 _PUBLISH, _PUBACK = 3, 4
 """Kinds of packet: the upper half of the first byte (MQTT 5, section 2.1.2)."""
+_BEAT = 0.5
+"""Seconds between looks at paho's own clocks: its pings, and a broker that no longer answers."""
 _FAILED = 0x80
 """Reason codes from here on are failures (MQTT 5, section 2.4)."""
 
@@ -146,6 +148,7 @@ class Connection:
         self.in_flight: dict[int, str] = {}
         self.inbound = Inbound(number, tell)
         self._writing = False
+        self._beat_at = 0.0
         self._client = client = _LeanClient(settings.client_id, self._take, self._acked)
         client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
         client.on_subscribe = lambda _c, _d, mid, codes, _p: self._on_subscribe(mid, codes)
@@ -184,8 +187,11 @@ class Connection:
                 calm()
             if key.fileobj is opened and ready & selectors.EVENT_READ:
                 self._read()
-        self._client.loop_misc()
-        if not self.accepted and time.monotonic() > self._accept_by:
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + _BEAT
+            self._client.loop_misc()
+        if not self.accepted and now > self._accept_by:
             raise ConnectionError("it takes the connection but does not answer as a broker")
         return self._client.socket() is not None
 

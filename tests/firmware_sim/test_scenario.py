@@ -81,6 +81,13 @@ BAD = [
         r"script\[0\].state is 'odd'; accepted: one of collecting, folding",
     ),
     ('[[script]]\ndo = "broker-down"\nat = "1s"', r"script\[0\].length is missing; accepted"),
+    ('[work.steps]\nrule = "odd"', r"work.steps.rule is odd; accepted: one of .*fixed"),
+    ("[work.weights]", r"work.weights is there; accepted: the name of a file"),
+    (
+        '[work.rounds]\npolicy = "linear"\nquorum = 1',
+        r'work.rounds.policy "linear" needs selection.weights',
+    ),
+    ("[work.selection]\nodd = 1", r"work.selection.odd is no key here; accepted: .*budget"),
     ("x = = 3", r"this is not TOML: .*line 7"),
     ('[[group]]\nname = "a"\ncount = 1\nboard = "pi-4"', r"group\[1\].name is a; accepted: a name"),
     ('[[group]]\nname = "b"\ncount = 1\nboard = "pi-9"', r"group\[1\].board is pi-9; .*pi-zero-2w"),

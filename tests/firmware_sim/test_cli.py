@@ -1,0 +1,139 @@
+"""The command `fleet` as people type it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from coordinator.selection.features import FEATURES
+from coordinator.selection.weights import Head, Weights
+from coordinator.weightsfile import write_weights
+from firmware_sim import cli
+
+FLEET = """
+name = "small"
+[[group]]
+name = "a"
+count = 4
+board = "pi-4"
+rows = [40, 60]
+[work]
+target = 0.6
+[work.training]
+steps = 5
+[work.rounds]
+count = 2
+cohort = 2
+quorum = 1
+"""
+
+
+@pytest.fixture
+def fleet(tmp_path, monkeypatch, capsys):
+    """Runs `fleet WORDS`; its exit code and what it printed."""
+    (tmp_path / "small.toml").write_text(FLEET)
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["fleet", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        told = capsys.readouterr()
+        return int(left.value.code or 0), told.out, told.err
+
+    return typed
+
+
+def test_a_run_prints_its_rounds_and_keeps_what_it_is_asked_to(fleet):
+    code, out, _ = fleet("run", "small.toml", "--trace", "log", "--record", "rounds")
+    assert code == 0
+    assert "2 train" in out
+    assert "finished" in out
+    assert Path("log").stat().st_size > 1000
+    code, out, _ = fleet("replay", "rounds", "--json")
+    assert code == 0
+    assert len(json.loads(out)["rounds"]) == 4
+    code, out, _ = fleet("replay", "rounds")
+    assert (code, "NOT AS RECORDED" in out) == (0, False)
+
+
+def test_a_run_in_json_has_one_result_a_seed_and_its_report_stands_alone(fleet):
+    pytest.importorskip("matplotlib")
+    words = ("run", "small.toml", "--seeds", "2", "--policy", "random", "--json")
+    code, out, _ = fleet(*words, "--report", "report.html")
+    results = json.loads(out)
+    assert code == 0
+    assert [(r["seed"], r["policy"], r["phase"]) for r in results] == [
+        (0, "random", "finished"),
+        (1, "random", "finished"),
+    ]
+    html = Path("report.html").read_text()
+    assert "small" in html
+    assert not re.search(r"(src|href)=.?(http|/)", html)
+
+
+def test_a_record_that_went_another_way_fails(fleet):
+    killed = '[[script]]\ndo = "kill-coordinator"\nstate = "collecting"\nround = 2\n'
+    Path("killed.toml").write_text(FLEET + killed)
+    fleet("run", "killed.toml", "--record", "rounds", "--json")
+    lines = Path("rounds").read_bytes().splitlines(keepends=True)
+    first = next(at for at, line in enumerate(lines) if b'"event":"Published"' in line)
+    Path("rounds").write_bytes(b"".join(lines[:first] + lines[first + 1 :]))
+    code, out, _ = fleet("replay", "rounds")
+    assert code == 1
+    assert "NOT AS RECORDED" in out
+
+
+def test_policies_are_compared(fleet):
+    code, out, _ = fleet("compare", "small.toml", "--seeds", "2", "--json")
+    assert code == 0
+    assert [row["policy"] for row in json.loads(out)["rows"]] == ["stalest", "random"]
+
+
+def test_a_few_cuts_leave_no_trace(fleet):
+    code, out, _ = fleet("chaos", "--cuts", "4", "--json")
+    found = json.loads(out)
+    assert (code, found["cuts"], found["failures"]) == (0, 4, [])
+
+
+def test_a_policy_takes_its_weights_and_constants_from_the_scenario(fleet):
+    count = len(FEATURES)
+    head = Head(weights=(0.0,) * count, bias=0.5)
+    blank = (0.0,) * count
+    weights = Weights(
+        format="qfleet-linear",
+        version=1,
+        features=tuple(FEATURES),
+        mean=blank,
+        scale=(1.0,) * count,
+        join=head,
+    )
+    write_weights(Path("student.json"), weights)
+    more = '[work.selection]\nweights = "student.json"\n[work.selection.budget]\nasks = 1\n'
+    Path("linear.toml").write_text(FLEET.replace("quorum", 'policy = "linear"\nquorum') + more)
+    code, out, _ = fleet("run", "linear.toml", "--json")
+    (result,) = json.loads(out)
+    assert (code, result["policy"], result["phase"]) == (0, "linear", "finished")
+    asked = [n for row in result["rounds"] if row["kind"] == "train" for n in row["asked"]]
+    assert sorted(asked) == [1, 2, 3, 4]
+    Path("student.json").unlink()
+    code, _, err = fleet("run", "linear.toml")
+    assert code == 2
+    assert "cannot read student.json" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "none.toml"), "cannot read none.toml"),
+        (("run", "small.toml", "--engine", "warp"), "engine is warp; accepted: virtual"),
+        (("run", "small.toml", "--policy", "best"), "policy is best; accepted: one of"),
+        (("run", "small.toml", "--seeds", "0"), "seeds is 0; accepted"),
+        (("replay", "small.toml"), "small.toml"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_with_exit_code_2(fleet, words, said):
+    code, _, err = fleet(*words)
+    assert code == 2
+    assert said in err
