@@ -45,6 +45,13 @@ DISTRIBUTIONS = (
     *("numpy", "scipy", "numba", "qiskit", "qiskit-aer", "qiskit-machine-learning"),
     *("pennylane", "pennylane-lightning", "jax"),
 )
+RATIOS = {
+    "fit": "fit_ratio",
+    "objective": "objective_ratio",
+    "gradient": "gradient_ratio",
+    "gradient_best": "gradient_ratio_best",
+}
+"""What each part's ratio is called."""
 
 
 def paper(qubits: int) -> Circuit:
@@ -109,7 +116,7 @@ def cpu_ms(work: Callable[[], object], least_s: float = 0.2) -> float:
     return 1000 * statistics.median(times)
 
 
-def fit(engine: Engine) -> dict[str, Any]:
+def fit(engine: Engine, count: int) -> dict[str, Any]:
     """VQC.fit and ours by turns: the ratio's median, and that all losses are the same."""
     x, y = cancer(ROWS)
     start = np.random.default_rng(0).normal(size=16)
@@ -127,7 +134,7 @@ def fit(engine: Engine) -> dict[str, Any]:
 
     ours()
     pairs, apart = [], 0.0
-    for _ in range(PAIRS):
+    for _ in range(count):
         began = time.process_time()
         theirs = peers.vqc_fit(x, y, start, EVALUATIONS)
         between = time.process_time()
@@ -140,6 +147,7 @@ def fit(engine: Engine) -> dict[str, Any]:
         "ratio": statistics.median(theirs / mine for theirs, mine in pairs),
         "peer_s": statistics.median(theirs for theirs, _ in pairs),
         "ours_ms": 1000 * statistics.median(mine for _, mine in pairs),
+        "ratios": [theirs / mine for theirs, mine in pairs],
         "losses_differ_by": apart,
     }
 
@@ -224,12 +232,14 @@ def attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"ratio": None, "reason": f"not installed: {error.name}"}
 
 
-def measured(engine: Engine) -> dict[str, Any]:
+def parts(engine: Engine, limits: tuple[float, float], pairs: int) -> dict[str, Callable[[], Any]]:
+    """What can be measured, by its name."""
+    gradients = {"gradient": peers.lightning_gradient, "gradient_best": peers.jax_gradient}
     return {
-        "fit": attempt(partial(fit, engine)),
-        "objective": attempt(partial(objective, engine)),
-        "gradient": attempt(partial(full_gradient, peers.lightning_gradient, engine)),
-        "gradient_best": attempt(partial(full_gradient, peers.jax_gradient, engine)),
+        "fit": partial(attempt, partial(fit, engine, pairs)),
+        "objective": partial(attempt, partial(objective, engine)),
+        **{n: partial(attempt, partial(full_gradient, m, engine)) for n, m in gradients.items()},
+        "table": partial(table, engine, limits),
     }
 
 
@@ -259,23 +269,29 @@ def _rounded(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", default="numpy", help="numpy (the default) or numba")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--part", action="append", choices=(*RATIOS, "table"), help="this alone; may be repeated"
+    )
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="fits of both; 5 for a figure")
+    parser.add_argument("--json", action="store_true", help="print one object")
     arguments = parser.parse_args()
+    if arguments.pairs < 1:
+        parser.error("--pairs is at least 1")
     warnings.simplefilter("ignore")  # the peers'
     try:
         engine = engine_of(arguments.engine)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
     limits = machine()
-    details = measured(engine)
-    ratios = {f"{name}_ratio": part["ratio"] for name, part in details.items()}
-    ratios["gradient_ratio_best"] = ratios.pop("gradient_best_ratio")
+    known = parts(engine, limits, arguments.pairs)
+    found = {name: known[name]() for name in arguments.part or known}
+    lines = {"table": found.pop("table")} if "table" in found else {}
     result = _rounded(
         {
-            **ratios,
+            **{RATIOS[name]: part["ratio"] for name, part in found.items()},
             "engine": engine.name,
-            "details": details,
-            "table": table(engine, limits),
+            "details": found,
+            **lines,
             "machine": {"gflops": limits[0] / 1e9, "gbytes_per_s": limits[1] / 1e9},
             "versions": _versions(),
         }

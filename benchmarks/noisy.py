@@ -24,7 +24,8 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 
 import numpy as np  # noqa: E402 - it reads the variables when imported
 from learning import CODE  # noqa: E402
-from learning_runs import SPLIT, TARGET, Fleet  # noqa: E402
+from learning_fleet import TARGET, Fleet  # noqa: E402
+from learning_runs import SPLIT  # noqa: E402
 from msgspec.structs import replace  # noqa: E402
 from saved import Found, code_key, data_key, kept, summary  # noqa: E402
 

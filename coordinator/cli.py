@@ -138,11 +138,28 @@ def show(job: str, home: Home = None, *, json: Json = False) -> None:
 
 
 @app.command()
-def decisions(job: str, home: Home = None, *, json: Json = False) -> None:
-    """Who was chosen in each round and why: scores, the hand rule's choice, what came of it."""
+def decisions(
+    job: str,
+    home: Home = None,
+    turn: Annotated[int, typer.Option(help="Of this turn alone.")] = 0,
+    *,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which words mattered; costs some CPU seconds.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Who was chosen in each round and why: scores, the hand rule's choice, what came of it.
+
+    With --explain the agent is asked again about each chosen box of the newest round, or of --turn,
+    without each of its words in turn: those that moved its answer most are told.
+    """
     from coordinator import reports, tables
 
-    rows = reports.decisions(_store(home), job)
+    rows = reports.decisions(_store(home), job, turn)
+    if explain:
+        from coordinator.agent.review import explained
+
+        rows = explained(_store(home), job, rows)
     _show(rows, lambda: tables.decisions(rows), json=json)
 
 
@@ -250,7 +267,9 @@ def distill(
 
     course = Course(blocks=blocks, rank=rank, alpha=2.0 * rank, epochs=epochs, rate=rate, seed=seed)
     with tables.Learning(shown=not json) as shown:
-        figures = distill_agent(Lecture(decisions, output, depth, course, most, base), shown.update)
+        figures = distill_agent(
+            Lecture(decisions, output, depth, course, most=most, base=base), shown.update
+        )
     _show(figures, lambda: tables.agent(figures), json=json)
 
 

@@ -15,7 +15,7 @@ BENCHMARKS = str(Path(__file__).parent.parent / "benchmarks")
 @pytest.fixture
 def modules(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    names = ("saved", "learning_runs", "learning")
+    names = ("saved", "learning_fleet", "learning_runs", "learning")
     found = [importlib.import_module(name) for name in names]
     monkeypatch.setattr(found[0], "RESULTS", tmp_path)
     yield found
@@ -59,8 +59,9 @@ def test_new_code_or_data_are_measured(modules, stamp, figures, again):
 
 
 def test_a_task_is_trained_every_way_and_summed_up(modules):
-    _, runs, learning = modules
-    setting = runs.Setting("sklearn:iris", components=2, rounds=2, steps=2, boxes=3)
+    _, _, runs, learning = modules
+    ways = runs.Way(rounds=2, steps=2), runs.Way(rounds=1, steps=4, aggregation="mean")
+    setting = runs.Setting("sklearn:iris", 2, 3, *ways)
     found = [learning.run(setting, load("sklearn:iris"), seed) for seed in (0, 1)]
     assert all(sum(one["sizes"]) == 112 for one in found)
     told = json.loads(json.dumps(learning.report({"iris": found})))
@@ -68,6 +69,9 @@ def test_a_task_is_trained_every_way_and_summed_up(modules):
         of = told[figure]["iris"]
         assert 0 <= of["mean"] <= 1
         assert of["low"] <= of["mean"] <= of["high"]
-    gap = [one["pooled"]["test"] - one["federated"]["test"] for one in found]
-    assert told["pooled_minus_federated"]["iris"]["mean"] == pytest.approx(sum(gap) / 2, abs=1e-4)
-    assert set(told["worst_decile"]["iris"]) == {"federated", "pooled", "local", "personal_heads"}
+    for pooled in learning.POOLED:
+        gap = [one[pooled]["test"] - one["federated"]["test"] for one in found]
+        summed = told[f"{pooled}_minus_federated"]["iris"]["mean"]
+        assert summed == pytest.approx(sum(gap) / 2, abs=1e-4)
+    served = {"federated", *learning.POOLED, "local", "personal_heads"}
+    assert set(told["worst_decile"]["iris"]) == served

@@ -4,7 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.aggregation import MAX_DELTA, MAX_WEIGHT, add, add_all, check, finish, init
+from edge_client.circuit.classifier import classifier_model
+from edge_client.train import Hyper, Rows, local_update
+from proto.ansatz import default_classifier
 from proto.errors import RemoteError
+from quantization.arrays import delta as change
+from quantization.arrays import flatten, layout_of
 
 SIZE = 5
 DELTAS = st.lists(st.floats(-MAX_DELTA, MAX_DELTA, width=32), min_size=SIZE, max_size=SIZE).map(
@@ -101,3 +106,22 @@ def test_a_refused_update_leaves_the_sum_as_it_was():
 def test_a_mean_of_nothing_is_refused():
     with pytest.raises(RemoteError, match="no update"):
         finish(init(SIZE))
+
+
+def test_a_plain_step_of_boxes_of_one_class_each_is_a_step_on_all_their_rows():
+    model = classifier_model(default_classifier(2, reps=1))
+    arrays, y = model.init(np.random.default_rng(1)), np.repeat([0, 1], [50, 20])
+    z = (np.random.default_rng(0).normal(size=(70, 2)) + y[:, None]).astype(np.float32)
+
+    def step(rows: np.ndarray) -> tuple[np.ndarray, int]:
+        own = Rows(z[rows], y[rows], z[:0], y[:0])
+        update = local_update(model, arrays, own, Hyper(1, 0.5, optimiser="sgd"))
+        return flatten(change(update.arrays, arrays), layout_of(arrays)), update.rows
+
+    apart = [step(np.flatnonzero(y == label)) for label in (0, 1)]
+    together, _ = step(np.arange(70))
+    total = init(together.size)
+    for delta, rows in apart:
+        total = add(total, delta, rows)
+    assert finish(total) == pytest.approx(together, abs=1e-6)
+    assert np.abs(together).max() > 0.01
