@@ -138,11 +138,28 @@ def show(job: str, home: Home = None, *, json: Json = False) -> None:
 
 
 @app.command()
-def decisions(job: str, home: Home = None, *, json: Json = False) -> None:
-    """Who was chosen in each round and why: scores, the hand rule's choice, what came of it."""
+def decisions(
+    job: str,
+    home: Home = None,
+    turn: Annotated[int, typer.Option(help="Of this turn alone.")] = 0,
+    *,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which words mattered; costs some CPU seconds.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Who was chosen in each round and why: scores, the hand rule's choice, what came of it.
+
+    With --explain the agent is asked again about each chosen box of the newest round, or of --turn,
+    without each of its words in turn: those that moved its answer most are told.
+    """
     from coordinator import reports, tables
 
-    rows = reports.decisions(_store(home), job)
+    rows = reports.decisions(_store(home), job, turn)
+    if explain:
+        from coordinator.agent.review import explained
+
+        rows = explained(_store(home), job, rows)
     _show(rows, lambda: tables.decisions(rows), json=json)
 
 
@@ -208,7 +225,9 @@ def export(
 def distill(
     decisions: Annotated[Path, typer.Argument(help="A decisions.jsonl; docs/selection.md.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
-    student: Annotated[str, typer.Option(help="linear, agent; else by the output's name.")] = "",
+    student: Annotated[
+        str, typer.Option(help="linear, gbm, gbm-words or agent; or by OUTPUT.")
+    ] = "",
     base: Annotated[str, typer.Option(help="agent: the base model.")] = "smollm2-135m",
     depth: Annotated[int, typer.Option(help="agent: blocks of it that are used at all.")] = 12,
     blocks: Annotated[int, typer.Option(help="agent: last blocks of those that learn.")] = 6,
@@ -220,7 +239,7 @@ def distill(
     *,
     json: Json = False,
 ) -> None:
-    """Train a student on a teacher's decisions, for rounds.policy "linear" or "agent" of a task.
+    """Train a student on a teacher's decisions, for rounds.policy "linear", "gbm" or "agent".
 
     An agent (-o NAME.gguf) learns on the base model's own 4-bit blocks; its card is written beside
     it, and a run that was broken off goes on where it was.
@@ -235,14 +254,22 @@ def distill(
         figures = distill_linear(decisions, output)
         _show(figures, lambda: tables.student(figures), json=json)
         return
+    if wanted in ("gbm", "gbm-words"):
+        from coordinator.boost import distill_trees
+
+        figures = distill_trees(decisions, output, words=wanted == "gbm-words")
+        _show(figures, lambda: tables.student(figures), json=json)
+        return
     if wanted != "agent":
-        raise ConfigError(f"no student {student!r}; there is: linear, agent")
+        raise ConfigError(f"no student {student!r}; there is: linear, gbm, gbm-words, agent")
     from coordinator.agent.distil import Lecture, distill_agent
     from coordinator.agent.school import Course
 
     course = Course(blocks=blocks, rank=rank, alpha=2.0 * rank, epochs=epochs, rate=rate, seed=seed)
     with tables.Learning(shown=not json) as shown:
-        figures = distill_agent(Lecture(decisions, output, depth, course, most, base), shown.update)
+        figures = distill_agent(
+            Lecture(decisions, output, depth, course, most=most, base=base), shown.update
+        )
     _show(figures, lambda: tables.agent(figures), json=json)
 
 

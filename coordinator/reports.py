@@ -84,13 +84,17 @@ def _round(row: Row) -> Report:
     }
 
 
-def decisions(store: Store, job: str) -> list[Report]:
+def decisions(store: Store, job: str, turn: int = 0) -> list[Report]:
     """Of each round: who was chosen and why, what the hand rule would have done, what came of it.
 
-    `scores` are of all boxes that could be chosen; `forecast` is what the plan expected.
+    `scores` are of all boxes that could be chosen; `forecast` is what the plan expected. Where a
+    `turn` is named, of that alone.
     """
     policy = msgspec.json.decode(_known(store, job).state, type=JobState).rules.scorer
-    return [_decision(store, row, policy) for row in store.rounds(job)]
+    rows = [row for row in store.rounds(job) if turn in (0, row.turn)]
+    if turn and not rows:
+        raise ConfigError(f"{job} has no turn {turn}; `coordinator show {job}` lists them")
+    return [_decision(store, row, policy) for row in rows]
 
 
 def _decision(store: Store, row: Row, policy: str) -> Report:

@@ -89,7 +89,12 @@ def _chosen(row: Report) -> str:
         for box in row["cohort"]
     )
     why = f"\nthe hand rule chose: {row['fallback']}" if row["fallback"] else ""
-    return f"{row['policy']}: " + "; ".join(named) + why
+    words = (f"\n{box}: {_mattered(said)}" for box, said in row.get("words", {}).items())
+    return f"{row['policy']}: " + "; ".join(named) + why + "".join(words)
+
+
+def _mattered(words: list[Report]) -> str:
+    return ", ".join(f"{word['word']} {word['effect']:+.1f}" for word in words)
 
 
 def _passed_over(row: Report, most: int = 4) -> str:

@@ -9,13 +9,14 @@ import signal
 import ssl
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_client import config, readings
 from edge_client.box import Box, Setting
 from edge_client.membership import Membership, load_member
 from edge_client.requests import Result
-from edge_client.worker import Worker
+from edge_client.worker import Deliver, Worker
 from proto.exits import run_command
 from proto.mqtt import BrokerUrl, MqttPort, MqttSettings
 from proto.transport import Incoming
@@ -79,8 +80,11 @@ class Loop:
         self._box.close()
 
 
-def run(home: Path) -> None:
-    """Serve until told to stop. Raises QfleetError when nothing can be done without a person."""
+def run(home: Path, place: Callable[[Deliver, float], Worker] = Worker) -> None:
+    """Serve until told to stop. Raises QfleetError when nothing can be done without a person.
+
+    `place` makes where the box trains, of who takes results and how long a process lingers.
+    """
     member, identity = load_member(home)
     settings = config.load(home)
     board = readings.Board(home, settings, time.monotonic)
@@ -104,7 +108,7 @@ def run(home: Path) -> None:
     )
     port = MqttPort(mqtt, loop.take, loop.work)
     board.link = port.link
-    worker = Worker(port.post, settings.linger)
+    worker = place(port.post, settings.linger)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: port.post(None))
     box.attach(port, worker)

@@ -28,13 +28,14 @@ LENGTH = struct.Struct(">I")
 MAX_MESSAGE = 64 * 1024 * 1024
 Child = subprocess.Popen[bytes]
 Letters = queue.SimpleQueue[bytes]
+Deliver = Callable[[Result], None]
 logger = logging.getLogger("edge_client")
 
 
 class Worker:
     """Starts the child when there is work. Results come by `deliver`, from another thread."""
 
-    def __init__(self, deliver: Callable[[Result], None], linger: float) -> None:
+    def __init__(self, deliver: Deliver, linger: float) -> None:
         self._deliver = deliver
         self._linger = linger
         self._child: Child | None = None

@@ -10,7 +10,7 @@ from proto.exits import run_command
 if TYPE_CHECKING:
     from firmware_sim import demo as main_job
 
-ROUNDS = {"sms": 20}
+ROUNDS = {"sms": 12}
 """Of a task's demo, where not 5."""
 
 app = typer.Typer(
@@ -49,6 +49,9 @@ def demo(
     split: Annotated[
         str, typer.Option(help="How: iid, dirichlet:ALPHA, class or size.")
     ] = "dirichlet:0.5",
+    policy: Annotated[
+        str, typer.Option(help="Who chooses three boxes of four in each round, such as agent.")
+    ] = "",
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -58,7 +61,8 @@ def demo(
     back by this harness alone, and every accuracy is measured there. With --task telemetry a
     language model learns to read boards' journals instead, and teaches a circuit; with --task sms
     it learns to tell spam in messages of your own. The base model is fetched where it is not here;
-    the adapter is exported to --out. Other circuits:
+    the adapter is exported to --out. With --policy agent a language model plans the rounds, and the
+    table of its decisions ends the demo; without the model the hand rule does. Other circuits:
 
     fleet demo --task examples/digits_3v8.toml --data sklearn:digits:3,8
 
@@ -73,15 +77,19 @@ def demo(
         return
     file = Path(task) if task else None
     rows = data or main_job.ROWS
-    settings = main_job.Settings(clients or 8, rounds, seed, broker, keep, file, rows, split)
+    settings = main_job.Settings(
+        clients or 8, rounds, seed, broker, keep, file, rows, split, policy
+    )
     _circuit(settings, out, json=json)
 
 
 def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
     """The demo of a circuit."""
-    from coordinator.tables import Follower
-    from firmware_sim.demo import run
+    from coordinator.tables import Follower, decisions
+    from firmware_sim.demo import model_missing, run
 
+    if settings.policy == "agent" and (missing := model_missing()):
+        typer.echo(missing, err=True)
     if not json:
         typer.echo(f"Starting {settings.clients} boxes ...")
     result = run(settings, None if json else Follower())
@@ -96,6 +104,8 @@ def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
     picture = out / "qfleet-demo.png"
     draw(result, picture)
     show(result)
+    if result["decisions"]:
+        decisions(result["decisions"])
     typer.echo(f"The picture: {picture.resolve()}")
 
 

@@ -4,16 +4,20 @@ The rows are scikit-learn's breast_cancer or those of another source, dealt unev
 kept back, and only this harness ever sees it.
 """
 
+import math
 import shutil
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
+from coordinator.agent.engine import BASE
 from coordinator.operate import Follower, follow
+from coordinator.reports import decisions
 from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import Data, TaskFile, Train, read
@@ -21,12 +25,16 @@ from edge_client.dataset import Table, load
 from firmware_sim.judge import judge
 from firmware_sim.processes import Processes, cpu_seconds
 from firmware_sim.splits import Split, deal, write_csv
-from proto.errors import ConfigError
+from proto.errors import ConfigError, QfleetError
+from quantization.runtime.pull import pull
 
 ROWS = "sklearn:breast_cancer"
 TARGET = "diagnosis"
 JOB = "demo"
-ROWS = "sklearn:breast_cancer"
+ASKED = 0.75
+"""Share of the boxes that a round asks where a policy is to choose."""
+NOTE = "supply too weak, falls over under load"
+"""What one box's owner says of it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,8 @@ class Settings:
     """Whose rows are dealt: a file, or one of scikit-learn's examples."""
     split: str = "dirichlet:0.5"
     """How they are dealt: iid, dirichlet:<alpha>, class or size."""
+    policy: str = ""
+    """Who chooses boxes, and not all are asked; empty asks all in every round."""
 
 
 def task(table: Table, settings: Settings) -> TaskFile:
@@ -57,12 +67,15 @@ def task(table: Table, settings: Settings) -> TaskFile:
     )
     if given.training.personal_head:
         raise ConfigError("training.personal_head: no one model is the fleet's, so none is judged")
+    share = ASKED if settings.policy else 1.0
+    cohort = max(1, math.ceil(share * settings.clients))
     rounds = replace(
         given.rounds,
         count=given.rounds.count if settings.rounds is None else settings.rounds,
-        cohort=settings.clients,
-        quorum=max(1, (settings.clients + 1) // 2),
+        cohort=cohort,
+        quorum=max(1, (cohort + 1) // 2),
         seed=settings.seed,
+        policy=settings.policy or given.rounds.policy,
     )
     return replace(given, job=JOB, rounds=rounds)
 
@@ -80,12 +93,13 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
     try:
         with Processes(home, JOB, broker_flags(settings.broker)) as fleet:
             store = fleet.start_coordinator()
-            _start_boxes(fleet, table, split)
+            _start_boxes(fleet, table, split, NOTE if settings.policy else "")
             submit(store, file, JOB, time.time())
             follow(store, JOB, follower)
             verdict = judge(store, JOB, table, split)
             history = _history(store, verdict.by_round)
             broker = (store.fact("broker") or b"").decode()
+            told = decisions(store, JOB) if settings.policy else []
             store.close()
     finally:
         if settings.keep is None:
@@ -109,6 +123,8 @@ def run(settings: Settings, follower: Follower | None = None) -> dict[str, Any]:
         "cpu_s": round(cpu_seconds() - spent, 1),
         "seconds": round(time.monotonic() - began, 1),
         "history": history,
+        "policy": file.rounds.policy,
+        "decisions": told,
     }
 
 
@@ -117,12 +133,13 @@ def broker_flags(broker: str) -> tuple[str, ...]:
     return ("--broker", broker) if "://" in broker else ("--kind", broker)
 
 
-def _start_boxes(fleet: Processes, table: Table, split: Split) -> None:
+def _start_boxes(fleet: Processes, table: Table, split: Split, note: str) -> None:
+    """The last one has the note."""
     for number, rows in enumerate(split.boxes, 1):
         name = f"box-{number}"
         path = fleet.home / f"{name}.csv"
         write_csv(path, table, rows, TARGET)
-        fleet.join(name, str(path), TARGET)
+        fleet.join(name, str(path), TARGET, note=note if number == len(split.boxes) else "")
         fleet.start_box(name)
 
 
@@ -139,3 +156,15 @@ def _history(store: Store, accuracies: tuple[float, ...]) -> list[dict[str, Any]
         }
         for r, accuracy in zip(done, accuracies[1:], strict=True)
     ]
+
+
+def model_missing() -> str:
+    """Fetch the agent's base model where it is not here; a line for people where that fails."""
+    try:
+        for library in ("onnxruntime", "tokenizers", "gguf"):
+            if find_spec(library) is None:
+                raise ConfigError("pip install 'qfleet[adapter]' brings what it runs on")
+        pull(BASE)
+    except QfleetError as error:
+        return f"No agent, the hand rule chooses: {error}"
+    return ""

@@ -79,13 +79,17 @@ class Processes:
             time.sleep(LOOK_S)
         raise TransportError("the coordinator takes too long to start")
 
-    def join(self, name: str, source: str, target: str, extra: str = "") -> None:
-        """A token, and the box joins over the broker. `extra` is appended to its edge.toml."""
+    def join(self, name: str, source: str, target: str, extra: str = "", note: str = "") -> None:
+        """A token, and the box joins over the broker.
+
+        `extra` is appended to its edge.toml; `note` is what its owner says of it.
+        """
         home = self.home / name
         write_data(home, source, target)
-        if extra:
-            with (home / "edge.toml").open("a", encoding="utf-8") as file:
-                file.write(extra)
+        if extra or note:
+            path = home / "edge.toml"
+            first = f"note = {note!r}\n" if note else ""
+            path.write_text(first + path.read_text(encoding="utf-8") + extra, encoding="utf-8")
         token = parse_token(make_token(self.coordinator_home, name, 1.0, ""))
         deadline = time.monotonic() + START_S
         while True:
@@ -99,9 +103,9 @@ class Processes:
             else:
                 return
 
-    def start_box(self, name: str) -> int:
+    def start_box(self, name: str, module: str = "edge_client.agent", *words: str) -> int:
         """Start a box that has joined; its process id."""
-        return self._spawn(name, "edge_client.agent", ["--home", str(self.home / name)]).pid
+        return self._spawn(name, module, ["--home", str(self.home / name), *words]).pid
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End one process and wait until it is gone."""

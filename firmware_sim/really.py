@@ -1,7 +1,8 @@
 """The engine `processes`: a scenario with real boxes, a real broker, real time and real limits.
 
-For a handful of clients. A board is a CPU quota and a memory limit, a link is a rate; all that
-happens to them in time (batteries, heat, lives, hidden faults, scripts) only `virtual` plays.
+For a handful of clients. A board is a CPU quota and a memory limit, a link is a rate; a script may
+kill, slow and poison. All else that happens in time (batteries, heat, lives, hidden faults) only
+`virtual` plays.
 """
 
 import tempfile
@@ -23,12 +24,15 @@ from coordinator.taskfile import seconds
 from firmware_sim import costs
 from firmware_sim.accounts import judged, refusals
 from firmware_sim.boards import Board, ram_free_mib
+from firmware_sim.clock import Clock
+from firmware_sim.director import Director
 from firmware_sim.emulation import NAME
 from firmware_sim.holdings import Holdings, holdings
-from firmware_sim.limits import Group, Limit, Network, group, network
+from firmware_sim.limits import Limit, Network, group, network
 from firmware_sim.outcome import Result, RoundOutcome
 from firmware_sim.population import Client, first_board, populate
 from firmware_sim.processes import Processes, cpu_seconds
+from firmware_sim.real_stage import Held, RealStage, check_script
 from firmware_sim.scenario import Scenario
 from firmware_sim.splits import write_csv
 from proto.errors import ConfigError, LocalError, QfleetError
@@ -59,8 +63,7 @@ def really(
         raise ConfigError(
             f"{scenario.clients} clients; processes takes at most {MOST}: use virtual"
         )
-    if scenario.script:
-        raise ConfigError("script: the engine processes plays none; use virtual")
+    check_script(scenario)
     clients = populate(scenario, seed)
     held = holdings(scenario, clients, seed)
     spent = cpu_seconds()
@@ -71,10 +74,12 @@ def really(
         fleet = stack.enter_context(Processes(home, NAME, flags))
         store = fleet.start_coordinator()
         stack.callback(store.close)
-        lacking = _start(fleet, scenario, (clients, held), stack, net)
-        began = time.time()
+        groups, lacking = _start(fleet, scenario, (clients, held), stack, net)
+        began, clock = time.time(), Clock()
         submit(store, held.task(), NAME, began)
-        _wait(store, scenario, tell)
+        director = Director(scenario.script, clients, seed, clock)
+        director.begin(RealStage(fleet, clients, groups, clock))
+        _wait(store, scenario, clock, tell)
         result = _summed(store, scenario, (seed, clients, held), began)
     cost = {"cpu_s": round(cpu_seconds() - spent, 2), "not_limited": lacking or lacks}
     return replace(result, cost=cost)
@@ -104,10 +109,10 @@ def _start(
     who: tuple[Sequence[Client], Holdings],
     stack: ExitStack,
     net: Network | None,
-) -> str:
+) -> tuple[dict[str, Held], str]:
     """Everybody joins, then starts under its limits; what could not be limited, in words."""
     (clients, held), lacking = who, ""
-    groups: list[Group] = []
+    groups: dict[str, Held] = {}
     stack.callback(_remove, groups)
     stack.callback(fleet.close)  # before the groups go: they must be empty
     for client in clients:
@@ -121,22 +126,24 @@ def _start(
             fleet.before[client.name] = net.box(client.number, limit)
         pid = fleet.start_box(client.name)
         try:
-            groups.append(group(f"qfleet-{pid}"))
-            groups[-1].limit(limit)
-            groups[-1].take(pid)
+            one = group(f"qfleet-{pid}")
+            groups[client.name] = Held(one, limit)
+            one.limit(limit)
+            one.take(pid)
         except LocalError as error:
             lacking = f"CPU and memory: {error}"
-    return lacking
+    return groups, lacking
 
 
-def _remove(groups: list[Group]) -> None:
-    for one in groups:
-        one.remove()
+def _remove(groups: dict[str, Held]) -> None:
+    for held in groups.values():
+        held.group.remove()
 
 
-def _wait(store: Store, scenario: Scenario, tell: Tell | None) -> None:
-    end = time.monotonic() + seconds(scenario.lasts)
-    while time.monotonic() < end:
+def _wait(store: Store, scenario: Scenario, clock: Clock, tell: Tell | None) -> None:
+    began, lasts = time.monotonic(), seconds(scenario.lasts)
+    while (now := time.monotonic() - began) < lasts:
+        clock.run(until=now)
         state = _state(store)
         if tell:
             tell(max(0, state.round - 1), state.rules.rounds)

@@ -57,7 +57,7 @@ class Agent:
         self, state: JobState, candidates: Sequence[Candidate], request: Request, now: float
     ) -> Advice | None:
         """None while it is still thinking: ask again. `now` is seconds."""
-        pupil = self._pupils.setdefault(state.rules.adapter, Pupil(state.rules.adapter))
+        pupil = self._pupil(state.rules.adapter)
         if pupil.since is None:
             pupil.since = now
         seconds = request.constants.agent.seconds
@@ -82,6 +82,9 @@ class Agent:
             self._thread.shutdown()
         self._open.close()
 
+    def _pupil(self, adapter: str) -> Pupil:
+        return self._pupils.setdefault(adapter, Pupil(adapter))
+
     def _look(
         self,
         pupil: Pupil,
@@ -97,7 +100,7 @@ class Agent:
             return Advice(remark=pupil.error)
         if pupil.mind is None or pupil.error:
             return []
-        asked = asking(state, candidates, request, pupil.mind.length)
+        asked = asking(state, candidates, request, pupil.mind)
         missing = pupil.memory.missing(asked.keys)
         most = request.constants.agent.prompts
         if not missing:

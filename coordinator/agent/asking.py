@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from coordinator.agent.engine import Answer
 from coordinator.agent.memory import Key
@@ -16,6 +16,7 @@ from coordinator.selection.plan import field_of
 from coordinator.selection.prompt import prefix_of, question_of, stop_question
 from coordinator.selection.request import Request
 from coordinator.selection.stopping import progress_of
+from coordinator.selection.weights import Weights
 from coordinator.selection.words import edges_of
 
 SUFFIX = 64
@@ -23,8 +24,15 @@ SUFFIX = 64
 CUT = 12
 """Characters of a journal that are left out at a time."""
 
-Length = Callable[[str], int]
-"""Tokens of a text."""
+
+class Reader(Protocol):
+    """What questions are made for."""
+
+    @property
+    def gauge(self) -> Weights | None: ...
+
+    def length(self, question: str) -> int:
+        """Its tokens."""
 
 
 class Asking(NamedTuple):
@@ -43,7 +51,7 @@ class Asking(NamedTuple):
 
 
 def asking(
-    state: JobState, candidates: Sequence[Candidate], request: Request, length: Length
+    state: JobState, candidates: Sequence[Candidate], request: Request, reader: Reader
 ) -> Asking:
     """About the boxes that coverage leaves to choose among, in the words of the job."""
     edges = state.edges
@@ -55,22 +63,22 @@ def asking(
     ends = request.constants.agent.stop > 0 and state.losses
     return Asking(
         prefix_of(state.rules.objective),
-        {c.box: _question(c, request, edges, length) for c in covered},
+        {c.box: _question(c, request, edges, reader) for c in covered},
         stop_question(progress_of(state)) if ends else "",
         edges,
     )
 
 
-def _question(candidate: Candidate, request: Request, edges: Edges, length: Length) -> str:
+def _question(candidate: Candidate, request: Request, edges: Edges, reader: Reader) -> str:
     told, board = features(candidate, request), candidate.resources
 
     def make(room: int) -> str:
-        return question_of(told, edges, board.note, board.journal, room)
+        return question_of(told, edges, board.note, board.journal, room=room, gauge=reader.gauge)
 
-    return fitting(make, length)
+    return fitting(make, reader.length)
 
 
-def fitting(make: Callable[[int], str], length: Length) -> str:
+def fitting(make: Callable[[int], str], length: Callable[[str], int]) -> str:
     """A question with as many of the journal's characters as SUFFIX tokens leave room for."""
     room = MAX_JOURNAL
     while length(question := make(room)) > SUFFIX and room > 0:

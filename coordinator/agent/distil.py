@@ -4,7 +4,6 @@ Everything is kept beside the output until it is done, so that a run that was br
 """
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coordinator.agent.card import write_card
-from coordinator.agent.engine import BASE, answers_of
+from coordinator.agent.engine import BASE, answers_of, gauge_beside
 from coordinator.agent.judging import Choice, judged
 from coordinator.agent.lessons import (
     Lesson,
@@ -25,8 +24,11 @@ from coordinator.agent.lessons import (
 from coordinator.agent.school import Course, Lot, Pupil, answers, begin, resume
 from coordinator.agent.states import Progress, States, states_of
 from coordinator.decisionsfile import read_decisions
+from coordinator.distill import examples_of, fit
 from coordinator.selection.examples import Decision, Header
 from coordinator.selection.prompt import LABELS, prefix_of
+from coordinator.selection.weights import Weights
+from coordinator.weightsfile import write_weights
 from proto.errors import ConfigError
 from quantization.adapters.files import GGUF, write_adapter
 from quantization.adapters.lora import Adapter
@@ -48,6 +50,8 @@ class Lecture:
     depth: int = 12
     """Blocks of the base model that are used at all: the answer is read after them."""
     course: Course = Course()  # noqa: RUF009 - frozen, so one default serves all
+    gauge: bool = True
+    """Whether questions tell what a linear student of the same decisions makes of the numbers."""
     most: int = 0
     """Lessons that are learned at most, drawn by the seed; 0 takes all."""
     base: str = BASE
@@ -59,7 +63,10 @@ class Material(NamedTuple):
     header: Header
     lessons: list[Lesson]
     held: list[Decision]
+    gauge: Weights | None
     fleets: tuple[int, int]
+    taught: str
+    """What the decisions answer."""
 
 
 def distill_agent(lecture: Lecture, tell: Progress = lambda *_: None) -> dict[str, Any]:
@@ -80,9 +87,11 @@ def distill_agent(lecture: Lecture, tell: Progress = lambda *_: None) -> dict[st
         start = resume(saved, course) or begin(model, course)
         pupil = Pupil(open_trainer(model, course.blocks), task, lot, course, start, saved)
         lora = pupil.finish(tell).lora
-        figures = _judge(model, lecture, material.held, (lora, task), tell)
+        figures = _judge(model, lecture, material, (lora, task), tell)
         first = lecture.depth - course.blocks
         write_adapter(Adapter(lora, first, course.alpha, model.sha256), whole.facts, lecture.target)
+    if material.gauge is not None:
+        write_weights(gauge_beside(lecture.target), material.gauge)
     found = {
         "student": "agent",
         "file": str(lecture.target),
@@ -92,6 +101,7 @@ def distill_agent(lecture: Lecture, tell: Progress = lambda *_: None) -> dict[st
         "loss": pupil.standing.loss,
         "held_out": figures and {"fleets": material.fleets[1], **figures},
         "depth": lecture.depth,
+        "taught": material.taught,
         "base": whole.sha256,
         "seed": course.seed,
     }
@@ -106,16 +116,23 @@ def gather(lecture: Lecture) -> Material:
     decisions = list(with_edges(every))
     learned = [d for d in decisions if not held_back(d)]
     held = [d for d in decisions if held_back(d)]
-    lessons = lessons_of(learned)
+    gauge = fit(examples_of(learned), header.teacher) if learned and lecture.gauge else None
+    lessons = lessons_of(learned, gauge)
     if not lessons:
         raise ConfigError(f"{lecture.source} holds no decision of a fleet to train on")
     if lecture.most and len(lessons) > lecture.most:
         rng = np.random.default_rng(lecture.course.seed)
         kept = np.sort(rng.permutation(len(lessons))[: lecture.most])
         lessons = [lessons[k] for k in kept]
-    return Material(
-        header, lessons, held, (len({d.fleet for d in learned}), len({d.fleet for d in held}))
-    )
+    fleets = len({d.fleet for d in learned}), len({d.fleet for d in held})
+    return Material(header, lessons, held, gauge, fleets, _taught(learned))
+
+
+def _taught(decisions: list[Decision]) -> str:
+    steps = any(sum(client.steps) for d in decisions for client in d.clients)
+    stop = any(d.stop is not None and d.progress for d in decisions)
+    parts = ["whom to ask", *(["steps"] if steps else []), *(["when to stop"] if stop else [])]
+    return ", ".join(parts)
 
 
 def _ids(model: Model, text: str) -> list[int]:
@@ -125,15 +142,16 @@ def _ids(model: Model, text: str) -> list[int]:
 def _judge(
     model: Model,
     lecture: Lecture,
-    held: Sequence[Decision],
+    material: Material,
     learned: tuple[Any, Task],
     tell: Progress,
 ) -> dict[str, float] | None:
     """How the student does on fleets it never saw; None where none was held back."""
+    held = material.held
     if not held:
         return None
     lora, task = learned
-    texts = [prefix_of(d.objective) + asked(c, d) for d in held for c in d.clients]
+    texts = [prefix_of(d.objective) + asked(c, d, material.gauge) for d in held for c in d.clients]
     different = list(dict.fromkeys(texts))
     ids = [_ids(model, text) for text in different]
     folder = lecture.target.with_suffix(".work")

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from coordinator.selection.prompt import JOIN, LABELS
+from coordinator.selection.weights import Weights
+from coordinator.weightsfile import read_weights
+from proto.errors import ConfigError
 from quantization.adapters.files import read_adapter
 from quantization.arrays import Array
 from quantization.runtime.model import Model, open_model, shortened
@@ -45,6 +48,8 @@ class Mind:
     model: Model
     scorer: Scorer
     engine: str
+    gauge: Weights | None = None
+    """The linear student whose verdicts its questions tell."""
 
     def answer(self, prefix: str, questions: Sequence[str]) -> list[Answer]:
         """One answer for each question. Raises ConfigError, LocalError."""
@@ -53,6 +58,11 @@ class Mind:
     def length(self, question: str) -> int:
         """Tokens of a question."""
         return len(self.model.tokens.encode(question, begin=False))
+
+
+def gauge_beside(adapter: Path) -> Path:
+    """Where the linear student of an adapter's questions lies."""
+    return adapter.with_suffix(".linear.json")
 
 
 def answers_of(logp: Array) -> list[Answer]:
@@ -76,10 +86,14 @@ def open_mind(adapter: str = "", engine: Engine = "auto", base: str = BASE) -> I
     path = Path(adapter) if adapter else SHIPPED
     with open_model(base) as model:
         held = read_adapter(path, model.facts, model.sha256)
+        beside = gauge_beside(path)
+        gauge = read_weights(beside) if beside.is_file() else None
+        if gauge is not None and not isinstance(gauge, Weights):
+            raise ConfigError(f"{beside} is no linear student")
         short = shortened(model, held.first + held.blocks)
         labels = [model.tokens.single(word) for word in LABELS]
         taken = chosen(engine)
         # llama.cpp rounds activations by the batch: one by one, an answer is its question's alone.
         with open_scorer(short, labels, engine, 1 if taken == "llama" else TOGETHER) as scorer:
             scorer.adapt(held)
-            yield Mind(short, scorer, taken)
+            yield Mind(short, scorer, taken, gauge)

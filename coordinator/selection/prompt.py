@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from coordinator.selection.edges import Edges
 from coordinator.selection.features import Features
 from coordinator.selection.fence import MAX_JOURNAL, MAX_NOTE, fenced, joined, plain
+from coordinator.selection.gauge import verdict
 from coordinator.selection.gist import gist
 from coordinator.selection.progress import words_of_progress
+from coordinator.selection.weights import Weights
 from coordinator.selection.words import words_of
 
 DEFAULT_OBJECTIVE = "learn fast and waste no energy"
@@ -45,16 +47,19 @@ def question_of(
     edges: Edges,
     note: str = "",
     journal: Sequence[str] = (),
+    *,
     room: int = MAX_JOURNAL,
+    gauge: Weights | None = None,
 ) -> str:
     """The part about one box: its own words, fenced and capped, then its numbers in words.
 
-    `room` bounds the journal's characters further, where a prompt would be too long.
+    `room` bounds the journal's characters further, where a prompt would be too long; `gauge` is a
+    linear student whose verdict on the numbers is told with them.
     """
     most = min(room, MAX_JOURNAL)
     parts = [
         fenced("log", joined(gist(journal, edges.routine), most), most),
         fenced("note", note, MAX_NOTE),
-        words_of(values, edges),
+        " ".join(filter(None, (verdict(values, gauge), words_of(values, edges)))),
     ]
     return "\n".join(part for part in parts if part) + ASKED

@@ -9,10 +9,13 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from coordinator import tables
 from coordinator.agent.advisor import Agent
 from coordinator.agent.asking import Asking, advice_of
 from coordinator.agent.engine import Answer, open_mind
+from coordinator.agent.explain import spans, strongest, without
 from coordinator.agent.memory import Memory
+from coordinator.agent.review import explained
 from coordinator.cli import app
 from coordinator.jobstate import Consider, JobState, Rules, new_job, request_of
 from coordinator.reports import decisions
@@ -24,6 +27,7 @@ from coordinator.selection.prompt import JOIN, LABELS, prefix_of
 from coordinator.selection.words import edges_of
 from coordinator.taskfile import Selection, Steps
 from firmware_sim.fleet import Fleet
+from proto.errors import ConfigError
 from proto.messages import TRAIN, Resources
 from tests.adapters.agents import write_agent, write_base
 from tests.adapters.tiny import write_graphs
@@ -277,6 +281,40 @@ def test_a_recorded_job_replays_without_any_model(tmp_path, base, adapter):
     found = replay(tmp_path / "r")
     assert [r.asked for r in found.rounds if r.kind == "train"] == asked
     assert found.untrue == ()
+
+
+def test_words_that_mattered_are_found_by_leaving_each_out(base, adapter):
+    question = 'log "fan stuck"\nnote "all well"\nbattery good charging packet loss some\nask it?'
+    assert [question[a:b] for a, b in spans(question)] == [
+        "fan", "stuck", "all", "well", "battery good charging", "packet loss some",
+    ]  # fmt: skip
+    left_out = [without(question, span) for span in spans(question)]
+    assert left_out[0] == question.replace("fan ", "")
+    assert left_out[3] == question.replace(" well", "")
+    assert left_out[5] == question.replace(" packet loss some", "")
+    with open_mind(str(adapter), "onnx", str(base)) as mind:
+        found = strongest(mind, prefix_of(""), question)
+        full, part = mind.answer(prefix_of(""), [question, question.replace(" well", "")])
+    assert [abs(word.effect) for word in found] == sorted(
+        (abs(word.effect) for word in found), reverse=True
+    )
+    well = next(word.effect for word in found if word.text == "well")
+    odds = [np.log(a.join / (1 - a.join)) for a in (full, part)]
+    assert well == pytest.approx(odds[0] - odds[1], abs=1e-4)
+
+
+def test_decisions_of_an_agent_are_explained_on_request(tmp_path, base, adapter):
+    fleet = whole(tmp_path, base, str(adapter))
+    store = fleet.open_store()
+    rows = explained(store, "job", decisions(store, "job"), str(base))
+    newest = [row for row in rows if row["kind"] == "train"][-1]
+    assert set(newest["words"]) == set(newest["cohort"])
+    assert [row for row in rows if "words" in row] == [newest]
+    with pytest.raises(ConfigError, match="no agent decided"):
+        explained(store, "job", decisions(store, "job", rows[-1]["turn"]), str(base))
+    with pytest.raises(ConfigError, match="has no turn 99"):
+        decisions(store, "job", 99)
+    tables.decisions(rows)
 
 
 def test_the_command_says_of_each_round_what_the_agent_answered(tmp_path, base, adapter):

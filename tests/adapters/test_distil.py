@@ -14,7 +14,8 @@ from coordinator.agent.judging import Choice, judged
 from coordinator.agent.lessons import lessons_of
 from coordinator.agent.school import Course
 from coordinator.decisionsfile import read_decisions
-from coordinator.selection.prompt import prefix_of
+from coordinator.selection.prompt import prefix_of, question_of
+from coordinator.selection.words import edges_of
 from proto.errors import ConfigError
 from tests.adapters.agents import DEPTH, write_base, write_lessons
 from tests.adapters.tiny import write_graphs
@@ -53,12 +54,13 @@ def test_a_student_learns_what_its_teacher_reads_and_how_many_steps(folder):
     assert "reads notes, seed 1" in card
     assert f"{held['captured']:.0%}" in card
     assert not (folder / "agent.work").exists()
-    questions = [
-        f'note "{note}"\nbattery half takes {time}\nask it?'
-        for note in ("all well", "fan broken")
-        for time in ("little", "most of it")
-    ]
     with open_mind(str(folder / "agent.gguf"), "onnx", str(folder / "base.gguf")) as mind:
+        assert mind.gauge is not None
+        questions = [
+            question_of({"battery": 50.0, "time_ratio": time}, edges_of([]), note, gauge=mind.gauge)
+            for note in ("all well", "fan broken")
+            for time in (0.2, 0.8)
+        ]
         found = mind.answer(prefix_of(""), questions)
     assert [answer.join > 0.5 for answer in found] == [True, True, False, False]
     assert [int(np.argmax(answer.steps)) for answer in found] == [3, 0, 3, 0]

@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from coordinator.selection.candidates import Candidate, Past, Standing
 from coordinator.selection.features import FEATURES, features
@@ -14,6 +15,7 @@ from coordinator.selection.progress import WORDS as OF_PROGRESS
 from coordinator.selection.progress import progress
 from coordinator.selection.prompt import ASKED, prefix_of, question_of, stop_question
 from coordinator.selection.request import Pace, Request
+from coordinator.selection.weights import Head, Weights
 from coordinator.selection.words import RELATIVE, WORDS, edges_of, words_of
 from proto.messages import Resources
 
@@ -56,6 +58,20 @@ def test_a_box_is_told_in_words():
         "battery good charging memory small cpu idle board warm link medium "
         "data small error like takes little delivers always\nask it?"
     )
+
+
+def test_a_linear_student_sums_the_numbers_up_in_a_word():
+    none = Head(weights=(0.0,), bias=0.0)
+    gauge = Weights(
+        format="qfleet-linear", version=1, features=("battery",), mean=(50.0,), scale=(10.0,),
+        join=replace(none, weights=(1.0,)),
+    )  # fmt: skip
+    told = [question_of({"battery": x}, EDGES, gauge=gauge) for x in (0.0, 50.0, 100.0)]
+    assert told == [
+        "numbers hopeless battery nearly empty\nask it?",
+        "numbers strong battery half\nask it?",
+        "numbers best battery full\nask it?",
+    ]
 
 
 def test_what_is_not_known_or_no_news_is_not_told():

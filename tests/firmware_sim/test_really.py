@@ -38,6 +38,38 @@ def test_the_same_scenario_goes_the_same_way_in_processes_and_on_virtual_time(tm
     assert any("memory" in reason for reason in here.refusals)
 
 
+@pytest.mark.processes
+@pytest.mark.broker
+def test_real_boxes_and_their_coordinator_die_and_lie_by_script(tmp_path):
+    """One box is gone for good, one sends NaN, the coordinator is killed; rounds go on without."""
+    script = """
+[[script]]
+do = "kill"
+clients = [1]
+at = "1s"
+[[script]]
+do = "poison"
+clients = [2]
+what = "nan"
+at = "1s"
+[[script]]
+do = "kill-coordinator"
+at = "3s"
+length = "1s"
+"""
+    spoilt = replace(
+        scenario(tmp_path, script, quorum='2\ngather = "2s"', deadline='"6s"', steps="200"),
+        lasts="3m",
+    )
+    work = replace(spoilt.work, rounds=replace(spoilt.work.rounds, count=2))
+    spoilt = replace(spoilt, work=work)
+    result = really.really(spoilt, 0)
+    assert result.phase == "finished"
+    trained = [row for row in result.rounds if row.kind == "train" and row.outcome == "done"]
+    assert len(trained) == 2
+    assert trained[-1].included == (3, 4)
+
+
 def outcome(row) -> tuple[object, ...]:
     return row.turn, row.kind, row.round, row.outcome, row.included, row.model
 
@@ -117,6 +149,9 @@ def test_what_only_the_virtual_engine_plays_is_refused(tmp_path: Path):
     many = scenario(tmp_path, count="41")
     with pytest.raises(ConfigError, match="at most 40"):
         really.really(many, 0)
-    scripted = scenario(tmp_path, '[[script]]\ndo = "kill"\nclients = [1]\nat = "1s"\n')
-    with pytest.raises(ConfigError, match="script"):
+    scripted = scenario(tmp_path, '[[script]]\ndo = "broker-down"\nat = "1s"\nlength = "5s"\n')
+    with pytest.raises(ConfigError, match=r"script\[0\].do is broker-down.*accepted: .*poison"):
         really.really(scripted, 0)
+    watched = scenario(tmp_path, '[[script]]\ndo = "kill"\nclients = [1]\nstate = "training"\n')
+    with pytest.raises(ConfigError, match=r"script\[0\].state is training"):
+        really.really(watched, 0)
