@@ -55,7 +55,7 @@ TASKS = {
 """The way was chosen on seeds from 1000 on, which are not among those reported."""
 SEEDS = {"breast_cancer": 40, "digits_3v8": 30, "digits": 20, "wine": 20}
 ALLOWED = 0.015
-WHOLE = 12
+WHOLE = 20
 """Seeds on which all figures are taken; the others are for the gap between pooled and federated."""
 CLAIMED = ("breast_cancer", "digits_3v8")
 POOLED = ("pooled", "pooled_adam")
