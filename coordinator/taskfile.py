@@ -237,6 +237,9 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
     if table.aggregation in ("trimmed-mean", "median") and table.quorum < ROBUST:
         raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
+    ranks = isinstance(file.model, AdapterModel) and file.model.least_rank > 0
+    if table.aggregation in ("trimmed-mean", "median") and ranks:
+        raise ConfigError(f"model.least_rank is 0 for a {table.aggregation}: all ranks are equal")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError("rounds.deadline is from 1s to 30d")
     least, own, most = file.steps.least, file.training.steps, file.steps.most
