@@ -22,7 +22,7 @@ COVERAGE = 2.5
 OVERDUE = 4.0
 """... and a box that has waited OVERDUE times as long as if all took turns is asked before them:
 without it a scorer could leave some of the stalest out for ever."""
-SHORTLIST = 1.6
+SHORTLIST = 2.0
 """An agent's round asks the stalest of so many cohorts of the boxes it thinks best."""
 MAX_SCORE = 1e9
 """A score beyond it is no answer."""
