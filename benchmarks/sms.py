@@ -2,11 +2,13 @@
 
     python benchmarks/sms.py --data sms_spam.tsv --json
 
-Ten boxes hold messages dealt by Dirichlet(0.3), at most 100 each; a quarter of all messages is an
-untouched test split. Real coordinator and boxes train in one process on virtual time, sealed, over
-a broker in memory: bytes are those of the published frames, a round's mean. The trunk reads each
-message once for all arms. Figures are kept in benchmarks/results and printed from there while code
-and data are the same. The messages are not part of this repository (UCI SMS Spam Collection).
+A quarter of all messages is an untouched test split; a seed deals all the others to ten boxes by
+Dirichlet(0.3), and draws A and the batches. Real coordinator and boxes train in one process on
+virtual time, sealed, over a broker in memory: bytes are those of the published frames, a round's
+mean. The trunk reads each message once for all arms and seeds. The first seed's adapter is then
+exported and asked by llama.cpp and PEFT (sms_engines.py). Figures are kept in benchmarks/results
+and printed from there while code and data are the same. The messages are not part of this
+repository (UCI SMS Spam Collection).
 """
 
 import argparse
@@ -22,7 +24,8 @@ for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{library}_NUM_THREADS"] = "1"
 
 import numpy as np  # noqa: E402 - it reads them when imported
-from saved import RESULTS, code_key  # noqa: E402
+from saved import RESULTS, code_key, summary  # noqa: E402
+from sms_engines import asked  # noqa: E402
 
 from coordinator.store import Store  # noqa: E402
 from coordinator.taskadapter import AdapterModel  # noqa: E402
@@ -40,10 +43,11 @@ from proto.models import model_layout  # noqa: E402
 from quantization.pack import unpack  # noqa: E402
 from quantization.scheme import EXACT  # noqa: E402
 
-BOXES, ALPHA, MOST, SEED = 10, 0.3, 100, 0
-BLOCKS, RANK, ALPHA_LORA = 2, 32, 64.0
+BOXES, ALPHA, HELD = 10, 0.3, 0
+"""HELD draws the test split, the same for all seeds: settings were chosen on other rows."""
+BLOCKS, RANK, ALPHA_LORA = 1, 64, 128.0
 """With A drawn and frozen a rank is so many drawn features: more of them, and fewer blocks."""
-ROUNDS, STEPS, BATCH, RATE, SERVER_RATE = 20, 1, 16, 1.0, 0.08
+ROUNDS, STEPS, BATCH, RATE, DECAY, SERVER_RATE = 32, 1, 64, 1.0, 0.965, 0.04
 """Plain steps on the boxes, Adam at the coordinator: half of the boxes hold one class or nearly."""
 SCHEMES: dict[str, dict[str, Any]] = {
     "fp32": {"bits": 32},
@@ -52,10 +56,13 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "2-bit": {"bits": 2},
     "top-k": {"bits": 8, "keep": 0.1},
 }
+SEEDS = 3
+ENGINES = "4-bit"
+"""The arm whose adapter other programs are asked about."""
 BLOCK = 128
 """Numbers that share a scale: a quarter of a bit each."""
 CODE = (
-    "benchmarks/sms.py",
+    "benchmarks/sms*.py",
     "coordinator/aggregation.py",
     "coordinator/ranks.py",
     "edge_client/adapter/prompts.py",
@@ -70,18 +77,18 @@ CODE = (
 
 
 def dealt(table: Table, seed: int) -> Split:
-    """Dirichlet shares, cut to what the boxes of this benchmark hold."""
-    split = dirichlet(table.y, BOXES, ALPHA, seed)
-    rng = np.random.default_rng(seed)
-    boxes = tuple(np.sort(rng.permutation(rows)[:MOST]) for rows in split.boxes)
-    return Split(boxes, split.test)
+    """The test split, and all other rows dealt to the boxes."""
+    test = np.sort(np.concatenate(dirichlet(table.y, BOXES, ALPHA, HELD).test))
+    rest = np.setdiff1d(np.arange(len(table.y)), test)
+    parts = dirichlet(table.y[rest], BOXES, ALPHA, seed, 0.0).boxes
+    return Split(tuple(np.sort(rest[rows]) for rows in parts), (test,))
 
 
 def job(scheme: dict[str, Any], seed: int) -> TaskFile:
     """One arm."""
     return TaskFile(
         job="sms",
-        data=Data(classes=("ham", "spam"), text="text", validation=0.1),
+        data=Data(classes=("ham", "spam"), text="text", validation=0.02),
         model=AdapterModel(
             blocks=BLOCKS, rank=RANK, alpha=ALPHA_LORA, prompt="{text}\nSpam?", tokens=64
         ),
@@ -89,7 +96,7 @@ def job(scheme: dict[str, Any], seed: int) -> TaskFile:
             optimiser="sgd",
             steps=STEPS,
             learning_rate=RATE,
-            decay=1.0,
+            decay=DECAY,
             batch=BATCH,
             block=BLOCK,
             **scheme,
@@ -106,7 +113,9 @@ def job(scheme: dict[str, Any], seed: int) -> TaskFile:
     )
 
 
-def arm(table: Table, split: Split, file: TaskFile, states: Path) -> dict[str, float]:
+def arm(
+    table: Table, split: Split, file: TaskFile, states: Path, *, engines: bool = False
+) -> dict[str, float]:
     """A whole job: what its last model is worth, and what a round took."""
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(Path(folder))
@@ -127,15 +136,20 @@ def arm(table: Table, split: Split, file: TaskFile, states: Path) -> dict[str, f
             "bytes_down_per_round": round(float(np.mean([r.bytes_down for r in done])), 1),
             "updates": float(sum(r.included for r in done)),
             "rounds": float(len(done)),
+            **(asked(store, table, split.test[0], Path(folder)) if engines else {}),
         }
 
 
-def told(store: Store, seen: set[int] = set()) -> str:  # noqa: B006 - lines told so far
-    """The job's phase; each new line of its log goes to stderr on the way."""
-    for line in store.said("sms", max(seen, default=0)):
-        seen.add(line.id)
+def told(store: Store) -> str:
+    """The job's phase; what is new in its log goes to stderr on the way."""
+    for line in store.said("sms", _LAST.get(id(store), 0)):
+        _LAST[id(store)] = line.id
         print(line.text, file=sys.stderr, flush=True)
     return str(store.job("sms").phase)
+
+
+_LAST: dict[int, int] = {}
+"""The last line told of each store."""
 
 
 def judged(store: Store, table: Table, test: np.ndarray, states: Path) -> dict[str, float]:
@@ -168,32 +182,59 @@ def pooled(table: Table, split: Split) -> dict[str, float]:
     return {"accuracy": round(float(right.mean()), 4), "rows": float(len(train))}
 
 
-def measured(data: Path, states: Path, names: list[str]) -> dict[str, Any]:
-    """Figures by arm: those saved that still hold, the others worked out now and saved."""
+def measured(data: Path, states: Path, wanted: list[tuple[int, str]]) -> dict[str, Any]:
+    """Figures by seed and arm: those saved that still hold, the others worked out and saved."""
     path = RESULTS / "sms.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     stamp = {"code": code_key(CODE), "data": found.get("stamp", {}).get("data")}
     if data.is_file():
         stamp["data"] = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
     if found.get("stamp") != stamp:
-        found = {"stamp": stamp, "arms": {}}
-    missing = [name for name in names if name not in found["arms"]]
-    if not missing:
+        found = {"stamp": stamp, "seeds": {}}
+    missing = [(s, n) for s, n in wanted if n not in found["seeds"].get(str(s), {}).get("arms", {})]
+    if not missing or (found["seeds"] and not data.is_file()):
         return found
     if not data.is_file():
         raise SystemExit(f"no saved figures hold for this code, and there is no {data}: see --help")
     table = load(str(data), None, "text", ())
-    split = dealt(table, SEED)
     states.mkdir(parents=True, exist_ok=True)
-    found["pooled"] = pooled(table, split)
-    found["boxes"] = [len(rows) for rows in split.boxes]
-    found["test_rows"] = sum(map(len, split.test))
-    for name in missing:
-        found["arms"][name] = arm(table, split, job(SCHEMES[name], SEED), states)
+    for seed, name in missing:
+        split = dealt(table, seed)
+        if str(seed) not in found["seeds"]:
+            sizes = [len(rows) for rows in split.boxes]
+            spam = [int(table.y[rows].sum()) for rows in split.boxes]
+            found["seeds"][str(seed)] = {"boxes": sizes, "spam": spam, "arms": {}}
+        found.setdefault("pooled", pooled(table, split))
+        found["test_rows"] = len(split.test[0])
+        last = (seed, name) == (0, ENGINES)
+        figures = arm(table, split, job(SCHEMES[name], seed), states, engines=last)
+        found["seeds"][str(seed)]["arms"][name] = figures
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n")
-        print(name, found["arms"][name], flush=True)
+        print(seed, name, figures, file=sys.stderr, flush=True)
     return found
+
+
+def summed(found: dict[str, Any]) -> dict[str, Any]:
+    """Each arm over its seeds: means, intervals, bytes as a share of fp32's, loss against fp32."""
+    arms: dict[str, Any] = {}
+    seeds = found["seeds"].values()
+    for name in SCHEMES:
+        runs = [seed["arms"][name] for seed in seeds if name in seed["arms"]]
+        pairs = [
+            (seed["arms"][name], seed["arms"]["fp32"])
+            for seed in seeds
+            if name in seed["arms"] and "fp32" in seed["arms"]
+        ]
+        if runs:
+            figures = {key: summary([r[key] for r in runs]) for key in ("accuracy", "spam_f1")}
+            arms[name] = {"seeds": len(runs), **figures}
+            arms[name]["bytes_up_per_round"] = runs[0]["bytes_up_per_round"]
+        if pairs:
+            lost = summary([whole["accuracy"] - one["accuracy"] for one, whole in pairs])
+            share = pairs[0][0]["bytes_up_per_round"] / pairs[0][1]["bytes_up_per_round"]
+            arms[name] |= {"share_of_fp32": round(share, 4), "accuracy_lost": lost}
+    return arms
 
 
 def main() -> None:
@@ -201,24 +242,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("sms_spam.tsv"))
     parser.add_argument("--states", type=Path, help="where the trunk's states are kept")
     parser.add_argument("--arms", default=",".join(SCHEMES), help=f"any of {','.join(SCHEMES)}")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    wanted = [(seed, name) for seed in range(given.seeds) for name in given.arms.split(",")]
     with tempfile.TemporaryDirectory() as folder:
-        states = (given.states or Path(folder)) / "hidden"
-        found = measured(given.data, states, given.arms.split(","))
-    whole = found["arms"].get("fp32", {}).get("bytes_up_per_round")
-    for figures in found["arms"].values():
-        figures["share_of_fp32"] = (
-            round(figures["bytes_up_per_round"] / whole, 4) if whole else None
-        )
+        found = measured(given.data, (given.states or Path(folder)) / "hidden", wanted)
+    arms = summed(found)
     if given.json:
-        print(json.dumps(found))
+        print(json.dumps({**found, "arms": arms}))
         return
     print(f"pooled TF-IDF and logistic regression: accuracy {found['pooled']['accuracy']}")
-    for name, f in found["arms"].items():
+    for name, f in arms.items():
+        lost = f.get("accuracy_lost", {"mean": 0.0})["mean"]
         print(
-            f"{name:6} accuracy {f['accuracy']:.4f}  spam F1 {f['spam_f1']:.4f}"
-            f"  bytes up a round {f['bytes_up_per_round']:,.0f} ({f['share_of_fp32']:.1%} of fp32)"
+            f"{name:6} {f['seeds']} seeds  accuracy {f['accuracy']['mean']:.4f}"
+            f"  spam F1 {f['spam_f1']['mean']:.4f}  {lost:+.4f} lost"
+            f"  bytes up a round {f['bytes_up_per_round']:,.0f} ({f.get('share_of_fp32', 1):.1%})"
         )
 
 

@@ -225,7 +225,9 @@ def export(
 def distill(
     decisions: Annotated[Path, typer.Argument(help="A decisions.jsonl; docs/selection.md.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
-    student: Annotated[str, typer.Option(help="linear, agent; else by the output's name.")] = "",
+    student: Annotated[
+        str, typer.Option(help="linear, gbm, gbm-words or agent; or by OUTPUT.")
+    ] = "",
     base: Annotated[str, typer.Option(help="agent: the base model.")] = "smollm2-135m",
     depth: Annotated[int, typer.Option(help="agent: blocks of it that are used at all.")] = 12,
     blocks: Annotated[int, typer.Option(help="agent: last blocks of those that learn.")] = 6,
@@ -237,7 +239,7 @@ def distill(
     *,
     json: Json = False,
 ) -> None:
-    """Train a student on a teacher's decisions, for rounds.policy "linear" or "agent" of a task.
+    """Train a student on a teacher's decisions, for rounds.policy "linear", "gbm" or "agent".
 
     An agent (-o NAME.gguf) learns on the base model's own 4-bit blocks; its card is written beside
     it, and a run that was broken off goes on where it was.
@@ -252,8 +254,14 @@ def distill(
         figures = distill_linear(decisions, output)
         _show(figures, lambda: tables.student(figures), json=json)
         return
+    if wanted in ("gbm", "gbm-words"):
+        from coordinator.boost import distill_trees
+
+        figures = distill_trees(decisions, output, words=wanted == "gbm-words")
+        _show(figures, lambda: tables.student(figures), json=json)
+        return
     if wanted != "agent":
-        raise ConfigError(f"no student {student!r}; there is: linear, agent")
+        raise ConfigError(f"no student {student!r}; there is: linear, gbm, gbm-words, agent")
     from coordinator.agent.distil import Lecture, distill_agent
     from coordinator.agent.school import Course
 

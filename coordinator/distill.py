@@ -1,7 +1,7 @@
 """Students made of a teacher's decisions. `linear` needs NumPy alone."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from coordinator.decisionsfile import read_decisions
 from coordinator.selection.examples import Decision
 from coordinator.selection.features import FEATURES, scaled
+from coordinator.selection.terms import text_of
 from coordinator.selection.weights import VERSION, Head, Weights
 from coordinator.weightsfile import write_weights
 from proto.errors import ConfigError
@@ -34,33 +35,46 @@ class Examples:
     join: Floats
     decisions: int
     fleets: int
+    texts: tuple[str, ...] = ()
+    """What each says."""
 
 
 def distill_linear(source: Path, target: Path) -> dict[str, Any]:
     """Train on a decisions.jsonl, write the student; its figures. Raises ConfigError."""
     header, decisions = read_decisions(source)
-    train, held = _split(decisions)
+    train, held = split(decisions)
     if not len(train.join):
         raise ConfigError(f"{source} holds no decision of a fleet to train on")
     weights = fit(train, f"{header.teacher}: {train.decisions} decisions of {train.fleets} fleets")
     write_weights(target, weights)
+    found = figures(train, held, lambda part: loss(weights, part))
     return {
         "student": "linear",
         "file": str(target),
         "teacher": header.teacher,
+        **found,
+        "weights": dict(zip(weights.features, weights.join.weights, strict=True)),
+    }
+
+
+def figures(train: Examples, held: Examples, of: Callable[[Examples], float]) -> dict[str, Any]:
+    """How well a student does, by its loss, where it was trained and where it was not."""
+    if not len(held.join):
+        there = None
+    else:
+        constant = entropy(held.join, np.full(len(held.join), train.join.mean()))
+        there = {
+            "fleets": held.fleets,
+            "boxes": len(held.join),
+            "loss": of(held),
+            "loss_of_a_constant": constant,
+        }
+    return {
         "decisions": train.decisions,
         "fleets": train.fleets,
         "boxes": len(train.join),
-        "loss": loss(weights, train),
-        "held_out": None
-        if not len(held.join)
-        else {
-            "fleets": held.fleets,
-            "boxes": len(held.join),
-            "loss": loss(weights, held),
-            "loss_of_a_constant": entropy(held.join, np.full(len(held.join), train.join.mean())),
-        },
-        "weights": dict(zip(weights.features, weights.join.weights, strict=True)),
+        "loss": of(train),
+        "held_out": there,
     }
 
 
@@ -78,7 +92,6 @@ def fit(examples: Examples, trained_on: str = "") -> Weights:
     ridge[-1] = CLOSE
     found = _newton(X, examples.join, ridge)
     return Weights(
-        format="qfleet-linear",
         version=VERSION,
         features=FEATURES,
         mean=tuple(mean.tolist()),
@@ -119,7 +132,7 @@ def _sigmoid(x: Floats) -> Floats:
     return result
 
 
-def _split(decisions: Iterable[Decision]) -> tuple[Examples, Examples]:
+def split(decisions: Iterable[Decision]) -> tuple[Examples, Examples]:
     """For training and held out, whole fleets each, by their names alone."""
     parts: tuple[list[Decision], list[Decision]] = ([], [])
     for decision in decisions:
@@ -130,15 +143,16 @@ def _split(decisions: Iterable[Decision]) -> tuple[Examples, Examples]:
 
 def examples_of(decisions: Iterable[Decision]) -> Examples:
     """All boxes of all decisions; a feature this release does not know is left out."""
-    values, join, fleets, count = [], [], set(), 0
+    values, join, texts, fleets, count = [], [], [], set(), 0
     for decision in decisions:
         count += 1
         fleets.add(decision.fleet)
         for client in decision.clients:
             values.append(_row(client.features))
             join.append(client.join)
+            texts.append(text_of(client.note, client.journal))
     table = np.array(values, np.float64).reshape(-1, len(FEATURES))
-    return Examples(table, np.array(join, np.float64), count, len(fleets))
+    return Examples(table, np.array(join, np.float64), count, len(fleets), tuple(texts))
 
 
 def _row(features: Mapping[str, float | None]) -> list[float]:

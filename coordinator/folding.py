@@ -100,6 +100,8 @@ AGGREGATIONS: Mapping[str, _Shape] = {
 }
 AT_ONCE = 2**18
 """Numbers that are unpacked together, of as many updates as that makes, at least one."""
+MOST_LEARNT = 4
+"""Rows a box may sum up for each it trains on: its validation rows are summed up too."""
 STATEFUL = frozenset({"fedadam"})
 """Aggregations that go on from what the last round left."""
 
@@ -127,15 +129,19 @@ def first_model(task: Task, seed: int) -> bytes:
     return pack(arrays, layout_of(task), EXACT, np.random.default_rng(0))
 
 
-def check(task: Task, kind: int, update: Update) -> None:
-    """Raise RemoteError unless this update could be folded."""
+def check(task: Task, kind: int, update: Update, method: str = "mean") -> None:
+    """Raise RemoteError unless this update could be folded by this aggregation."""
     try:
         if kind == MOMENTS:
             columns = summed_columns(task.model, len(task.data.columns))
-            moments.moments_from_bytes(update.payload, columns)
+            told = moments.moments_from_bytes(update.payload, columns).count
+            if told > MOST_LEARNT * update.rows:
+                raise RemoteError(f"sums over {told} rows of a box that trains on {update.rows}")
         elif update.metrics is None:
             raise RemoteError("an update without metrics")
         elif kind == TRAIN:
+            if update.metrics.rank and AGGREGATIONS[method] is not _MEAN:
+                raise RemoteError(f"an adapter of a rank of its own; a {method} takes none")
             layout = sent_of(task, update.metrics.rank)
             scheme = scheme_of(task)
             if bound(update.payload, layout, scheme) > aggregation.MAX_DELTA:

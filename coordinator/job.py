@@ -110,7 +110,7 @@ class Job:
             raise RemoteError("made from another model than this turn's")
         if not 1 <= update.rows <= self.rows.get(box, 0):
             raise RemoteError(f"claims {update.rows} rows; enlisted with {self.rows.get(box, 0)}")
-        folding.check(self.task, state.kind, update)
+        folding.check(self.task, state.kind, update, state.rules.aggregation)
 
 
 def job_of(row: Row, enlisted: list[Row]) -> Job:

@@ -280,11 +280,11 @@ class Jobs:
         state = job.state
         model = self._store.model(state.job, "model")
         try:
-            rows = self._store.updates(state.turn)
-            counted = set(state.updated)
-            parts = (part_of(row) for row in rows if row.box in counted)
+            counted, server = set(state.updated), self._server(job)
             start = model.data if model else b""
-            result = folding.fold(job.task, state.kind, start, parts, self._server(job))
+            with self._store.updates(state.turn) as rows:
+                parts = (part_of(row) for row in rows if row.box in counted)
+                result = folding.fold(job.task, state.kind, start, parts, server)
         except RemoteError as error:
             self._dispatch(job, FoldFailed(str(error)), now)
             return

@@ -10,10 +10,10 @@ from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.constants import Constants
 from coordinator.selection.edges import Edges
+from coordinator.selection.forest import Student
 from coordinator.selection.plan import Plan
 from coordinator.selection.regulators import Regulation
 from coordinator.selection.request import Budget, Pace, Request
-from coordinator.selection.weights import Weights
 from proto.messages import KIND_NAMES, MOMENTS, TRAIN
 
 
@@ -55,7 +55,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     budget: Budget = Budget()
     constants: Constants = Constants()
     """What the selection methods leave open."""
-    weights: Weights | None = None
+    weights: Student | None = None
     """Of the scorer `linear`, as they were when the job was handed in."""
     gap: float = 0.0
     """End when the fleet's loss is less than this above its teacher's; 0 never does."""

@@ -110,6 +110,7 @@ _applied = sa.Table("migrations", metadata, sa.Column("name", sa.String(64), pri
 
 
 def _first(connection: sa.Connection) -> None:
+    # Until the first release; the first change after it gives this step tables of its own.
     metadata.create_all(connection)
 
 

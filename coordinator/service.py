@@ -131,6 +131,8 @@ class Service:
         """
         assert self._port is not None
         deliveries = [thing for thing in batch if isinstance(thing, Delivery)]
+        if self._shaken:  # and not yet recovered: no job is known, good updates would be refused
+            batch = [thing for thing in batch if not isinstance(thing, Delivery)]
         try:
             with self._store.unit():
                 for thing in batch:
@@ -186,7 +188,7 @@ class Service:
         self._post.discard()
         self._acks.clear()
         self._jobs, self._version = self._new_jobs(), -1
-        self._shaken = True
+        self._shaken, self._look_at = True, 0.0
 
     def _recover(self) -> None:
         """Have every box exchange keys and say everything again."""

@@ -34,9 +34,12 @@ class Statement:
         """Every parameter has its value by name; others are of no account."""
         return driver.execute(self._text, [values[name] for name in self._names])
 
-    def rows(self, driver: sqlite3.Connection, values: Mapping[str, object]) -> Iterator[Any]:
-        """One at a time, as they are asked for."""
-        return map(self._make, self.run(driver, values))
+    def rows(self, driver: sqlite3.Connection, values: Mapping[str, object]) -> list[Any]:
+        return list(self.named(self.run(driver, values)))
+
+    def named(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
+        """A query's rows, one at a time, as they are asked for."""
+        return map(self._make, cursor)
 
 
 def _maker(columns: list[str]) -> Callable[[Iterable[Any]], Any]:
@@ -59,6 +62,7 @@ def _newest() -> Statement:
     query = sa.select(models).where(
         models.c.job == sa.bindparam("job"), models.c.kind == sa.bindparam("kind")
     )
+    # A `limit` would bring parameters of its own.
     return Statement(query.order_by(models.c.turn.desc()).suffix_with("LIMIT 1"))
 
 

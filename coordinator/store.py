@@ -1,4 +1,4 @@
-"""Everything the coordinator must not forget; the only module with queries.
+"""Everything the coordinator must not forget; with `statements.py` all there is of queries.
 
 All writing happens inside `with store.unit():`, one transaction. What must leave the process (an
 ack, an offer) is sent only after the unit has committed.
@@ -6,7 +6,7 @@ ack, an offer) is sent only after the unit has committed.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,11 @@ from coordinator.schema import (
 )
 from coordinator.statements import Statement
 from proto.errors import StorageError
+from proto.messages import TRAIN
 
 Row = sa.Row[Any]
 
-_BARE_ROUND = {
-    "closed": None,
-    "outcome": "open",
-    "included": 0,
-    "result": None,
-    "model": None,
-    "bytes_up": 0,
-    "bytes_down": 0,
-}
+_BARE_ROUND = {c.name: c.default.arg if c.default else None for c in rounds.c}  # type: ignore[attr-defined]
 
 
 class Store:
@@ -48,6 +41,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._inside = False
+        self._path = path
         try:
             path.touch(mode=0o600)
             self._engine = sa.create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
@@ -59,7 +53,6 @@ class Store:
                 migrate(self._connection)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise StorageError(f"cannot open the store {path}: {error}") from None
-        self._path = path
 
     def close(self) -> None:
         self._connection.close()
@@ -73,13 +66,11 @@ class Store:
             return
         self._inside = True
         try:
-            yield
-            # The transaction began with its first statement; without one there is nothing to do.
-            if self._driver.in_transaction:
-                self._driver.commit()
-        except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
-            trouble = getattr(error, "orig", error)
-            raise StorageError(f"the store cannot be written: {trouble}") from None
+            with _told(self._path):
+                yield
+                # The transaction began with its first statement; else there is nothing to do.
+                if self._driver.in_transaction:
+                    self._driver.commit()
         finally:
             self._inside = False
             if self._driver.in_transaction:
@@ -92,16 +83,17 @@ class Store:
 
     def changes(self) -> int:
         """A number that differs once another process has written; free of locks and waits."""
-        return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
+        with _told(self._path):
+            return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy, taken while the store is in use."""
         try:
             path.unlink(missing_ok=True)
             self._driver.execute("VACUUM INTO ?", (str(path),))
+            path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"cannot write {path}: {error}") from None
-        path.chmod(0o600)
 
     def _all(self, query: sa.Select[Any]) -> list[Row]:
         with self.unit():
@@ -124,16 +116,15 @@ class Store:
             with self.unit():
                 return self._run(change, values)
         self._begin()
-        try:
-            return change.run(self._driver, values).rowcount
-        except sqlite3.OperationalError as error:
-            raise StorageError(f"the store cannot be written: {error}") from None
+        return change.run(self._driver, values).rowcount
 
-    def _read(self, query: Statement, **values: object) -> list[Row]:
+    def _read(self, query: Statement, **values: object) -> list[Any]:
         """`_all` for a hot statement; a list, so that no query is open while the next one runs."""
         if self._inside:
             self._begin()
-        return list(query.rows(self._driver, values))
+            return query.rows(self._driver, values)
+        with _told(self._path):
+            return query.rows(self._driver, values)
 
     # --- small facts ---
 
@@ -204,9 +195,13 @@ class Store:
         query = sa.select(updates.c.box).where(updates.c.turn == turn)
         return [row.box for row in self._all(query)]
 
-    def updates(self, turn: int) -> Iterator[Row]:
-        """A round's updates, one at a time."""
-        return statements.UPDATES.rows(self._driver, {"turn": turn})
+    @contextmanager
+    def updates(self, turn: int) -> Iterator[Iterator[Row]]:
+        """A round's updates, one at a time; the query ends with the block."""
+        with self.unit():
+            self._begin()
+            with closing(statements.UPDATES.run(self._driver, {"turn": turn})) as cursor:
+                yield statements.UPDATES.named(cursor)
 
     def drop_payloads(self, turn: int) -> int:
         """Forget what updates held, not that they came."""
@@ -291,9 +286,20 @@ def _last_trained(job: str) -> sa.Select[Any]:
     return (
         sa.select(updates.c.box, sa.func.max(updates.c.turn).label("latest"))
         .join(rounds, rounds.c.turn == updates.c.turn)
-        .where(rounds.c.job == job, rounds.c.kind == 1, rounds.c.outcome == "done")
+        .where(rounds.c.job == job, rounds.c.kind == TRAIN, rounds.c.outcome == "done")
         .group_by(updates.c.box)
     )
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the disk or the driver refuses, said as StorageError. A broken rule is our own fault."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sa.exc.IntegrityError):
+        raise
+    except (sqlite3.Error, sa.exc.DBAPIError) as error:
+        raise StorageError(f"{path} cannot be used: {getattr(error, 'orig', error)}") from None
 
 
 def _prepare(connection: Any, _record: object) -> None:

@@ -12,12 +12,12 @@ from coordinator.gatefile import read_gates
 from coordinator.jobstate import Rules
 from coordinator.kinds import ModelTable, check_fits, execution_of, model_of
 from coordinator.selection.constants import Constants
+from coordinator.selection.forest import Student
 from coordinator.selection.prompt import MAX_OBJECTIVE
 from coordinator.selection.regulators import Regulation
 from coordinator.selection.request import Budget
-from coordinator.selection.scorers import AGENT, POLICIES
+from coordinator.selection.scorers import AGENT, LEARNED, POLICIES
 from coordinator.selection.steps import STEP_RULES
-from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
@@ -114,7 +114,7 @@ class Selection(Constants, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     budget: Budget = Budget()
     weights: str = ""
-    """A file that `coordinator distill` wrote, beside the task file; for the policies "linear" and
+    """A file that `coordinator distill` wrote, beside the task file; for "linear", "gbm" and
     "agent"; the agent's own is in the package."""
 
 
@@ -130,7 +130,7 @@ class TaskFile(Strict, frozen=True):
     selection: Selection = Selection()
     objective: Annotated[str, Meta(max_length=MAX_OBJECTIVE)] = ""
     """What the owner wants, in a sentence; the policy "agent" reads it."""
-    weights: Weights | None = None
+    weights: Student | None = None
     """What the file selection.weights holds; no key of a task file."""
 
 
@@ -237,6 +237,9 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
     if table.aggregation in ("trimmed-mean", "median") and table.quorum < ROBUST:
         raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
+    ranks = isinstance(file.model, AdapterModel) and file.model.least_rank > 0
+    if table.aggregation in ("trimmed-mean", "median") and ranks:
+        raise ConfigError(f"model.least_rank is 0 for a {table.aggregation}: all ranks are equal")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError("rounds.deadline is from 1s to 30d")
     least, own, most = file.steps.least, file.training.steps, file.steps.most
@@ -244,9 +247,9 @@ def rules_of(file: TaskFile) -> Rules:
         raise ConfigError(
             f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
         )
-    if table.policy == "linear" and file.weights is None:
+    if table.policy in LEARNED and file.weights is None:
         raise ConfigError(
-            'rounds.policy "linear" needs selection.weights: see `coordinator distill`'
+            f'rounds.policy "{table.policy}" needs selection.weights: see `coordinator distill`'
         )
     if file.steps.rule == AGENT != table.policy:
         raise ConfigError('steps.rule "agent" needs rounds.policy "agent"')

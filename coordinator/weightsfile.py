@@ -1,25 +1,26 @@
-"""The file of a linear student: read with care, written whole."""
+"""The file of a student that is no language model: read with care, written whole."""
 
 from pathlib import Path
 
 import msgspec
 
 from coordinator.selection.features import FEATURES
+from coordinator.selection.forest import Student
 from coordinator.selection.weights import Weights
 from proto.errors import ConfigError
 from proto.files import write_whole
 
-MAX_FILE = 64 * 1024
+MAX_FILE = 256 * 1024
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path) -> Student:
     """Raises ConfigError that says what is wrong with the file."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
-            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes; it is no linear student")
-        weights = msgspec.json.decode(data, type=Weights)
+            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes; it is no student")
+        weights: Student = msgspec.json.decode(data, type=Student)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -29,6 +30,9 @@ def read_weights(path: Path) -> Weights:
     return weights
 
 
-def write_weights(path: Path, weights: Weights) -> None:
+def write_weights(path: Path, weights: Student) -> None:
     """Raises StorageError."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(weights), indent=2) + b"\n")
+    data = msgspec.json.encode(weights)
+    if isinstance(weights, Weights):  # trees are not for reading
+        data = msgspec.json.format(data, indent=2)
+    write_whole(path, data + b"\n")

@@ -6,7 +6,7 @@ Single-threaded: the agent calls `handle` with whatever came (from the broker or
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -20,6 +20,7 @@ from edge_client.membership import Membership
 from edge_client.newest import Newest
 from edge_client.news import News
 from edge_client.post import Post
+from edge_client.pulling import Pulling
 from edge_client.refusals import Refusals
 from edge_client.requests import (
     Assignment,
@@ -38,7 +39,6 @@ from proto.identity import Identity, open_signed, task_id
 from proto.messages import (
     MOMENTS,
     Ack,
-    BlobRef,
     Enlistment,
     Gone,
     Message,
@@ -53,8 +53,6 @@ from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, W
 
 YES_WAIT = 0.2
 """Seconds a yes to an offer may wait for the update."""
-PULL_WAIT = 3.0
-"""Seconds until missing parts of a blob are asked for again."""
 NO_ROOM = "its disk or its outbox is full"
 """What the coordinator is told; which path it is concerns the owner alone."""
 
@@ -93,13 +91,11 @@ class Box:
         self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         topic = self.topics.from_box(self._member.box, "m")
         self._post = Post(self._secure, partial(self._publish, topic), setting.now)
-        self._pull_again = inf
-        self._blobs: tuple[str, ...] = ()
-        """Topics of blobs on their way."""
+        self._pulling = Pulling(self._pantry, self.topics, self._post.send, setting.now)
         self._refusals, self._news = Refusals(setting.now), News()
         seen = self._spool.seen
         self.state = session.start(seen.era, seen.turns, self._spool.waiting())
-        self._woken: tuple[state.State | None, float] = (None, inf)
+        self._waking: tuple[state.State | None, float] = (None, inf)
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -112,6 +108,7 @@ class Box:
     def attach(self, port: Port, labour: Labour) -> None:
         """Use this connection, made with our `will`, and this place to train."""
         self._port, self._labour = port, labour
+        self._pulling.attach(port)
         root, box = self.topics.root, self._member.box
         port.subscribe(self.topics.coordinator, f"{root}/dev/{box}/in/+", f"{root}/bc/+/task")
 
@@ -144,23 +141,22 @@ class Box:
         """Time passed."""
         if self._wake() <= self._setting.now():
             self._step(state.Tick())
-        if self._pull_again <= self._setting.now():
-            self._pull()
+        self._pulling.tick()
         if self._news.any(self._setting.resources, self._setting.now()):
             self._post.send(self._report(0, accepted=True, reason=""))
         self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        at = min(self._wake(), self._pull_again, self._post.due, self._news.due)
+        at = min(self._wake(), self._pulling.due, self._post.due, self._news.due)
         return None if at == inf else max(0.0, at - self._setting.now())
 
     def _wake(self) -> float:
         """When the table wants a tick; worked out once for each state."""
-        if self._woken[0] is not self.state:
+        if self._waking[0] is not self.state:
             at = session.wake(self.state)
-            self._woken = self.state, inf if at is None else at
-        return self._woken[1]
+            self._waking = self.state, inf if at is None else at
+        return self._waking[1]
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
@@ -259,10 +255,9 @@ class Box:
         self._step(state.TaskSeen(job, id_, objection))
 
     def _blob(self, address: bytes, part: str, payload: bytes) -> None:
-        if self._pantry.take(address, part, payload):
-            self._fetched()
-        elif self._pull_again != inf and part == "m":
-            self._pull()
+        offer = self.state.offer
+        if self._pulling.take(address, part, payload, offer) and offer is not None:
+            self._step(state.Fetched(offer.turn))
 
     def _done(self, turn: int, update: bytes) -> None:
         message = decode_update(update)
@@ -314,28 +309,8 @@ class Box:
         self._publish(self.topics.state(self._member.box), data, retain=True)
 
     def _fetch(self, offer: Offer) -> None:
-        self._pantry.stop()
-        missing = self._pantry.missing(offer)
-        if not missing:
+        if self._pulling.begin(offer):
             self._step(state.Fetched(offer.turn))
-            return
-        self._pantry.begin(missing, offer.key)
-        self._listen(missing)
-        self._pull()
-
-    def _pull(self) -> None:
-        pulls = self._pantry.pulls()
-        self._pull_again = self._setting.now() + PULL_WAIT if pulls else inf
-        for pull in pulls:
-            self._post.send(pull)
-
-    def _fetched(self) -> None:
-        offer = self.state.offer
-        if offer is None or self._pantry.missing(offer):
-            return
-        self._pull_again = inf
-        self._listen()
-        self._step(state.Fetched(offer.turn))
 
     def _train(self, offer: Offer) -> None:
         model, features = self._pantry.open(offer.model), self._pantry.open(offer.features)
@@ -360,17 +335,8 @@ class Box:
             )
         )
 
-    def _listen(self, refs: Sequence[BlobRef] = ()) -> None:
-        """Hear these blobs' parts, and no longer those of others."""
-        assert self._port is not None
-        self._port.unsubscribe(*self._blobs)
-        self._blobs = tuple(self.topics.blob(ref.address, "+") for ref in refs)
-        self._port.subscribe(*self._blobs)
-
     def _stop_work(self) -> None:
-        self._pantry.stop()
-        self._listen()
-        self._pull_again = inf
+        self._pulling.stop()
         assert self._labour is not None
         self._labour.cancel()
 

@@ -10,7 +10,7 @@ from proto.exits import run_command
 if TYPE_CHECKING:
     from firmware_sim import demo as main_job
 
-ROUNDS = {"sms": 20}
+ROUNDS = {"sms": 12}
 """Of a task's demo, where not 5."""
 
 app = typer.Typer(

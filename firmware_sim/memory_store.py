@@ -120,9 +120,10 @@ class MemoryStore(Store):
     def senders(self, turn: int) -> list[str]:
         return sorted(self._turns.get(turn, ()))
 
-    def updates(self, turn: int) -> Iterator[Any]:
+    @contextmanager
+    def updates(self, turn: int) -> Iterator[Iterator[Any]]:
         sent = self._turns.get(turn, {})
-        return (sent[box] for box in sorted(sent) if sent[box].payload is not None)
+        yield (sent[box] for box in sorted(sent) if sent[box].payload is not None)
 
     def drop_payloads(self, turn: int) -> int:
         sent = self._turns.get(turn, {})

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.kinds import ModelTable
+from coordinator.selection.forest import Student
 from coordinator.selection.scorers import POLICIES
 from coordinator.selection.steps import STEP_RULES
-from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import (
     Data,
@@ -82,7 +82,7 @@ class Work(Table, frozen=True):
     rounds: RoundsTable = RoundsTable()
     selection: Selection = Selection()
     """A policy's constants, budgets and weights; a file of weights lies beside the scenario."""
-    weights: Weights | None = None
+    weights: Student | None = None
     """What the file selection.weights holds; no key of a scenario."""
     effort: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
     """Training costs boards so many times what it would: a light model stands for a heavy one."""
@@ -185,12 +185,14 @@ def check(scenario: Scenario) -> None:
         _check_entry(f"script[{at}]", entry, scenario)
 
 
-def with_policy(scenario: Scenario, policy: str, weights: Weights | None = None) -> Scenario:
+def with_policy(scenario: Scenario, policy: str, weights: Student | None = None) -> Scenario:
     """The same scenario under another policy, a student's with its weights. Raises ConfigError."""
     if policy not in POLICIES:
         refuse("policy", policy, POLICIES)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
-    work = msgspec.structs.replace(scenario.work, rounds=rounds, weights=weights)
+    work = msgspec.structs.replace(
+        scenario.work, rounds=rounds, weights=weights or scenario.work.weights
+    )
     _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)
 

@@ -57,10 +57,10 @@ def sms_rows(settings: Settings, source: Path) -> Rows:
     table = Table(whole.X[index], whole.y[index], (), whole.classes, words)
     share = SMS_TEST / (SMS_ROWS + SMS_TEST)
     split = dirichlet(table.y, settings.clients, 0.5, settings.seed, share)
-    # A few blocks with many drawn features; boxes of one class move the others little this way.
-    model = AdapterModel(base=BASE, blocks=2, rank=32, alpha=64.0, prompt=SMS_QUESTION, tokens=64)
+    # One block with many drawn features; boxes of one class move the others little this way.
+    model = AdapterModel(base=BASE, blocks=1, rank=64, alpha=128.0, prompt=SMS_QUESTION, tokens=64)
     training = Train(
-        optimiser="sgd", steps=1, learning_rate=1.0, decay=1.0, batch=32, bits=4, block=128
+        optimiser="sgd", steps=1, learning_rate=10.0, decay=0.95, batch=48, bits=4, block=128
     )
     return Rows("sms", table, split, model, training, "fedadam", teaches=False)
 
@@ -86,7 +86,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
         deadline="20m",
         seed=settings.seed,
         aggregation=rows.aggregation,
-        server_rate=0.08,
+        server_rate=0.02,
     )
     adapter = TaskFile(
         job=rows.name,

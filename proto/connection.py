@@ -3,7 +3,6 @@
 Measured faults and the rule for each: research note on transport and security, section 2.2.
 """
 
-import contextlib
 import logging
 import selectors
 import socket
@@ -28,7 +27,7 @@ from proto.packets import (
     publish_packet,
     read_puback,
     read_publish,
-    whole,
+    span,
 )
 from proto.reconnect import TAKEN_OVER, refusal_words
 from proto.transport import MAX_IN_FLIGHT, Deliver
@@ -36,6 +35,8 @@ from proto.transport import MAX_IN_FLIGHT, Deliver
 _logger = logging.getLogger(__name__)
 
 _READ = 32 * 1024
+LARGEST_PACKET = LARGEST_INBOUND + 1024
+"""Bytes the broker is asked not to exceed, and held to."""
 _DISCONNECT = b"\xe0"
 _PUBLISH, _PUBACK = 3, 4
 """Kinds of packet: the upper half of the first byte (MQTT 5, section 2.1.2)."""
@@ -88,18 +89,30 @@ class _LeanClient(Client):
         return len(buf)
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
-        """Read one packet; a message or an ack that is here as a whole costs paho nothing."""
+        """Read one packet; a message or an ack that is here as a whole costs paho nothing.
+
+        Raises ConnectionError for a packet larger than any peer of ours sends.
+        """
         if self._in_packet["command"] or self._sock is None:  # it is in the middle of one
             return super().loop_read(max_packets)
-        if not self.held:
-            with contextlib.suppress(OSError):  # paho meets it again, and tells
-                self.held = super()._sock_recv(_READ)
+        while (place := span(self.held)) is None:
+            try:
+                more = super()._sock_recv(_READ)
+            except BlockingIOError:
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
+            except OSError:
+                more = b""
+            if not more:  # paho meets it again, and tells
+                return super().loop_read(max_packets)
+            self.held += more
+        start, end = place
+        if end > LARGEST_PACKET:
+            raise ConnectionError(f"it sends a packet of {end} bytes, as no peer of ours does")
         held = self.held
-        if (packet := whole(held)) is None:
+        if end > len(held):
             return super().loop_read(max_packets)
-        command, rest, end = packet
         self.held = held[end:]
-        if self._is_ours(command, rest):
+        if self._is_ours(held[0], held[start:end]):
             self._last_bytes_received = time.monotonic()  # to paho a sign that the broker lives
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         self.held = held
@@ -161,7 +174,7 @@ class Connection:
         _configure(self._client, self._settings)
         properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._settings.session_expiry_s
-        properties.MaximumPacketSize = LARGEST_INBOUND + 1024
+        properties.MaximumPacketSize = LARGEST_PACKET
         url, beat = self._settings.url, self._settings.keepalive_s
         self._client.connect(url.host, url.port, beat, clean_start=False, properties=properties)
         if (opened := cast("socket.socket | None", self._client.socket())) is None:
@@ -218,12 +231,16 @@ class Connection:
         self._client.disconnect()
 
     def _read(self) -> None:
-        self._client.loop_read()
-        # What is read already, by us or by TLS, no longer makes the socket readable.
-        while (opened := self._client.socket()) is not None and (
-            self._client.held or (isinstance(opened, ssl.SSLSocket) and opened.pending())
+        client, before = self._client, b""
+        client.loop_read()
+        # What is read already, by us or by TLS, no longer makes the socket readable. Half a
+        # packet's head stays as it is until more comes.
+        while (opened := client.socket()) is not None and (
+            (client.held and client.held is not before)
+            or (isinstance(opened, ssl.SSLSocket) and opened.pending())
         ):
-            self._client.loop_read()
+            before = client.held
+            client.loop_read()
 
     def _on_connect(self, code: ReasonCode, properties: Properties | None) -> None:
         if code.is_failure:

@@ -7,7 +7,6 @@ callback, is not used. Callers only append to queues and wake the thread.
 """
 
 import contextlib
-import gc
 import logging
 import queue
 import selectors
@@ -64,8 +63,6 @@ class MqttPort:
 
     def run(self) -> None:
         """Serve in this thread until `close`."""
-        # What was loaded until now stays: the collector need not go through it again and again.
-        gc.freeze()
         self._thread = threading.current_thread()
         self._run()
 
@@ -129,7 +126,9 @@ class MqttPort:
         with selectors.DefaultSelector() as selector:
             selector.register(self._outgoing.woken, selectors.EVENT_READ)
             while not over() and (left := end - time.monotonic()) > 0:
-                if selector.select(max(0.0, min(left, self._let_work()))):
+                wait = self._let_work()
+                # What ended this may have rung before the program's work took the bell back.
+                if not over() and selector.select(max(0.0, min(left, wait))):
                     self._outgoing.calm()
 
     def _connect(self, connection: Connection, patterns: dict[str, None]) -> socket.socket:

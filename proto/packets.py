@@ -19,19 +19,17 @@ class Publish(NamedTuple):
     retained: bool
 
 
-def whole(data: bytes) -> tuple[int, bytes, int] | None:
-    """The first packet's first byte, what follows its length, and where it ends.
+def span(data: bytes) -> tuple[int, int] | None:
+    """Where the first packet's body starts and ends, be it here as a whole or not.
 
-    None when `data` holds no whole packet, or a length that is none (MQTT 5, section 1.5.5).
+    None when its length is not here yet; one that never ends (MQTT 5, 1.5.5) is larger than any.
     """
-    size, start = 0, 1
-    for digit in data[1:5]:
-        size |= (digit & 0x7F) << 7 * (start - 1)
-        start += 1
+    size = 0
+    for place, digit in enumerate(data[1:5]):
+        size |= (digit & 0x7F) << 7 * place
         if digit <= 0x7F:  # noqa: PLR2004 - the last digit
-            end = start + size
-            return (data[0], data[start:end], end) if end <= len(data) else None
-    return None
+            return place + 2, place + 2 + size
+    return None if len(data) < 5 else (5, 2**28 + 5)  # noqa: PLR2004
 
 
 def read_publish(command: int, rest: bytes | bytearray) -> Publish | None:

@@ -15,6 +15,7 @@ import numpy as np
 from coordinator.selection.prompt import JOIN, LABELS
 from coordinator.selection.weights import Weights
 from coordinator.weightsfile import read_weights
+from proto.errors import ConfigError
 from quantization.adapters.files import read_adapter
 from quantization.arrays import Array
 from quantization.runtime.model import Model, open_model, shortened
@@ -87,6 +88,8 @@ def open_mind(adapter: str = "", engine: Engine = "auto", base: str = BASE) -> I
         held = read_adapter(path, model.facts, model.sha256)
         beside = gauge_beside(path)
         gauge = read_weights(beside) if beside.is_file() else None
+        if gauge is not None and not isinstance(gauge, Weights):
+            raise ConfigError(f"{beside} is no linear student")
         short = shortened(model, held.first + held.blocks)
         labels = [model.tokens.single(word) for word in LABELS]
         taken = chosen(engine)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.features import Features, features, scaled
 from coordinator.selection.request import Request
-from coordinator.selection.weights import Head, Weights
-
-STEEP = 30.0
+from coordinator.selection.weights import STEEP, Head, Weights
 
 
 def by_linear(candidates: Sequence[Candidate], request: Request) -> dict[str, float]:
@@ -16,12 +14,10 @@ def by_linear(candidates: Sequence[Candidate], request: Request) -> dict[str, fl
 
     Without weights there is no score, and the hand rule decides.
     """
-    if request.weights is None:
+    student = request.weights
+    if not isinstance(student, Weights):
         return {}
-    return {
-        c.box: probability(request.weights, request.weights.join, features(c, request))
-        for c in candidates
-    }
+    return {c.box: probability(student, student.join, features(c, request)) for c in candidates}
 
 
 def probability(weights: Weights, head: Head, values: Features) -> float:

@@ -7,8 +7,8 @@ from msgspec import Meta, Struct
 
 from coordinator.selection.advice import Advice
 from coordinator.selection.constants import Constants
+from coordinator.selection.forest import Student
 from coordinator.selection.regulators import Regulation
-from coordinator.selection.weights import Weights
 
 
 class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ class Request:
     """Expected traffic of one box, up and down; 0 where that is not known."""
     budget: Budget = Budget()  # noqa: RUF009 - frozen, so one default serves all
     constants: Constants = Constants()  # noqa: RUF009 - likewise
-    weights: Weights | None = None
+    weights: Student | None = None
     """Of the scorer `linear`."""
     advice: Advice | None = None
     """What a model answered, now or in a plan that is played again."""

@@ -13,6 +13,7 @@ from coordinator.selection.candidates import Candidate, waited
 from coordinator.selection.linear import by_linear
 from coordinator.selection.lots import lot
 from coordinator.selection.request import Request
+from coordinator.selection.trees import by_trees
 
 Scorer = Callable[[Sequence[Candidate], Request], dict[str, float]]
 """(candidates, request) -> score by box."""
@@ -55,9 +56,12 @@ SCORERS: dict[str, Scorer] = {
     "eafl": energy.by_power,
     "refl": energy.by_absence,
     "linear": by_linear,
+    "gbm": by_trees,
 }
 AGENT = "agent"
 """Scored by a language model, outside: its advice comes with the request."""
 POLICIES = (*SCORERS, AGENT)
-STANDING = frozenset({"paper", "linear", AGENT})
+LEARNED = ("linear", "gbm")
+"""Those that need a file of weights."""
+STANDING = frozenset({"paper", *LEARNED, AGENT})
 """Scorers that read how boxes did last against the fleet."""

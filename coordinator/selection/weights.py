@@ -8,6 +8,8 @@ from msgspec import Meta, Struct
 VERSION = 1
 MAX_FEATURES = 64
 MAX_NUMBER = 1e6
+STEEP = 30.0
+"""Logits beyond it are cut."""
 
 Numbers = Annotated[tuple[float, ...], Meta(max_length=MAX_FEATURES)]
 Names = Annotated[
@@ -22,10 +24,16 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bias: float
 
 
-class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Weights(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="format",
+    tag="qfleet-linear",
+):
     """A linear student. A feature that a box does not report counts as its mean."""
 
-    format: str
     version: int
     features: Names
     mean: Numbers
@@ -36,7 +44,7 @@ class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which decisions, for people."""
 
     def __post_init__(self) -> None:
-        if self.format != "qfleet-linear" or self.version != VERSION:
+        if self.version != VERSION:
             raise ValueError(f"not a linear student of version {VERSION}")
         if len(set(self.features)) != len(self.features):
             raise ValueError("a feature is named twice")

@@ -182,6 +182,11 @@ def test_an_update_that_could_not_be_folded_is_refused(kind, part, said):
         check(TASK, kind, update(part))
 
 
+def test_sums_over_many_more_rows_than_a_box_trains_on_are_refused():
+    with pytest.raises(RemoteError, match="sums over 30 rows of a box that trains on 7"):
+        check(TASK, MOMENTS, update(measured(1)._replace(rows=7)))
+
+
 def test_an_absurdly_large_update_is_refused():
     arrays = unflatten(np.full(size(LAYOUT), 1000.0, np.float32), LAYOUT)
     payload = pack(arrays, LAYOUT, scheme_of(TASK), np.random.default_rng(0))

@@ -233,6 +233,12 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
     assert size(model_layout(task.model)) == 36_864
 
 
+def test_what_outvotes_a_bad_box_takes_one_rank_only(tmp_path):
+    ranks = TEXTS + 'least_rank = 1\n[rounds]\naggregation = "median"\nquorum = 3\n'
+    with pytest.raises(ConfigError, match=r"model.least_rank is 0 for a median"):
+        rules_of(read(written(tmp_path, ranks)))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -37,11 +37,17 @@ def publish(topic: bytes, payload: bytes, mid: int) -> bytes:
 
 
 class ScriptedBroker:
-    """Answers CONNECT with `connack`, then sends `then`. Acks publishes unless told not to."""
+    """Answers CONNECT with `connack`, then sends `then`. Acks publishes unless told not to.
 
-    def __init__(self, connack: bytes, then: bytes = b"", *, acks: bool = True) -> None:
+    `piece` is how many bytes it hands to the network at once.
+    """
+
+    def __init__(
+        self, connack: bytes, then: bytes = b"", *, acks: bool = True, piece: int = 2**20
+    ) -> None:
         self.connack = connack
         self.then = then
+        self.piece = piece
         self.acks = acks
         self.packets: queue.SimpleQueue[Packet] = queue.SimpleQueue()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -90,7 +96,10 @@ class ScriptedBroker:
             while (packet := _read(stream)) is not None:
                 self.packets.put(packet)
                 if packet.kind == CONNECT:
-                    client.sendall(self.connack + self.then)
+                    said = self.connack + self.then
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    for at in range(0, len(said), self.piece):
+                        client.sendall(said[at : at + self.piece])
                 elif packet.kind == SUBSCRIBE:
                     client.sendall(b"\x90\x04" + packet.body[:2] + b"\0\x01")
                 elif packet.kind == PUBLISH and self.acks:

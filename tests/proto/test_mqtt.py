@@ -6,9 +6,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 
 from coordinator.broker_process import BrokerProcess
 from proto.broker_url import BrokerUrl, MqttSettings
@@ -67,8 +69,8 @@ def opened() -> Iterator[Opened]:
 def scripted() -> Iterator[Scripted]:
     brokers: list[ScriptedBroker] = []
 
-    def make(connack: bytes = ACCEPTED, then: bytes = b"", *, acks: bool = True) -> ScriptedBroker:
-        brokers.append(ScriptedBroker(connack, then, acks=acks))
+    def make(connack: bytes = ACCEPTED, then: bytes = b"", **how: Any) -> ScriptedBroker:
+        brokers.append(ScriptedBroker(connack, then, **how))
         return brokers[-1]
 
     yield make
@@ -121,6 +123,32 @@ def test_a_peer_that_is_no_broker_is_told_in_words(opened: Opened, scripted: Scr
     url = BrokerUrl("127.0.0.1", scripted(b"HTTP/1.1 400 Bad Request\r\n").port)
     inbox = opened(MqttSettings(url, "box", connect_timeout_s=0.1))
     assert "does not answer as a broker" in inbox.next(Disconnected).reason
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7])
+def test_packets_that_come_in_pieces_are_put_together(
+    opened: Opened, scripted: Scripted, piece: int
+) -> None:
+    texts = [b"", b"x", bytes(300)]
+    sent = b"".join(publish(b"a", text, n + 1) for n, text in enumerate(texts))
+    inbox = opened(at(scripted(ACCEPTED, sent, piece=piece).port))
+    inbox.next(Connected)
+    assert [inbox.next(Delivery).payload for _ in texts] == texts
+
+
+@pytest.mark.parametrize("length", [b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff\xff", b"\x80\x80\x10"])
+def test_a_packet_larger_than_any_of_ours_ends_the_connection_at_once(
+    opened: Opened, scripted: Scripted, length: bytes
+) -> None:
+    inbox = opened(at(scripted(ACCEPTED, b"\x32" + length).port))
+    assert "as no peer of ours does" in inbox.next(Disconnected).reason
+
+
+def test_paho_has_the_parts_that_are_used_of_it() -> None:
+    client = Client(CallbackAPIVersion.VERSION2, "box", protocol=MQTTv5)
+    parts = ("_in_packet", "_last_bytes_received", "_sock", "_sock_recv", "_sock_send")
+    for part in (*parts, "_handle_publish", "_handle_pubackcomp", "_mid_generate"):
+        assert hasattr(client, part), f"paho no longer has {part}"
 
 
 def test_a_session_taken_over_waits_long_before_it_returns(

@@ -14,6 +14,7 @@ from proto.packets import (
     publish_packet,
     read_puback,
     read_publish,
+    span,
 )
 
 topics = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -69,3 +70,32 @@ def test_an_ack_is_read_back(mid):
     assert read_puback(whole[2:]) == (mid, 0)
     assert read_puback(whole[2:] + b"\x87\0") == (mid, 0x87)
     assert read_puback(b"\0") is None
+
+
+@given(st.lists(st.integers(0, 70_000), max_size=4), st.integers(0, 10))
+def test_packets_are_found_in_a_stream_wherever_it_is_cut(sizes, kept):
+    packets = [publish_packet(Publish(1, "a", bytes(size), False)) for size in sizes]
+    stream = b"".join(packets)
+    for packet in packets:
+        assert span(stream[:1]) is None
+        start, end = span(stream[: start_of(stream) + kept]) or (0, 0)
+        assert stream[:end] == packet
+        assert read_publish(stream[0], stream[start:end]) is not None
+        stream = stream[end:]
+    assert stream == b""
+
+
+def start_of(stream: bytes) -> int:
+    return 1 + VariableByteIntegers.decode(stream[1:])[1]
+
+
+@given(st.binary(max_size=12))
+def test_any_bytes_begin_a_packet_or_want_more(data):
+    place = span(data)
+    assert place is None or 2 <= place[0] <= place[1]
+    if len(data) >= 5:
+        assert place is not None
+
+
+def test_a_length_that_never_ends_is_larger_than_any_packet():
+    assert span(b"\x30\xff\xff\xff\xff\x01")[1] > 2**28

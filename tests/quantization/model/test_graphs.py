@@ -74,23 +74,24 @@ def test_gradients_are_those_of_torch(tiny, lora, task, batch):
         assert error < 5e-5, (name, error)
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-def test_gradients_are_those_of_torch_on_the_real_model(smollm2):
+def test_gradients_are_those_of_torch_on_the_real_model(smollm2, blocks):
     pytest.importorskip("peft")
     pytest.importorskip("torch")
     from benchmarks.adapter_peer import Peer
 
     rng = np.random.default_rng(2)
     ids, last = padded([list(rng.integers(20, 49000, length)) for length in (12, 20)])
-    hidden = next(hidden_states(smollm2, BLOCKS, [ids]))
-    arrays = fresh(smollm2.facts.shape, BLOCKS, 8, rng)
+    hidden = next(hidden_states(smollm2, blocks, [ids]))
+    arrays = fresh(smollm2.facts.shape, blocks, 8, rng)
     arrays = {n: (a + 0.02 * rng.normal(size=a.shape)).astype("f4") for n, a in arrays.items()}
     real = Task(smollm2.head([9805, 787]), 2.0)
     rows = Batch(hidden, last, np.eye(2, dtype="f4"))
-    peer = Peer(smollm2, BLOCKS, 8, 16.0)
+    peer = Peer(smollm2, blocks, 8, 16.0)
     peer.load(arrays)
     loss, theirs = peer.step(real.head, rows)
-    ours = open_trainer(smollm2, BLOCKS).step(arrays, real, rows)
+    ours = open_trainer(smollm2, blocks).step(arrays, real, rows)
     assert ours.loss == pytest.approx(loss, rel=1e-4)
     for name in LORA:
         error = np.linalg.norm(ours.gradients[name] - theirs[name]) / np.linalg.norm(theirs[name])

@@ -1,0 +1,106 @@
+"""Who trains next: every policy on fleets that none of them was tuned or trained on.
+
+    python benchmarks/agent.py --json
+    python benchmarks/agent.py --cells journals-10 --policies stalest,gbm=gbm.json,agent=a.gguf
+
+Emulated fleets until a target accuracy. Ratios are to the hand rule `stalest` on the same fleets:
+geometric means with 95 % intervals by bootstrap over fleets; a miss counts twice the horizon, hits
+stand beside. `teacher` sees what no policy can, `oracle` the one future that comes: ceilings, not
+rivals. Students are given as NAME=FILE; `linear`, `gbm`, `gbm-words` have theirs beside the suites.
+Suites and their hashes: benchmarks/suites. Figures that are saved are not run again.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from agent_runs import CELLS, LEARNED, SUITES, Cell, Policy, figures, summed  # noqa: E402
+
+HAND_RULE = "stalest"
+RULES = (
+    HAND_RULE,
+    "random",
+    "paper",
+    "fedcs",
+    "tifl",
+    "power-of-choice",
+    "oort",
+    "pyramidfl",
+    "eafl",
+    "refl",
+    "fedcompass",
+)
+CEILINGS = ("teacher", "oracle")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--suites", default="numbers,journals,objectives,traces")
+    parser.add_argument("--cells", default="", help="only these, such as journals-10")
+    parser.add_argument("--policies", default=",".join((*RULES, *LEARNED, *CEILINGS)))
+    parser.add_argument("--fleets", type=int, default=20)
+    arguments = parser.parse_args()
+    suites, cells = arguments.suites.split(","), list(filter(None, arguments.cells.split(",")))
+    policies = [policy_of(text) for text in arguments.policies.split(",")]
+    found = {
+        cell.name: column(cell, policies, arguments.fleets)
+        for cell in CELLS
+        if cell.suite in suites and (not cells or cell.name in cells)
+    }
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        show(found)
+
+
+def policy_of(text: str) -> Policy:
+    name, _, file = text.partition("=")
+    if not file and name in LEARNED:
+        file = str(SUITES / f"{name}.json")
+    return Policy(name, Path(file) if file else None)
+
+
+def column(cell: Cell, policies: list[Policy], fleets: int) -> dict[str, Any] | str:
+    """Every policy of one cell, or why there are none."""
+    if cell.suite == "traces" and not os.environ.get("QFLEET_TRACES"):
+        return "QFLEET_TRACES names no folder of traces; left out"
+    base = figures(cell, Policy(HAND_RULE), fleets)
+    rows = {}
+    for policy in policies:
+        if cell.suite == "traces" and policy.name in CEILINGS:
+            continue  # a teacher's rows are made up; here the data are a fixed set
+        rows[policy.name] = summed(figures(cell, policy, fleets), base)
+    return rows
+
+
+def show(found: dict[str, Any]) -> None:
+    for name, rows in found.items():
+        print(f"\n{name}")
+        if isinstance(rows, str):
+            print(f"  {rows}")
+            continue
+        print(
+            f"  {'':16} hits  time                 energy               priced  jain waste rounds"
+        )
+        for policy, row in rows.items():
+            ratio = row["ratio"]
+            spans = "  ".join(
+                f"{ratio[k]['mean']:.2f} [{ratio[k]['low']:.2f}, {ratio[k]['high']:.2f}]"
+                for k in ("seconds", "energy_j")
+            )
+            print(
+                f"  {policy:16} {row['hits']:2}/{row['fleets']:2} {spans}"
+                f"  {ratio['priced']['mean']:.2f}"
+                f"    {row['jain']:.2f} {row['waste']:.2f}  {row['rounds']:.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
