@@ -22,7 +22,11 @@ LIMITS = {
     "plan_cpu_s": 10.0,
     "rss_mb": {"llama": 400.0, "onnx": 650.0},
 }
-LINE = "{} min ago: mmcblk0: card stuck in programming state for general purpose {}"
+LINES = (
+    "mmcblk0: card stuck in programming state for general purpose",
+    "blk_update_request: I/O error, dev mmcblk0",
+    "systemd-journald: failed to write entry, ignoring",
+)
 
 
 def fleet(changed: int = 0):  # noqa: ANN201 - candidates, imported late
@@ -42,7 +46,9 @@ def fleet(changed: int = 0):  # noqa: ANN201 - candidates, imported late
             link_kbps=50 * (1 + at),
             link_loss=at % 9,
             note=note,
-            journal=tuple(LINE.format(k, "abcdefgh"[(at + k) % 8]) for k in range(1, 5)),
+            journal=tuple(
+                f"{1 + at % 50} min ago: unit{'abcdefghijkl'[at % 12]} {line}" for line in LINES
+            ),
         )
         past = Past(asked=3, delivered=2, last_asked=1, seconds=5.0 + at % 50, steps=10)
         found.append(Candidate(f"b{at:04}", 20 + at, 1, board, None, past))

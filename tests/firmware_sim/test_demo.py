@@ -15,7 +15,7 @@ pytestmark = pytest.mark.processes
 PROMISED = {
     *("clients", "rounds", "seed", "accuracy", "pooled_accuracy", "worst_decile", "broker"),
     *("sizes", "test_rows", "updates", "bytes_up", "bytes_down", "bytes_per_update"),
-    *("cpu_s", "seconds", "history"),
+    *("cpu_s", "seconds", "history", "policy", "decisions"),
 }
 
 
@@ -26,6 +26,7 @@ def test_the_command_prints_one_object_with_figures_that_fit_together(tmp_path):
     )
     result = json.loads(done.stdout)
     assert set(result) == PROMISED
+    assert (result["policy"], result["decisions"]) == ("stalest", [])
     assert (result["clients"], result["rounds"], result["updates"]) == (3, 3, 9)
     assert min(result["sizes"]) >= 20
     assert sum(result["sizes"]) + result["test_rows"] == 569
@@ -44,6 +45,16 @@ def test_the_command_prints_one_object_with_figures_that_fit_together(tmp_path):
     draw(result, tmp_path / "picture.png")
     with Image.open(tmp_path / "picture.png") as picture:
         assert picture.size[0] > 800
+
+
+def test_where_the_agents_model_is_missing_the_demo_goes_on_by_the_hand_rule(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("QFLEET_CACHE", str(tmp_path))
+    result = run(Settings(clients=4, rounds=2, policy="agent"))
+    told = [d for d in result["decisions"] if d["kind"] == "train"]
+    assert [(d["policy"], len(d["cohort"])) for d in told] == [("agent", 3)] * 2
+    assert all("run: quantize pull smollm2-135m" in d["fallback"] for d in told)
+    assert result["updates"] == 6
 
 
 def test_eight_boxes_learn_nearly_as_well_as_all_rows_in_one_place():
