@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from coordinator.selection.candidates import Candidate, infeasible, waited
 from coordinator.selection.forecast import Forecast, forecast
 from coordinator.selection.request import Budget, Request
-from coordinator.selection.scorers import AGENT, SCORERS, by_staleness
+from coordinator.selection.scorers import SCORERS, by_staleness
 from coordinator.selection.steps import steps_of
 
 COVERAGE = 2.5
@@ -22,8 +22,6 @@ COVERAGE = 2.5
 OVERDUE = 4.0
 """... and a box that has waited OVERDUE times as long as if all took turns is asked before them:
 without it a scorer could leave some of the stalest out for ever."""
-SHORTLIST = 2.0
-"""An agent's round asks the stalest of so many cohorts of the boxes it thinks best."""
 MAX_SCORE = 1e9
 """A score beyond it is no answer."""
 
@@ -97,8 +95,8 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
     """Of the boxes a scorer may choose among, the best-scored, in id order."""
     found = field_of(candidates, request)
     scores, fallback = scored(found.covered, request)
-    advised = request.scorer == AGENT and not fallback
-    best = _best(found, shortlisted(found, scores, request) if advised else scores)
+    spread = request.advice.spread if request.advice and not fallback else 1.0
+    best = _best(found, shortlisted(found, scores, spread, request) if spread > 1 else scores)
     # Where all are asked there is no choice that the hand rule could make differently.
     all_in = found.size >= len(found.covered)
     usual = best if all_in else _best(found, by_staleness(found.covered, request))
@@ -133,14 +131,16 @@ def scored(covered: Sequence[Candidate], request: Request) -> tuple[dict[str, fl
     return {c.box: float(told[c.box]) for c in covered}, ""
 
 
-def shortlisted(found: Field, scores: Mapping[str, float], request: Request) -> Mapping[str, float]:
-    """An order in which the stalest of the SHORTLIST x cohort best-scored boxes come first.
+def shortlisted(
+    found: Field, scores: Mapping[str, float], spread: float, request: Request
+) -> Mapping[str, float]:
+    """An order in which the stalest of the `spread` x cohort best-scored boxes come first.
 
     A chance says whom not to ask now; it stays the same from round to round, and asking the best
     alone would leave out rows that others hold.
     """
     ranked = sorted(found.covered, key=lambda c: (-scores[c.box], c.box))
-    listed = ranked[: math.ceil(SHORTLIST * found.size)]
+    listed = ranked[: math.ceil(spread * found.size)]
     ahead = max(scores.values(), default=0.0) + 1.0
     return {**scores, **{box: ahead + s for box, s in by_staleness(listed, request).items()}}
 

@@ -63,7 +63,7 @@ def test_a_box_is_told_in_words():
 def test_a_linear_student_sums_the_numbers_up_in_a_word():
     none = Head(weights=(0.0,), bias=0.0)
     gauge = Weights(
-        format="qfleet-linear", version=1, features=("battery",), mean=(50.0,), scale=(10.0,),
+        version=1, features=("battery",), mean=(50.0,), scale=(10.0,),
         join=replace(none, weights=(1.0,)),
     )  # fmt: skip
     told = [question_of({"battery": x}, EDGES, gauge=gauge) for x in (0.0, 50.0, 100.0)]

@@ -52,7 +52,7 @@ def test_a_short_file_is_a_whole_task(tmp_path):
         (with_rounds("deadline = 90"), r"Expected `str`.*`rounds.deadline`"),
         (
             with_rounds('policy = "best"'),
-            "rounds.policy is one of agent, eafl, fedcs, linear, oort, paper",
+            "rounds.policy is one of agent, eafl, fedcs, gbm, linear, oort, paper",
         ),
         (with_rounds('aggregation = "sum"'), r"enum value 'sum'.*`rounds.aggregation`"),
         (with_rounds("target = 1.5"), r"<= 1.*`rounds.target`"),

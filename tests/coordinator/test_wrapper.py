@@ -200,7 +200,8 @@ def test_scores_are_asked_for_of_covered_boxes_alone():
 def test_an_agents_round_asks_the_stalest_of_those_it_thinks_best():
     covered = field_of(PLAIN, Request("agent", 4, 0, 9)).covered
     told = {c.box: (0.1 if at < 3 else 0.5 + at / 100) for at, c in enumerate(covered)}
-    made = plan(PLAIN, Request("agent", 4, 0, 9, advice=said(told)))
+    advice = Advice(scores=told, spread=2.0)
+    made = plan(PLAIN, Request("agent", 4, 0, 9, advice=advice))
     best = sorted(told, key=lambda box: -told[box])[:8]
     assert made.fallback == ""
     assert made.scores == told

@@ -102,7 +102,6 @@ def test_a_policy_takes_its_weights_and_constants_from_the_scenario(fleet):
     head = Head(weights=(0.0,) * count, bias=0.5)
     blank = (0.0,) * count
     weights = Weights(
-        format="qfleet-linear",
         version=1,
         features=tuple(FEATURES),
         mean=blank,
