@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 ROUNDS = {"sms": 12}
 """Of a task's demo, where not 5."""
 
+SHOWN = 3
+"""Decisions of a demo that fit a screen."""
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -104,8 +107,11 @@ def _circuit(settings: "main_job.Settings", out: Path, *, json: bool) -> None:
     picture = out / "qfleet-demo.png"
     draw(result, picture)
     show(result)
-    if result["decisions"]:
-        decisions(result["decisions"])
+    if chosen := [d for d in result["decisions"] if d["kind"] == "train"]:
+        decisions(chosen[-SHOWN:])
+        typer.echo(
+            f"{len(chosen)} rounds were planned, the last of them are above; --json has all."
+        )
     typer.echo(f"The picture: {picture.resolve()}")
 
 
