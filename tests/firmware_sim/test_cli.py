@@ -10,29 +10,13 @@ from coordinator.selection.features import FEATURES
 from coordinator.selection.weights import Head, Weights
 from coordinator.weightsfile import write_weights
 from firmware_sim import cli
-
-FLEET = """
-name = "small"
-[[group]]
-name = "a"
-count = 4
-board = "pi-4"
-rows = [40, 60]
-[work]
-target = 0.6
-[work.training]
-steps = 5
-[work.rounds]
-count = 2
-cohort = 2
-quorum = 1
-"""
+from tests.firmware_sim.small import SMALL
 
 
 @pytest.fixture
 def fleet(tmp_path, monkeypatch, capsys):
     """Runs `fleet WORDS`; its exit code and what it printed."""
-    (tmp_path / "small.toml").write_text(FLEET)
+    (tmp_path / "small.toml").write_text(SMALL)
     monkeypatch.chdir(tmp_path)
 
     def typed(*words: str) -> tuple[int, str, str]:
@@ -75,7 +59,7 @@ def test_a_run_in_json_has_one_result_a_seed_and_its_report_stands_alone(fleet):
 
 def test_a_record_that_went_another_way_fails(fleet):
     killed = '[[script]]\ndo = "kill-coordinator"\nstate = "collecting"\nround = 2\n'
-    Path("killed.toml").write_text(FLEET + killed)
+    Path("killed.toml").write_text(SMALL + killed)
     fleet("run", "killed.toml", "--record", "rounds", "--json")
     lines = Path("rounds").read_bytes().splitlines(keepends=True)
     first = next(at for at, line in enumerate(lines) if b'"event":"Published"' in line)
@@ -110,7 +94,7 @@ def test_a_policy_takes_its_weights_and_constants_from_the_scenario(fleet):
     )
     write_weights(Path("student.json"), weights)
     more = '[work.selection]\nweights = "student.json"\n[work.selection.budget]\nasks = 1\n'
-    Path("linear.toml").write_text(FLEET.replace("quorum", 'policy = "linear"\nquorum') + more)
+    Path("linear.toml").write_text(SMALL.replace("quorum", 'policy = "linear"\nquorum') + more)
     code, out, _ = fleet("run", "linear.toml", "--json")
     (result,) = json.loads(out)
     assert (code, result["policy"], result["phase"]) == (0, "linear", "finished")

@@ -5,25 +5,9 @@ import pytest
 
 from firmware_sim.contest import Asked, Wanted, run, tell
 from proto.errors import ConfigError
+from tests.firmware_sim.small import SMALL
 
 pytest.importorskip("matplotlib")
-
-SMALL = """
-name = "small"
-[[group]]
-name = "a"
-count = 4
-board = "pi-4"
-rows = [40, 60]
-[work]
-target = 0.6
-[work.training]
-steps = 5
-[work.rounds]
-count = 2
-cohort = 2
-quorum = 1
-"""
 
 
 @pytest.fixture
