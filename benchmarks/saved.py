@@ -15,7 +15,7 @@ from edge_client.dataset import Table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 Found = dict[str, Any]
-MEASURED = ("queued_s", "ran_s")
+MEASURED = ("queued_s", "ran_s", "log")
 
 
 def code_key(patterns: Sequence[str]) -> str:

@@ -21,8 +21,6 @@ from coordinator.selection.words import edges_of
 
 SUFFIX = 64
 """Tokens of a question at most; a box that has more to say is told with fewer of its words."""
-SHORTLIST = 2.0
-"""Cohorts of the boxes it thinks best, of which a round asks the stalest."""
 CUT = 12
 """Characters of a journal that are left out at a time."""
 
@@ -97,7 +95,6 @@ def advice_of(found: Asking, answers: Mapping[Key, Answer]) -> Advice:
     stop = answers[found.prefix, found.stop].join if found.stop else None
     return Advice(
         scores={box: answer.join for box, answer in boxes.items()},
-        spread=SHORTLIST,
         steps={box: answer.steps.index(max(answer.steps)) for box, answer in boxes.items()},
         stop=stop,
         edges=found.edges,

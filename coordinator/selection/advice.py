@@ -13,8 +13,6 @@ class Advice(Struct, frozen=True, kw_only=True):
 
     scores: dict[str, float] | None = None
     """None where there is no answer; `remark` then says why."""
-    spread: float = 1.0
-    """Of so many cohorts of the best-scored the stalest are taken; 1 takes the best."""
     steps: dict[str, int] = {}
     """Each box's class: a place in SHARES."""
     stop: float | None = None

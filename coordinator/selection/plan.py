@@ -95,8 +95,7 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
     """Of the boxes a scorer may choose among, the best-scored, in id order."""
     found = field_of(candidates, request)
     scores, fallback = scored(found.covered, request)
-    spread = request.advice.spread if request.advice and not fallback else 1.0
-    best = _best(found, shortlisted(found, scores, spread, request) if spread > 1 else scores)
+    best = _best(found, scores)
     # Where all are asked there is no choice that the hand rule could make differently.
     all_in = found.size >= len(found.covered)
     usual = best if all_in else _best(found, by_staleness(found.covered, request))
@@ -129,20 +128,6 @@ def scored(covered: Sequence[Candidate], request: Request) -> tuple[dict[str, fl
     if told is None or why:
         return by_staleness(covered, request), why
     return {c.box: float(told[c.box]) for c in covered}, ""
-
-
-def shortlisted(
-    found: Field, scores: Mapping[str, float], spread: float, request: Request
-) -> Mapping[str, float]:
-    """An order in which the stalest of the `spread` x cohort best-scored boxes come first.
-
-    A chance says whom not to ask now; it stays the same from round to round, and asking the best
-    alone would leave out rows that others hold.
-    """
-    ranked = sorted(found.covered, key=lambda c: (-scores[c.box], c.box))
-    listed = ranked[: math.ceil(spread * found.size)]
-    ahead = max(scores.values(), default=0.0) + 1.0
-    return {**scores, **{box: ahead + s for box, s in by_staleness(listed, request).items()}}
 
 
 def _objection(covered: Sequence[Candidate], told: Mapping[str, float] | None) -> str:

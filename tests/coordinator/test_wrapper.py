@@ -195,15 +195,3 @@ def test_scores_are_asked_for_of_covered_boxes_alone():
     assert len(allowed.covered) == 10
     scores, why = scored(allowed.covered, Request("oort", 4, 0, 9))
     assert (set(scores), why) == ({c.box for c in allowed.covered}, "")
-
-
-def test_an_agents_round_asks_the_stalest_of_those_it_thinks_best():
-    covered = field_of(PLAIN, Request("agent", 4, 0, 9)).covered
-    told = {c.box: (0.1 if at < 3 else 0.5 + at / 100) for at, c in enumerate(covered)}
-    advice = Advice(scores=told, spread=2.0)
-    made = plan(PLAIN, Request("agent", 4, 0, 9, advice=advice))
-    best = sorted(told, key=lambda box: -told[box])[:8]
-    assert made.fallback == ""
-    assert made.scores == told
-    stale = plan([c for c in PLAIN if c.box in best], Request("stalest", 4, 0, 9))
-    assert made.cohort == stale.cohort != tuple(sorted(best[:4]))
