@@ -166,6 +166,7 @@ def values(
     objective: str = "",
     gains: dict[str, float] | None = None,
     by_class: tuple[float, ...] = SLOWLY,
+    cohort: int = 2,
 ) -> Values:
     boxes = dict.fromkeys(prospects, 1.0)
     by_steps = {
@@ -173,7 +174,8 @@ def values(
         for box, p in prospects.items()
         for place, share in enumerate(SHARES)
     }
-    future = Future(by_steps, boxes, dict(zip(prospects, prospects, strict=True)))
+    whose = dict(zip(prospects, prospects, strict=True))
+    future = Future(by_steps, boxes, whose, cohort=cohort)
     known = Known(gains or dict.fromkeys(prospects, 0.5), by_class)
     return Values(future, known, prices_of(objective), USUAL)
 
@@ -205,7 +207,8 @@ def test_the_best_set_leaves_out_who_fails_and_who_is_slow():
 def test_the_objective_decides_between_dear_bytes_and_slowness():
     prospects = {"paid": Prospect(True, 100, 100, 1000), "slow": Prospect(True, 200, 100, 0)}
     for sentence, best in (("as fast as you can", "paid"), ("do not pay for traffic", "slow")):
-        assert names(values(prospects, sentence).best(list(prospects), 1, frozenset())) == [best]
+        found = values(prospects, sentence, cohort=1)
+        assert names(found.best(list(prospects), 1, frozenset())) == [best]
 
 
 def test_equal_boxes_join_with_even_chances_and_a_helpful_update_more_often():
@@ -217,22 +220,31 @@ def test_equal_boxes_join_with_even_chances_and_a_helpful_update_more_often():
     assert joins["a"] > 0.8 > joins["b"] > joins["d"]
 
 
+def test_fewer_boxes_are_asked_where_a_further_one_only_costs_energy():
+    prospects = {box: Prospect(True, 100, 100, 0) for box in "abcd"}
+    for sentence, asked in (("no hurry, but every joule counts", 3), ("as fast as you can", 4)):
+        found = values(prospects, sentence, dict.fromkeys("abcd", 0.01), cohort=4)
+        best = found.best(list("abcd"), 3, frozenset())
+        assert len(best) == asked
+    assert all(join.chance == 1.0 for join in found.joins(list("abcd"), best).values())
+
+
 def test_steps_are_worth_their_cost_or_are_not_asked_for():
     prospects = {box: Prospect(True, 100, 100, 0) for box in "abc"}
     little = values(prospects)
     assert {place for _, place in little.best(list("ab"), 2, frozenset())} <= {0, 1}
-    much = values(prospects, by_class=(0.1, 1.0, 4.0, 16.0))
+    much = values(prospects, gains=dict.fromkeys("abc", 0.25), by_class=(0.1, 1.0, 4.0, 16.0))
     assert {place for _, place in much.best(list("ab"), 2, frozenset())} == {3}
     shares = much.joins(list("abc"), much.best(list("ab"), 2, frozenset()))["c"].steps
     assert isclose(sum(shares), 1.0)
-    assert shares[3] > 0.9
+    assert shares.index(max(shares)) == 3
 
 
 def test_a_slow_box_is_given_fewer_steps_than_those_it_would_keep_waiting():
     prospects = {box: Prospect(True, 95, 100, 0) for box in "abc"} | {
         "slow": Prospect(True, 190, 100, 0)
     }
-    best = dict(values(prospects, "as fast as you can").best(list(prospects), 4, frozenset()))
+    best = dict(values(prospects, cohort=4).best(list(prospects), 4, frozenset()))
     assert best["slow"] < min(best[box] for box in "abc")
 
 
