@@ -21,11 +21,11 @@ from coordinator.selection.request import Request
 from coordinator.selection.scorers import AGENT
 from coordinator.taskfile import Selection, Steps, seconds
 from coordinator.weightsfile import read_weights
-from firmware_sim.accounts import newest
 from firmware_sim.emulation import NAME, Emulation, Settings
 from firmware_sim.hidden import FAULTS
 from firmware_sim.outcome import jain, participation, reached, total
 from firmware_sim.prices import aims
+from firmware_sim.results import newest
 from firmware_sim.scenario import Scenario, read, with_policy
 from firmware_sim.sensors import for_the_end
 from firmware_sim.teach import led
