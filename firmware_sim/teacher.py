@@ -88,6 +88,10 @@ class Teacher:
         scores = ways.get(self._by)
         return Advice(scores=scores, remark="" if scores else f"{self._by} leads")
 
+    def thinking(self, _state: JobState, _now: float) -> bool:
+        """Its answers are there at once."""
+        return False
+
     def close(self) -> None:
         """Nothing is open."""
 
