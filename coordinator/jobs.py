@@ -392,4 +392,7 @@ class Jobs:
         return job.dirty or state.not_before > job.considered
 
     def _of_turn(self, turn: int) -> Job | None:
-        return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)
+        for job in self._jobs.values():
+            if turn and job.state.turn == turn:
+                return job
+        return None

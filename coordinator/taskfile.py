@@ -236,16 +236,19 @@ def rules_of(file: TaskFile) -> Rules:
     if 0 < table.cohort < table.quorum:
         raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
     if table.aggregation in ("trimmed-mean", "median") and table.quorum < ROBUST:
-        raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
+        raise ConfigError(
+            f"rounds.quorum is {table.quorum}; "
+            f"accepted: at least {ROBUST} for a {table.aggregation}"
+        )
     ranks = isinstance(file.model, AdapterModel) and file.model.least_rank > 0
     if table.aggregation in ("trimmed-mean", "median") and ranks:
         raise ConfigError(f"model.least_rank is 0 for a {table.aggregation}: all ranks are equal")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
-        raise ConfigError("rounds.deadline is from 1s to 30d")
+        raise ConfigError(f"rounds.deadline is {table.deadline}; accepted: from 1s to 30d")
     least, own, most = file.steps.least, file.training.steps, file.steps.most
     if file.steps.rule != "fixed" and not least <= own <= most:
         raise ConfigError(
-            f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
+            f"training.steps is {own}; accepted: from steps.least, {least}, to steps.most, {most}"
         )
     if table.policy in LEARNED and file.weights is None:
         raise ConfigError(
