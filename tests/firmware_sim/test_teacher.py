@@ -126,6 +126,9 @@ def test_what_is_foreseen_of_a_healthy_box_is_what_the_emulation_then_does():
     seen: dict[tuple[int, str], float] = {}
 
     class Watch:
+        def thinking(self, state, now):
+            return False
+
         def advise(self, state, candidates, request, now):
             for c in candidates:
                 asked = made.ask_of(c.box, 4, request.bytes_each, state.rules.deadline)
