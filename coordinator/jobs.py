@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.considering import AGAIN, Advisor, consideration
+from coordinator.considering import LOOK_AGAIN, Advisor, consideration
 from coordinator.job import Job, asks, job_of, model_row, part_of, told
 from coordinator.jobstate import (
     Action,
@@ -117,7 +117,7 @@ class Jobs:
                 here = self._presence.reachable(now)
                 event = consideration(self._store, job, here, self.advisor, now)
                 if event is None:
-                    job.again = now + AGAIN
+                    job.again = now + LOOK_AGAIN
                     continue
                 job.dirty, job.considered = False, now
                 self._dispatch(job, event, now)
@@ -392,4 +392,7 @@ class Jobs:
         return job.dirty or state.not_before > job.considered
 
     def _of_turn(self, turn: int) -> Job | None:
-        return next((j for j in self._jobs.values() if turn and j.state.turn == turn), None)
+        for job in self._jobs.values():
+            if turn and job.state.turn == turn:
+                return job
+        return None

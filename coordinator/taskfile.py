@@ -61,6 +61,8 @@ class Data(Strict, frozen=True):
     """Left out: 4 of columns that are fed to a circuit, none where a text is read."""
     min_rows: Annotated[int, Meta(ge=1)] = 20
     validation: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
+    varied: bool = False
+    """Whether to refuse boxes with rows of one class alone, or a column that never changes."""
 
 
 class Train(Strict, frozen=True):
@@ -228,6 +230,7 @@ def _data_of(file: TaskFile) -> DataSpec:
         min_rows=data.min_rows,
         validation=data.validation,
         text=data.text,
+        varied=data.varied,
     )
 
 
@@ -236,16 +239,19 @@ def rules_of(file: TaskFile) -> Rules:
     if 0 < table.cohort < table.quorum:
         raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
     if table.aggregation in ("trimmed-mean", "median") and table.quorum < ROBUST:
-        raise ConfigError(f"rounds.quorum is at least {ROBUST} for a {table.aggregation}")
+        raise ConfigError(
+            f"rounds.quorum is {table.quorum}; "
+            f"accepted: at least {ROBUST} for a {table.aggregation}"
+        )
     ranks = isinstance(file.model, AdapterModel) and file.model.least_rank > 0
     if table.aggregation in ("trimmed-mean", "median") and ranks:
         raise ConfigError(f"model.least_rank is 0 for a {table.aggregation}: all ranks are equal")
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
-        raise ConfigError("rounds.deadline is from 1s to 30d")
+        raise ConfigError(f"rounds.deadline is {table.deadline}; accepted: from 1s to 30d")
     least, own, most = file.steps.least, file.training.steps, file.steps.most
     if file.steps.rule != "fixed" and not least <= own <= most:
         raise ConfigError(
-            f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
+            f"training.steps is {own}; accepted: from steps.least, {least}, to steps.most, {most}"
         )
     if table.policy in LEARNED and file.weights is None:
         raise ConfigError(

@@ -162,12 +162,17 @@ def run(
     costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
     *,
+    links: Annotated[
+        bool, typer.Option("--links", help="With processes: limit links too; takes root.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one a seed.")] = False,
 ) -> None:
     """Emulate a fleet by the code that runs in the field: what it learns, and what that costs."""
     from firmware_sim import commands
 
-    asked = commands.Run(scenario, engine, policy, seed, seeds, trace, record, address, costs)
+    asked = commands.Run(
+        scenario, engine, policy, seed, seeds, trace, record, address, costs, links
+    )
     results = commands.run(asked, shown=not json)
     if report is not None:
         from firmware_sim.report import write_report
@@ -261,6 +266,10 @@ def teach(
     objectives: Annotated[
         bool, typer.Option(help="Give fleets all known objectives in turn, not their own alone.")
     ] = True,
+    lead: Annotated[
+        Path | None,
+        typer.Option(help="A student (.json or .gguf) that chooses while the teacher writes."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have a teacher who knows the emulator's hidden state choose clients, for students to learn.
@@ -271,7 +280,7 @@ def teach(
     from firmware_sim import commands
     from firmware_sim import teach as teaching
 
-    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, objectives)
+    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, objectives, lead)
     found = commands.run_teach(asked, shown=not json)
     if json:
         typer.echo(commands.as_json(found))
