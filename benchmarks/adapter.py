@@ -103,8 +103,8 @@ def seeds_of(model: Model) -> list[dict[str, float]]:
     for kind, blocks in (("block", 1), ("step", BLOCKS), ("forward", BLOCKS)):
         graphs.update(model.graph(Spec(kind, blocks, model.facts.shape)).read_bytes())
     data = f"{graphs.hexdigest()[:16]}-{model.sha256[:16]}"
-    known = cache(lessons)
-    return kept("adapter", code_key(DEPENDS), data, SEEDS, lambda n: accuracies(known(model), n))
+    known = cache(lambda: lessons(model))
+    return kept("adapter", code_key(DEPENDS), data, SEEDS, lambda n: accuracies(known(), n))
 
 
 def memory(batch: int, engine: str) -> dict[str, Any]:
