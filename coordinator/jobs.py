@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator import folding
-from coordinator.considering import AGAIN, Advisor, consideration
+from coordinator.considering import LOOK_AGAIN, Advisor, consideration
 from coordinator.job import Job, asks, job_of, model_row, part_of, told
 from coordinator.jobstate import (
     Action,
@@ -117,7 +117,7 @@ class Jobs:
                 here = self._presence.reachable(now)
                 event = consideration(self._store, job, here, self.advisor, now)
                 if event is None:
-                    job.again = now + AGAIN
+                    job.again = now + LOOK_AGAIN
                     continue
                 job.dirty, job.considered = False, now
                 self._dispatch(job, event, now)

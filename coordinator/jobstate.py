@@ -155,6 +155,7 @@ def request_of(state: JobState, event: "Consider") -> Request:
         constants=rules.constants,
         weights=rules.weights,
         advice=event.advice,
+        quorum=rules.quorum,
     )
 
 

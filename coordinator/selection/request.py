@@ -48,3 +48,5 @@ class Request:
     """Of the scorer `linear`."""
     advice: Advice | None = None
     """What a model answered, now or in a plan that is played again."""
+    quorum: int = 0
+    """Updates without which a round counts nothing."""
