@@ -27,7 +27,7 @@ def code_key(patterns: Sequence[str]) -> str:
             body = getattr(node, "body", None)
             if isinstance(body, list):
                 node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
-        digest.update(f"{path.name}\n{ast.dump(tree)}\n".encode())
+        digest.update(f"{path.name}\n{ast.unparse(tree)}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 Measured faults and the rule for each: research note on transport and security, section 2.2.
 """
 
+import contextlib
 import logging
 import selectors
 import socket
@@ -206,12 +207,13 @@ class Connection:
             longest_s = min(longest_s, self._settings.connect_timeout_s)
         self._let_receipts_gather(opened, longest_s)
         events = selector.select(longest_s)
+        readable = self._least > 1  # a receipt may be here that the socket does not tell of
         for key, ready in events:
             if key.fileobj is not opened:
                 calm()
-            if key.fileobj is opened and ready & selectors.EVENT_READ:
-                self._read()
-        if not events and self._least > 1:
+            elif ready & selectors.EVENT_READ:
+                readable = True
+        if readable:
             self._read()
         now = time.monotonic()
         if now >= self._beat_at:
@@ -237,7 +239,8 @@ class Connection:
         least = _RECEIPT + 1 if patient else 1
         if least != self._least:
             self._least = least
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+            with contextlib.suppress(OSError):  # else every receipt wakes us, as without
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def publish(self, topic: str, payload: bytes, retain: bool) -> None:  # noqa: FBT001
         self.in_flight[self._client.send_publish(topic, payload, retain)] = topic

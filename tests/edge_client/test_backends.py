@@ -13,7 +13,7 @@ from edge_client import config
 from edge_client.circuit import reference
 from edge_client.circuit.backends.aer import aer_machine
 from edge_client.circuit.backends.checkpoint import Checkpoint
-from edge_client.circuit.backends.ibm import _tried, _values, ibm_machine
+from edge_client.circuit.backends.ibm import _times, _tried, _values, ibm_machine
 from edge_client.circuit.backends.in_qiskit import signs
 from edge_client.circuit.backends.jobs import Jobs
 from edge_client.circuit.backends.machine import JobFailed, Machine
@@ -195,6 +195,51 @@ def test_a_fake_devices_noise_shrinks_the_signal_and_keeps_its_order(name):
     noisy = fake_manila(name, angles, unrolled.circuit, 512)
     slopes = [np.polyfit(exact[:, q], noisy[:, q], 1)[0] for q in range(4)]
     # Measured with Qiskit itself: 0.77 to 0.95 for the qubits of this circuit.
+    assert all(0.65 < slope < 1.0 for slope in slopes)
+
+
+class Account:
+    """What a job of IBM's says of itself; None: nothing, for the link is down."""
+
+    def __init__(self, told: dict[str, object] | None) -> None:
+        self._told = told
+
+    def metrics(self) -> dict[str, object]:
+        if self._told is None:
+            raise OSError("no route to host")
+        return self._told
+
+
+STAMPS = {
+    "created": "2026-11-25T10:00:00.5Z",
+    "running": "2026-11-25T10:01:15.5Z",
+    "finished": "2026-11-25T10:01:18Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "times"),
+    [
+        ({"timestamps": STAMPS}, (75.0, 2.5)),
+        ({"timestamps": {**STAMPS, "running": None}}, (0.0, 9.0)),
+        ({}, (0.0, 9.0)),
+        (None, (0.0, 9.0)),
+    ],
+)
+def test_a_job_tells_its_times_and_its_result_counts_without_them(told, times):
+    pytest.importorskip("qiskit", reason="qiskit is not installed")
+    assert _times(Account(told), 9.0) == times
+
+
+def test_a_box_may_take_its_noise_from_a_device_of_127_qubits():
+    pytest.importorskip("qiskit_ibm_runtime", reason="qiskit-ibm-runtime is not installed")
+    pytest.importorskip("qiskit_aer", reason="qiskit-aer is not installed")
+    circuit = assemble(2, (*ry_encoding(2), *real_amplitudes(2, 1)), each_z(2))
+    unrolled = unroll(circuit)
+    angles = unrolled.angles(*points(circuit, 20))[0]
+    exact = numpy_machine(unrolled.circuit)(angles, 0, 1).values
+    noisy = aer_machine(unrolled.circuit, "FakeBrisbane", None)(angles, 2000, 1).values
+    slopes = [np.polyfit(exact[:, q], noisy[:, q], 1)[0] for q in range(2)]
     assert all(0.65 < slope < 1.0 for slope in slopes)
 
 

@@ -129,6 +129,15 @@ def test_a_failed_job_is_tried_again_after_longer_and_longer_pauses(caplog):
     assert "job 1 failed (try 3), again in 4 s: the queue is closed" in caplog.text
 
 
+def test_tries_that_failed_count_towards_the_budget_too():
+    machine = Flaky(failing=2)
+    checkpoint = Checkpoint(None, TURN, 310)
+    jobs = Jobs(machine, 10, checkpoint, pauses=(0, 0), sleep=lambda _: None)
+    with pytest.raises(BudgetSpent, match="300 of 310 shots are spent"):
+        jobs.run(ANGLES)
+    assert machine.done == 0
+
+
 def test_a_job_that_always_fails_is_given_up():
     machine = Flaky(failing=100)
     jobs = Jobs(machine, 0, Checkpoint(None, TURN, 0), pauses=(0, 0), sleep=lambda _: None)

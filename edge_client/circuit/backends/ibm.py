@@ -1,5 +1,6 @@
 """IBM's machines through Qiskit Runtime, and its fake devices in local testing mode."""
 
+import logging
 import time
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ from edge_client.circuit.backends.machine import (
 from edge_client.config import ibm_account
 from proto.circuit import Circuit
 from proto.errors import ConfigError
+
+logger = logging.getLogger("edge_client")
 
 PART = 2**20
 """Outcomes counted at once."""
@@ -98,7 +101,11 @@ def _times(job: Any, wall: float) -> tuple[float, float]:
     """Seconds in the queue and on the machine; a local job has no queue."""
     if not hasattr(job, "metrics"):
         return 0.0, wall
-    stamps = job.metrics().get("timestamps", {})
+    try:  # over the network: a result that is here must not be lost to it
+        stamps = _tried(job.metrics).get("timestamps", {})
+    except JobFailed as error:
+        logger.warning("no times of a job: %s", error)
+        return 0.0, wall
     try:
         at = [datetime.fromisoformat(stamps[key]) for key in ("created", "running", "finished")]
     except (KeyError, TypeError, ValueError):

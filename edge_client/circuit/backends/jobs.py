@@ -63,7 +63,6 @@ class Jobs:
         self.shots += len(points) * self._per_point
         values = self._checkpoint.find(key)
         if values is None:
-            self._checkpoint.spend(len(points) * self._per_point)
             values = self._measure(points, int.from_bytes(key[:4], "big"))
             self._checkpoint.keep(key, values)
         return values.reshape(*angles.shape[:-1], -1)
@@ -76,6 +75,8 @@ class Jobs:
 
     def _measure(self, points: Float64s, seed: int) -> Float64s:
         for attempt, pause in enumerate((*self._pauses, None), 1):
+            # A try whose result never came may have been run, and paid for, all the same.
+            self._checkpoint.spend(len(points) * self._per_point)
             try:
                 done = self._machine(points, self._per_point, seed % 2**31)
             except JobFailed as error:

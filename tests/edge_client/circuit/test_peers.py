@@ -100,6 +100,17 @@ def test_any_circuit_has_the_values_of_qiskits_statevector(qiskit, circuit, seed
     assert np.allclose(done.values[:, 0], theirs, **CLOSE)
 
 
+@pytest.mark.parametrize("qubits", [8, 10, 12])
+def test_wide_circuits_have_the_values_of_qiskits_statevector(qiskit, qubits):
+    gates = (*ansatz.zz_feature_map(qubits), *ansatz.real_amplitudes(qubits, 2))
+    circuit = assemble(qubits, gates, each_z(qubits))
+    weights, x = np.random.default_rng(qubits).uniform(-1.5, 1.5, (2, circuit.weights))
+    program = compile_circuit(circuit)
+    done = forward(program, weights, encode(program, x[None, :qubits]))
+    theirs = z_values(circuit, chances(qiskit, in_qiskit(qiskit, circuit, weights, x)))
+    assert np.allclose(done.values[:, 0], theirs, **CLOSE)
+
+
 NAMES = {
     "h": "Hadamard",
     "x": "PauliX",
@@ -155,7 +166,7 @@ def test_any_circuit_has_lightnings_values_and_gradient(qml, circuit, seed):
     assert_lightning_agrees(qml, circuit, seed)
 
 
-@pytest.mark.parametrize("circuit", ALL_KINDS)
+@pytest.mark.parametrize("circuit", [*ALL_KINDS, qcnn_circuit(8)])
 def test_every_ansatz_has_lightnings_values_and_gradient(qml, circuit):
     assert_lightning_agrees(qml, circuit, 1)
 
