@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from coordinator.buffered import askable
 from coordinator.job import Job
 from coordinator.jobstate import Consider, JobState, request_of
 from coordinator.lineup import candidates
@@ -39,15 +40,13 @@ def consideration(
     now: float,
 ) -> Consider | None:
     """The event, or None while the job's agent is thinking."""
-    event = Consider(
-        candidates(store, job, here),
-        store.count("turn") + 1,
-        job.history.bytes_each or bytes_each(job.task),
-    )
-    state = job.state
+    state, found = job.state, candidates(store, job, here)
+    if state.buffered:
+        found = askable(state, found)
+    event = Consider(found, store.count("turn") + 1, job.history.bytes_each or bytes_each(job.task))
     if advisor is None or state.kind != TRAIN or state.rules.scorer != AGENT:
         return event
-    if len(event.candidates) < state.rules.quorum:
+    if len(found) < (1 if state.buffered else state.rules.quorum):
         return event  # no round will come of it
     advice = advisor.advise(state, event.candidates, request_of(state, event), now)
     return None if advice is None else replace(event, advice=advice)

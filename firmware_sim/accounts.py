@@ -51,6 +51,10 @@ class Accounts:
         self.queued = 0.0
         self._queued = 0.0
         self._open = 0
+        self._there: set[str] = set()
+        """Clients at work since the open turn began."""
+        self._unsettled: dict[str, float] = {}
+        """Joules of work from turns before the open one, which may yet count."""
         self._rows: dict[int, dict[str, Any]] = {}
         self.reached: tuple[float, Callable[[], float]] | None = None
         """A target, and what measures the newest model against it."""
@@ -80,15 +84,17 @@ class Accounts:
         state = self._fleet.store.job(self.job).value
         if state.phase is Phase.COLLECTING and state.turn != self._open:
             self._open, self._moved = state.turn, Counter(self._fleet.broker.traffic.moved)
+            self._there = {member.box for member in state.members}
         row = self._fleet.store.round_of(self._open)
         if row is not None and row.closed is not None and self._open not in self._rows:
-            self._close(row)
+            self._close(row, {m.box for m in state.members if state.buffered})
             if self.reached and row.kind == TRAIN and row.outcome == "done":
                 self._hit = self.reached[1]() >= self.reached[0]
             if self._tell:
                 self._tell(min(state.round, state.rules.rounds), state.rules.rounds)
 
-    def _close(self, row: Any) -> None:
+    def _close(self, row: Any, at_work: set[str]) -> None:
+        """Put a round to the account; of an asynchronous one some clients are `at_work` still."""
         now, moved = self._fleet.clock.now, self._fleet.broker.traffic.moved
         used, deaths, sent, paid = 0.0, 0, 0.0, 0
         for name, machine in self._machines.items():
@@ -102,12 +108,12 @@ class Accounts:
             self._spent[box] = self._spent.get(box, 0.0) + self._machines[box].board.used_j
             self._spent[box] -= self._began[box]
             self._began[box] = self._machines[box].board.used_j
-        lost = [box for box in plan.cohort if box not in counted]
-        worked = sum(self._spent.values()) + sent
+        lost = {*plan.cohort, *self._there} - counted - at_work
+        worked, wasted = sum(self._spent.values()) + sent, self._wasted(counted, at_work)
         self._rows[row.turn] = {
             "energy_j": worked,
             "idle_j": max(0.0, used - self._used - worked),
-            "wasted_j": sum((j for box, j in self._spent.items() if box not in counted), 0.0),
+            "wasted_j": wasted,
             "wasted_bytes": sum(moved[self._id(b)] - self._moved[self._id(b)] for b in lost),
             "paid_bytes": paid - self._paid,
             "battery_deaths": deaths - self._deaths,
@@ -117,6 +123,18 @@ class Accounts:
         }
         self._used, self._deaths, self._queued, self._paid = used, deaths, self.queued, paid
         self._spent.clear()
+
+    def _wasted(self, counted: set[str], at_work: set[str]) -> float:
+        """Joules of work that is over and did not count; what goes on is settled later."""
+        lost, going = 0.0, {}
+        for box in sorted({*self._spent, *self._unsettled}):
+            joules = self._spent.get(box, 0.0) + self._unsettled.get(box, 0.0)
+            if box in at_work:
+                going[box] = joules
+            elif box not in counted:
+                lost += joules
+        self._unsettled = going
+        return lost
 
     def _numbers(self, names: Any) -> tuple[int, ...]:
         return tuple(sorted(self._machines[name].client.number for name in names))
@@ -139,7 +157,7 @@ class Accounts:
         )
         return Result(
             scenario=scenario.name,
-            policy=state.rules.scorer,
+            policy=state.rules.policy,
             engine="virtual",
             seed=seed,
             clients=len(clients),

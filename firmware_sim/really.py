@@ -173,7 +173,7 @@ def _summed(
     over = state.phase in (Phase.FINISHED, Phase.STOPPED)
     return Result(
         scenario=scenario.name,
-        policy=state.rules.scorer,
+        policy=state.rules.policy,
         engine="processes",
         seed=seed,
         clients=len(clients),
