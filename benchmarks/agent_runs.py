@@ -15,11 +15,11 @@ from saved import ROOT, Found, code_key, kept
 from coordinator.selection.scorers import AGENT
 from coordinator.taskfile import Selection, Steps, seconds
 from coordinator.weightsfile import read_weights
-from firmware_sim.accounts import newest
 from firmware_sim.emulation import NAME, Emulation, Settings
 from firmware_sim.hidden import FAULTS
 from firmware_sim.outcome import jain, participation, reached, total
 from firmware_sim.prices import aims, prices_of
+from firmware_sim.results import newest
 from firmware_sim.scenario import Scenario, read, with_policy
 from firmware_sim.sensors import for_the_end
 from firmware_sim.teacher import Teacher

@@ -319,7 +319,10 @@ class Jobs:
         return at is not None and at <= now
 
     def _of_turn(self, turn: int) -> Job | None:
-        return next((j for j in self._jobs.values() if turn and turn in j.turns), None)
+        for job in self._jobs.values():
+            if turn and turn in job.turns:
+                return job
+        return None
 
 
 def _lasting(before: JobState, after: JobState) -> bool:

@@ -214,7 +214,7 @@ def rules_of(file: TaskFile) -> Rules:
     least, own, most = file.steps.least, file.training.steps, file.steps.most
     if file.steps.rule != "fixed" and not least <= own <= most:
         raise ConfigError(
-            f"training.steps, {own}, is from steps.least, {least}, to steps.most, {most}"
+            f"training.steps is {own}; accepted: from steps.least, {least}, to steps.most, {most}"
         )
     if table.policy in LEARNED and file.weights is None:
         raise ConfigError(

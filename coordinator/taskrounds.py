@@ -62,13 +62,16 @@ def check_rounds(table: RoundsTable, steps: str, model: ModelTable) -> None:
     if 0 < table.cohort < table.quorum:
         raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
     if table.aggregation in ROBUST and table.quorum < MAJORITY:
-        raise ConfigError(f"rounds.quorum is at least {MAJORITY} for a {table.aggregation}")
+        raise ConfigError(
+            f"rounds.quorum is {table.quorum}; "
+            f"accepted: at least {MAJORITY} for a {table.aggregation}"
+        )
     if table.aggregation in ROBUST and ranks:
         raise ConfigError(f"model.least_rank is 0 for a {table.aggregation}: all ranks are equal")
     if _stacked(model) and table.server_rate not in (None, 1.0):
         raise ConfigError('rounds.server_rate is 1 for model.combine "stacked"')
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
-        raise ConfigError("rounds.deadline is from 1s to 30d")
+        raise ConfigError(f"rounds.deadline is {table.deadline}; accepted: from 1s to 30d")
     if table.kind == "async":
         _check_async(table, steps, model)
     elif table.buffer or table.concurrency:

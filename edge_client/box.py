@@ -139,12 +139,15 @@ class Box:
 
     def tick(self) -> None:
         """Time passed."""
-        if self._wake() <= self._setting.now():
+        now = self._setting.now()
+        if self._wake() <= now:
             self._step(state.Tick())
-        self._pulling.tick()
-        if self._news.any(self._setting.resources, self._setting.now()):
+        if self._pulling.due <= now:
+            self._pulling.tick()
+        if self._news.due <= now and self._news.any(self._setting.resources, now):
             self._post.send(self._report(0, accepted=True, reason=""))
-        self._post.tick()
+        if self._post.due <= now:
+            self._post.tick()
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""

@@ -255,11 +255,15 @@ def _packed(request: Assignment, offer: Offer, change: Arrays, layout: Layout) -
 
 def rounding(offer: Offer, box: str) -> Generator:
     """What a box rounds its update by. Shared draws would leave a bias in the mean."""
-    words = [offer.seed, offer.turn & _WORD, offer.turn >> 32, zlib.crc32(box.encode())]
-    if offer.turn <= _WORD:
-        del words[2]
+    words = [*rounding_words(offer), zlib.crc32(box.encode())]
     # As default_rng makes it of these numbers, in half the time.
     return Generator(PCG64(SeedSequence(np.array(words, np.uint32))))
+
+
+def rounding_words(offer: Offer) -> list[int]:
+    """What the rounding of all boxes begins with; each one's name follows."""
+    high = [offer.turn >> 32] if offer.turn > _WORD else []
+    return [offer.seed, offer.turn & _WORD, *high]
 
 
 def _judge(bench: kinds.Bench, arrays: Arrays, z: Features, own: Own) -> Metrics:

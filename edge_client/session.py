@@ -91,7 +91,7 @@ def wake(state: State) -> float | None:
         times += [w.again for w in state.outbox]
     if state.offer is not None:
         times.append(state.due)
-    return min(times) if times else None
+    return min(times, default=None)
 
 
 # --- link -----------------------------------------------------------------------------------------
@@ -166,9 +166,10 @@ def _patience(waiting: Waiting) -> float:
 
 
 def _acked(state: State, event: Acked, _now: float) -> Step:
-    if all(w.id != event.id for w in state.outbox):
+    left = tuple([w for w in state.outbox if w.id != event.id])
+    if len(left) == len(state.outbox):
         return state, ()
-    state = replace(state, outbox=tuple(w for w in state.outbox if w.id != event.id))
+    state = replace(state, outbox=left)
     if event.code in (STORED, DUPLICATE):
         return state, (Forget(event.id),)
     return state, (Forget(event.id), Say(f"the coordinator refused an update: {event.text}"))

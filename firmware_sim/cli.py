@@ -162,12 +162,17 @@ def run(
     costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a report (HTML) here.")] = None,
     *,
+    links: Annotated[
+        bool, typer.Option("--links", help="With processes: limit links too; takes root.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one a seed.")] = False,
 ) -> None:
     """Emulate a fleet by the code that runs in the field: what it learns, and what that costs."""
     from firmware_sim import commands
 
-    asked = commands.Run(scenario, engine, policy, seed, seeds, trace, record, address, costs)
+    asked = commands.Run(
+        scenario, engine, policy, seed, seeds, trace, record, address, costs, links
+    )
     results = commands.run(asked, shown=not json)
     if report is not None:
         from firmware_sim.report import write_report

@@ -16,7 +16,7 @@ from firmware_sim.emulation import Settings, emulate
 from firmware_sim.outcome import Result
 from firmware_sim.replay import Replay
 from firmware_sim.scenario import Scenario, read, with_policy
-from proto.errors import ConfigError
+from firmware_sim.tomlfile import refuse
 
 ENGINES = ("virtual", "processes", "ray")
 
@@ -35,16 +35,13 @@ class Run(NamedTuple):
     """Of a Ray cluster; empty starts one here."""
     costs: Path | None = None
     """What work costs a board, as `fleet calibrate` found; for the engine virtual."""
+    links: bool = False
+    """Limit real boxes' links too; for the engine processes."""
 
 
 def run(asked: Run, *, shown: bool) -> list[Result]:
     """One result a seed. Raises ConfigError."""
-    if asked.engine not in ENGINES:
-        raise ConfigError(f"engine is {asked.engine}; accepted: {', '.join(ENGINES)}")
-    if asked.costs is not None and asked.engine != "virtual":
-        raise ConfigError(f"costs is for the engine virtual; left out for {asked.engine}")
-    if asked.seeds < 1:
-        raise ConfigError(f"seeds is {asked.seeds}; accepted: a whole number from 1")
+    _check(asked)
     scenario = read(asked.scenario)
     scenario = with_policy(scenario, asked.policy) if asked.policy else scenario
     for name in ("edge_client", "coordinator"):
@@ -60,10 +57,29 @@ def run(asked: Run, *, shown: bool) -> list[Result]:
         if asked.engine == "processes":
             from firmware_sim.really import really  # noqa: PLC0415 - starts processes
 
-            return [really(scenario, seed, tell) for seed in _seeds(asked)]
+            return [really(scenario, seed, tell, links=asked.links) for seed in _seeds(asked)]
         found = costs.load(asked.costs)
         settings = Settings(trace=asked.trace, record=asked.record, tell=tell, costs=found)
         return [emulate(scenario, seed, settings) for seed in _seeds(asked)]
+
+
+def _check(asked: Run) -> None:
+    """Raises ConfigError for what does not go together."""
+    if asked.engine not in ENGINES:
+        refuse("engine", asked.engine, ENGINES)
+    if asked.costs is not None and asked.engine != "virtual":
+        refuse("costs", f"given for the engine {asked.engine}", "costs for the engine virtual")
+    if asked.links and asked.engine != "processes":
+        refuse("links", f"set for the engine {asked.engine}", "links for the engine processes")
+    if asked.seeds < 1:
+        refuse("seeds", asked.seeds, "a whole number from 1")
+    for what in ("trace", "record"):
+        if getattr(asked, what) is None:
+            continue
+        if asked.engine == "processes":
+            refuse(what, "given for the engine processes", f"{what} for virtual and ray")
+        if asked.seeds > 1:
+            refuse(what, f"given for {asked.seeds} seeds", f"{what} for one seed at a time")
 
 
 def _seeds(asked: Run) -> range:
@@ -71,10 +87,14 @@ def _seeds(asked: Run) -> range:
 
 
 def _on_ray(asked: Run, scenario: Scenario, tell: Callable[[int, int], None]) -> list[Result]:
-    from firmware_sim.on_ray import cluster, sweep  # noqa: PLC0415 - an extra
+    """Several seeds side by side, or one whose training is shared out."""
+    from firmware_sim.on_ray import alone, cluster, sweep  # noqa: PLC0415 - an extra
 
     results: dict[int, Result] = {}
     with cluster(asked.address) as ray:
+        if asked.seeds == 1:
+            settings = Settings(trace=asked.trace, record=asked.record, tell=tell)
+            return [alone(ray, scenario, asked.seed, settings)]
         for at, result in sweep(ray, [(scenario, "", seed) for seed in _seeds(asked)]):
             results[at] = result
             tell(len(results), asked.seeds)

@@ -131,4 +131,4 @@ class BadBroker(MemoryBroker):
 
 def client_id(fleet: Fleet, actor: str) -> str:
     """What the actor is called at the broker."""
-    return f"{fleet.name}-{actor}" if actor == "coordinator" else f"{fleet.name}-{actor}-box"
+    return f"{fleet.name}-{actor}" if actor == "coordinator" else fleet.client_id(actor)

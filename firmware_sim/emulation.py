@@ -7,9 +7,8 @@ import resource
 import time
 from collections.abc import Callable
 from functools import partial
-from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,24 +19,27 @@ from edge_client.config import EdgeConfig
 from edge_client.dataset import Table
 from edge_client.requests import Assignment, Request, Result
 from firmware_sim import effort
-from firmware_sim.accounts import Accounts, newest
-from firmware_sim.behaviour import changes, is_there, queue_s
+from firmware_sim.accounts import Accounts
+from firmware_sim.behaviour import queue_s
 from firmware_sim.boards import ram_free_mib
 from firmware_sim.chance import uniform
 from firmware_sim.costs import Costs, shipped
 from firmware_sim.director import Director
-from firmware_sim.foresight import KILLED_S, REBOOT_S, Ask
-from firmware_sim.hidden import Fault, survives_s
+from firmware_sim.foresight import KILLED_S, Ask
+from firmware_sim.hidden import survives_s
 from firmware_sim.holdings import Holdings, holdings
 from firmware_sim.journal import by_machines, by_people, let_out, note, tail
 from firmware_sim.link import Link
+from firmware_sim.lives import Lives
 from firmware_sim.machine import Machine
 from firmware_sim.outcome import Result as Outcome
-from firmware_sim.poison import poisoned
 from firmware_sim.population import ailing, populate, readings
+from firmware_sim.results import Run, newest, summed
 from firmware_sim.scenario import Scenario
 from firmware_sim.virtual import Plan, VirtualFleet, Work
+from firmware_sim.virtual_stage import VirtualStage
 from firmware_sim.watched import Watches
+from firmware_sim.workshop import Source, Workshop
 from proto.codec import decode_signed
 from proto.messages import Resources, Task
 
@@ -66,6 +68,8 @@ class Settings(NamedTuple):
     """End as soon as a round's model reaches the target."""
     advisor: "Callable[[Emulation], Advisor] | None" = None
     """Makes who advises the policy `agent` in place of a language model."""
+    workshop: Callable[[Source], Workshop] | None = None
+    """Makes where boxes train, in place of this process alone; results are the same."""
 
 
 PLAIN = Settings()
@@ -101,24 +105,18 @@ class Emulation:
             poll=settings.poll,
         )
         self.fleet = VirtualFleet(plan, NAME)
+        if settings.workshop:
+            self.fleet.workshop = settings.workshop(self)
         self.accounts = Accounts(self.fleet, self.machines, settings.tell)
-        self._link, self._clock = link, self.fleet.clock
+        self._clock = self.fleet.clock
         self._tasks: dict[bytes, Task] = {}
         self._read: set[str] = set()
         """Boxes whose trunk has read their rows, where an adapter's costs are paid."""
-        self._away: set[str] = set()
-        """Clients whose owners have taken them off line."""
-        self._dark: set[str] = set()
-        """Boxes without power, or killed for a while or for good."""
-        self._poison: dict[str, Any] = {}
-        self._warm: dict[str, float] = {}
-        """Until when each box's training process stays loaded for the next round."""
         self._waited: dict[str, int] = {}
         """Seconds each box's last job waited for its quantum processor."""
-        self._epoch: dict[str, int] = {}
-        """Counts changes of a board's load: what was foreseen before one counts no more."""
-        director = Director(scenario.script, self.clients, seed, self._clock)
-        self._director = director
+        self._lives = Lives(self.fleet, self.machines, link)
+        self._stage = VirtualStage(self.fleet, self.clients, self.machines, self._lives)
+        director = self._director = Director(scenario.script, self.clients, seed, self._clock)
         watches = [w for w in (self.fleet.trace, self.accounts) if w is not None]
         self.fleet.watch = Watches([*watches, director] if director.waits else watches)
         if settings.advisor:
@@ -131,8 +129,8 @@ class Emulation:
         fleet.submit(self.holdings.task())
         for at, client in enumerate(self.clients):
             fleet.add_box(client.name)
-            self._clock.at(at * SPREAD_S, partial(self._begin, client.name))
-        self._director.begin(self)
+            self._clock.at(at * SPREAD_S, partial(self._lives.begin, client.name))
+        self._director.begin(self._stage)
         ends = None
         if self._settings.until_target:
             measure = partial(newest, fleet.store, NAME, self.holdings.test)
@@ -141,7 +139,14 @@ class Emulation:
         fleet.advisor.close()
         if fleet.trace:
             fleet.trace.close()
-        return self.accounts.outcome(self.scenario, self.seed, self.holdings, self.clients)
+        began = fleet.wall() - self._clock.now
+        run = Run("virtual", self.scenario, self.seed, self.clients, self.holdings, began)
+        return replace(
+            summed(fleet.store, run, self.accounts.spent),
+            ended_s=self._clock.now,
+            events=fleet.broker.traffic.count,
+            trace=fleet.trace.digest() if fleet.trace else "",
+        )
 
     # --- what surrounds a box (virtual.World) ---
 
@@ -167,7 +172,7 @@ class Emulation:
         task, rows = self._task(request), self.machines[box].client.rows
         if self.holdings.tables:
             rows = len(self.holdings.tables[machine.client.number - 1].y)
-        self._foresee(box)
+        self._lives.foresee(box)
         bad = ailing(machine.client, now)
         free = ram_free_mib(machine.to(now), bad.ram_mib)
         asked = self.scenario.work
@@ -178,7 +183,7 @@ class Emulation:
             machine.busy = needs > free
         if needs > free:
             return Work(KILLED_S, killed=True)
-        warm = self._costs.start_s if now < self._warm.get(box, 0.0) else 0.0
+        warm = self._costs.start_s if now < self._lives.warm.get(box, 0.0) else 0.0
         if not isinstance(request, Assignment):
             return Work(machine.slow * (effort.work_s(self._costs, task, request, rows) - warm))
         waits = queue_s(machine.client.life, now)
@@ -188,10 +193,10 @@ class Emulation:
         work = effort.work_s(self._costs, task, request, rows, manner) - warm
         self._read.add(box)
         ends = machine.begin(now, work)
-        self._foresee(box)
+        self._lives.foresee(box)
         draw = uniform(machine.client.seed, _CRASH, int(now))
         if (lives := survives_s(bad.crash_per_h, draw)) < ends - now:
-            self._clock.after(lives, partial(self._crash, box, self._epoch[box]))
+            self._lives.crash(box, lives)
         return Work(ends - now + waits)
 
     def ask_of(self, box: str, steps: int, size: int, deadline: float) -> Ask:
@@ -210,135 +215,20 @@ class Emulation:
         if isinstance(request, Assignment):
             self.machines[box].rest(self._clock.now)
             self.accounts.ends(box)
-            self._foresee(box)
-        self._warm[box] = self._clock.now + EdgeConfig().linger
+            self._lives.foresee(box)
+        self._lives.warm[box] = self._clock.now + EdgeConfig().linger
 
     def sends(self, box: str, result: Result) -> Result:
         machine, now = self.machines[box], self._clock.now
         bad = ailing(machine.client, now).loses_update
         full = bool(bad) and uniform(machine.client.seed, _LOSES, int(now)) < bad
         self.fleet.disk(box).full = full
-        return poisoned(result, self._poison[box]) if box in self._poison else result
+        return self._stage.spoilt(box, result)
 
     def _task(self, request: Request) -> Task:
         if request.task not in self._tasks:
             self._tasks[request.task] = effort.task_of(request)
         return self._tasks[request.task]
-
-    # --- lives ---
-
-    def _begin(self, name: str) -> None:
-        life, now = self.machines[name].client.life, self._clock.now
-        if not is_there(life, now):
-            self._leave(name)
-        self.fleet.start_box(name)
-        self._foresee(name)
-        self._next_change(name)
-
-    def _next_change(self, name: str) -> None:
-        when = changes(self.machines[name].client.life, self._clock.now)
-        if when != inf:
-            self._clock.at(when, partial(self._changes, name))
-
-    def _changes(self, name: str) -> None:
-        if is_there(self.machines[name].client.life, self._clock.now):
-            self._away.discard(name)
-            self._link.mend(self._id(name))
-        else:
-            self._leave(name)
-        self._next_change(name)
-
-    def _leave(self, name: str) -> None:
-        self._away.add(name)
-        self._link.cut(self._id(name))
-
-    def _foresee(self, name: str) -> None:
-        """Put on the clock when this board will have no power, as things are now."""
-        epoch = self._epoch[name] = self._epoch.get(name, 0) + 1
-        if (
-            name not in self._dark
-            and (when := self.machines[name].goes_off(self._clock.now)) != inf
-        ):
-            self._clock.at(when + 0.001, partial(self._off, name, epoch))
-
-    def _off(self, name: str, epoch: int) -> None:
-        machine, now = self.machines[name], self._clock.now
-        if epoch != self._epoch[name] or name in self._dark or not machine.to(now).off:
-            return
-        self._kill(name)
-        if (when := machine.comes_back(now)) != inf:
-            self._clock.at(when, partial(self._back, name))
-
-    def _crash(self, name: str, epoch: int) -> None:
-        if epoch == self._epoch[name] and name not in self._dark:
-            self.kill(self.machines[name].client.number, REBOOT_S)
-
-    def _kill(self, name: str) -> None:
-        if name in self._dark or name not in self.fleet.boxes:
-            return
-        self._dark.add(name)
-        self.fleet.kill_box(name)
-        self._warm.pop(name, None)
-
-    def _back(self, name: str) -> None:
-        if name in self._dark and not self.machines[name].to(self._clock.now).off:
-            self._dark.discard(name)
-            self.fleet.start_box(name)
-            self._foresee(name)
-
-    # --- the stage of a script (director.Stage) ---
-
-    def kill(self, number: int, length: float | None) -> None:
-        name = self.clients[number - 1].name
-        self._kill(name)
-        if length is not None:
-            self._clock.after(length, partial(self._back, name))
-
-    def cut(self, number: int, length: float) -> None:
-        name = self.clients[number - 1].name
-        self._link.cut(self._id(name))
-        self._clock.after(length, partial(self._mend, name))
-
-    def slow(self, number: int, factor: float, length: float | None) -> None:
-        machine = self.machines[self.clients[number - 1].name]
-        machine.slow = factor
-        if length is not None:
-            self._clock.after(length, partial(setattr, machine, "slow", 1.0))
-
-    def poison(self, number: int, what: str) -> None:
-        self._poison[self.clients[number - 1].name] = what
-
-    def ail(self, number: int, fault: str) -> None:
-        name, now = self.clients[number - 1].name, self._clock.now
-        self.machines[name].ail(Fault(fault, now), now)  # type: ignore[arg-type]
-        self._foresee(name)
-
-    def broker_down(self, length: float, *, lose_state: bool) -> None:
-        broker = self.fleet.broker
-        broker.stop()
-        self._clock.after(length, partial(broker.start, lose_state=lose_state))
-
-    def kill_coordinator(self, length: float) -> None:
-        self.fleet.kill_coordinator()
-        self._clock.after(length, self._wake_coordinator)
-
-    def _wake_coordinator(self) -> None:
-        self.fleet.start_coordinator()
-
-    def box_states(self, number: int) -> tuple[str, ...]:
-        box = self.fleet.boxes.get(self.clients[number - 1].name)
-        return (box.state.link.value, box.state.work.value) if box else ()
-
-    def round_state(self) -> tuple[str, int]:
-        state = self.fleet.store.job(self.accounts.job).value
-        return state.phase.value, state.round
-
-    def _mend(self, name: str) -> None:
-        if name not in self._away:
-            self._link.mend(self._id(name))
-
-    def _id(self, name: str) -> str:
-        return f"{NAME}-{name}-box"
 
 
 def _with_cost(outcome: Outcome, cpu_s: float) -> Outcome:

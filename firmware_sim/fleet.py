@@ -127,6 +127,10 @@ class Fleet:
     def wall(self) -> float:
         return START + self.clock.now
 
+    def client_id(self, box: str) -> str:
+        """What a box is called at the broker."""
+        return f"{self.name}-{box}-box"
+
     # --- the coordinator ---
 
     def start_coordinator(self) -> Store:
@@ -213,7 +217,7 @@ class Fleet:
         box = WatchedBox(setting, None, self.watch) if self.watch else Box(setting)
         actor = Actor(self.clock, partial(self._live, name, box))
         box.attach(
-            self.broker.connect(f"{self.name}-{name}-box", actor.put, box.will),
+            self.broker.connect(self.client_id(name), actor.put, box.will),
             Inline(self.clock, actor.put, seconds),
         )
         self.boxes[name], self._actors[name] = box, actor
@@ -222,7 +226,7 @@ class Fleet:
     def kill_box(self, name: str) -> None:
         """As kill -9 on the box."""
         self._actors.pop(name).stop()
-        self.broker.kill(f"{self.name}-{name}-box")
+        self.broker.kill(self.client_id(name))
         del self.boxes[name]
 
     def _live(self, name: str, box: Box, batch: list[Incoming | Result]) -> float | None:

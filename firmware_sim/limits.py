@@ -5,9 +5,12 @@ with netem for rate, delay and loss, or only a rate where this kernel lacks nete
 does not allow is said in words, and the fleet runs without it.
 """
 
+import errno
+import logging
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,8 +23,12 @@ PERIOD_US = 400_000
 turns, the more of its quota that takes. A tenth of a core at 100 ms needed a quarter more CPU."""
 MIB = 2**20
 GROUPS = Path("/sys/fs/cgroup")
+REMOVE_S, LOOK_S = 2.0, 0.02
+"""How long a group may be busy once its processes are gone, and between two tries."""
 HOST = "10.213.77.1"
 """This machine's own address on the bridge between the boxes' namespaces."""
+
+logger = logging.getLogger(__name__)
 
 
 class Limit(NamedTuple):
@@ -76,10 +83,17 @@ class Group:
         return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
 
     def remove(self) -> None:
-        """Of a group whose processes have ended."""
+        """Of a group whose processes have ended; the kernel may count them for a moment longer."""
+        deadline = time.monotonic() + REMOVE_S
         for folder in self._folders.values():
-            with suppress(OSError):
-                folder.rmdir()
+            while folder.exists():
+                try:
+                    folder.rmdir()
+                except OSError as error:
+                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                        logger.warning("a control group is left behind: %s", error)
+                        break
+                    time.sleep(LOOK_S)
 
 
 def group(name: str) -> Group:

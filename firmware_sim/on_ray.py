@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -23,6 +23,9 @@ from firmware_sim.outcome import Result
 from firmware_sim.scenario import Scenario, with_policy
 from firmware_sim.workshop import Workshop
 from proto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from firmware_sim.emulation import Settings
 
 Job = tuple[Scenario, str, int]
 """A scenario, a policy (empty: its own) and a seed."""
@@ -80,6 +83,15 @@ def _run(scenario: bytes, seed: int) -> bytes:
 
 
 # --- the training of one fleet, shared out --------------------------------------------------------
+
+
+def alone(ray: Any, scenario: Scenario, seed: int, settings: "Settings") -> Result:
+    """One fleet, here; the training of its large cohorts is shared out among all workers."""
+    from firmware_sim.emulation import emulate  # noqa: PLC0415 - imports us
+
+    workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    shared = settings._replace(workshop=lambda source: SharedWorkshop(source, ray, workers))
+    return replace(emulate(scenario, seed, shared), engine="ray")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The engine `processes`: a scenario with real boxes, a real broker, real time and real limits.
 
 For a handful of clients. A board is a CPU quota and a memory limit, a link is a rate; a script may
-kill, slow and poison. All else that happens in time (batteries, heat, lives, hidden faults) only
-`virtual` plays.
+kill, slow and poison, and take the broker or the coordinator away. All else that happens in time
+(batteries, heat, lives, hidden faults) only `virtual` plays.
 """
 
 import tempfile
@@ -10,33 +10,30 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from coordinator.jobstate import JobState, Phase
-from coordinator.selection.plan import Plan
+from coordinator.broker_process import start_broker
+from coordinator.jobstate import Phase
 from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import seconds
 from firmware_sim import costs
-from firmware_sim.accounts import judged, refusals
 from firmware_sim.boards import Board, ram_free_mib
 from firmware_sim.clock import Clock
 from firmware_sim.director import Director
 from firmware_sim.emulation import NAME
 from firmware_sim.holdings import Holdings, holdings
-from firmware_sim.limits import Limit, Network, group, network
-from firmware_sim.outcome import Result, RoundOutcome
+from firmware_sim.limits import HOST, Limit, Network, group, network
+from firmware_sim.outcome import Result
 from firmware_sim.population import Client, first_board, populate
 from firmware_sim.processes import Processes, cpu_seconds
 from firmware_sim.real_stage import Held, RealStage, check_script
+from firmware_sim.results import Run, state_of, summed
 from firmware_sim.scenario import Scenario
 from firmware_sim.splits import write_csv
-from proto.errors import ConfigError, LocalError, QfleetError
-from proto.messages import KIND_NAMES
+from proto.errors import ConfigError, LocalError
 
 MOST = 40
 """Clients: each is two processes while it trains."""
@@ -63,14 +60,17 @@ def really(
         raise ConfigError(
             f"{scenario.clients} clients; processes takes at most {MOST}: use virtual"
         )
-    check_script(scenario)
+    check_script(scenario, links=links)
     clients = populate(scenario, seed)
     held = holdings(scenario, clients, seed)
     spent = cpu_seconds()
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qfleet-run-")))
         net, lacks = stack.enter_context(network("qfnet")) if links else (None, "")
-        flags = ("--listen", f"10.213.77.1:{PORT}") if net else ("--kind", "auto")
+        broker = None if net else start_broker(home / "broker")
+        if broker:
+            stack.callback(broker.stop)
+        flags = ("--broker", str(broker.url)) if broker else ("--listen", f"{HOST}:{PORT}")
         fleet = stack.enter_context(Processes(home, NAME, flags))
         store = fleet.start_coordinator()
         stack.callback(store.close)
@@ -78,9 +78,9 @@ def really(
         began, clock = time.time(), Clock()
         submit(store, held.task(), NAME, began)
         director = Director(scenario.script, clients, seed, clock)
-        director.begin(RealStage(fleet, clients, groups, clock))
+        director.begin(RealStage(fleet, broker, clients, groups, clock))
         _wait(store, scenario, clock, tell)
-        result = _summed(store, scenario, (seed, clients, held), began)
+        result = summed(store, Run("processes", scenario, seed, clients, held, began), {})
     cost = {"cpu_s": round(cpu_seconds() - spent, 2), "not_limited": lacking or lacks}
     return replace(result, cost=cost)
 
@@ -144,72 +144,9 @@ def _wait(store: Store, scenario: Scenario, clock: Clock, tell: Tell | None) -> 
     began, lasts = time.monotonic(), seconds(scenario.lasts)
     while (now := time.monotonic() - began) < lasts:
         clock.run(until=now)
-        state = _state(store)
+        state = state_of(store)
         if tell:
             tell(max(0, state.round - 1), state.rules.rounds)
         if state.phase in (Phase.FINISHED, Phase.STOPPED):
             return
         time.sleep(LOOK_S)
-
-
-def _state(store: Store) -> JobState:
-    row = store.job(NAME)
-    if row is None:
-        raise QfleetError("the job has gone from the store")
-    return msgspec.json.decode(row.state, type=JobState)
-
-
-def _summed(
-    store: Store,
-    scenario: Scenario,
-    who: tuple[int, Sequence[Client], Holdings],
-    began: float,
-) -> Result:
-    seed, clients, held = who
-    state = _state(store)
-    seen, own = judged(store, NAME, held)
-    closed = [row for row in store.rounds(NAME) if row.closed is not None]
-    numbers = {client.name: client.number for client in clients}
-    over = state.phase in (Phase.FINISHED, Phase.STOPPED)
-    return Result(
-        scenario=scenario.name,
-        policy=state.rules.policy,
-        engine="processes",
-        seed=seed,
-        clients=len(clients),
-        target=scenario.work.target,
-        rounds=tuple(_round(store, row, numbers, seen.get(row.turn), began) for row in closed),
-        ended_s=(closed[-1].closed if closed else began) - began,
-        phase=state.phase.value if over else "out of time",
-        reason=state.reason,
-        boards=tuple(client.board for client in clients),
-        accuracy_by_client=own,
-        refusals=refusals(store, NAME),
-    )
-
-
-def _round(
-    store: Store, row: Any, numbers: dict[str, int], seen: tuple[Any, str] | None, began: float
-) -> RoundOutcome:
-    plan = msgspec.json.decode(row.plan, type=Plan)
-    counted = store.senders(row.turn) if row.outcome == "done" else []
-    evaluation, digest = seen or (None, "")
-    return RoundOutcome(
-        turn=row.turn,
-        round=row.round,
-        kind=KIND_NAMES[row.kind],
-        outcome=row.outcome,
-        opened_s=row.opened - began,
-        closed_s=row.closed - began,
-        asked=tuple(sorted(numbers[box] for box in plan.cohort)),
-        included=tuple(sorted(numbers[box] for box in counted)),
-        bytes_up=row.bytes_up,
-        bytes_down=row.bytes_down,
-        energy_j=0.0,
-        idle_j=0.0,
-        wasted_j=0.0,
-        wasted_bytes=0,
-        accuracy=evaluation.accuracy if evaluation else None,
-        loss=evaluation.loss if evaluation else None,
-        model=digest,
-    )

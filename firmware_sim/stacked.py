@@ -233,11 +233,12 @@ def _matrices(op: Turn, angles: Float64s, *, inverse: bool) -> Float64s:
     angle = op.angle
     assert angle is not None
     sign = -1.0 if inverse else 1.0
-    values = angles[:, angle.index].tolist() if angle.source == "weight" else [1.0] * len(angles)
-    halves = [0.5 * (sign * (angle.scale * value)) for value in values]
-    cosines, sines = [math.cos(h) for h in halves], [math.sin(h) for h in halves]
+    values = angles[:, angle.index] if angle.source == "weight" else np.ones(1)
+    # Boxes that start from one model have one angle, which is worked out once.
+    values = values[:1] if (values == values[0]).all() else values
+    halves = [0.5 * (sign * (angle.scale * value)) for value in values.tolist()]
     matrices = np.empty((len(angles), 2, 2))
-    matrices[:, 0, 0] = matrices[:, 1, 1] = cosines
-    matrices[:, 1, 0] = sines
+    matrices[:, 0, 0] = matrices[:, 1, 1] = [math.cos(half) for half in halves]
+    matrices[:, 1, 0] = [math.sin(half) for half in halves]
     np.negative(matrices[:, 1, 0], out=matrices[:, 0, 1])
     return matrices

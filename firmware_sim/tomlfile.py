@@ -48,9 +48,11 @@ def decode(text: bytes, kind: type[T], prepare: Prepare = dict) -> T:
 def refuse(key: str, value: object, accepted: str | Iterable[str]) -> NoReturn:
     """The one form of every refusal."""
     words = accepted if isinstance(accepted, str) else f"one of {', '.join(sorted(accepted))}"
-    shown = str(value)
-    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
-    raise ConfigError(f"{key} is {shown}; accepted: {words}")
+    raise ConfigError(f"{key} is {_short(str(value))}; accepted: {words}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _explain(message: str, raw: Any, kind: Any) -> str:
@@ -66,12 +68,13 @@ def _explain(message: str, raw: Any, kind: Any) -> str:
     key = key.lstrip(".")
     if unknown := re.search(r"unknown field `(.*)`", what):
         names = ", ".join(sorted(_fields(_struct(node, value))))
-        return f"{_join(key, unknown[1])} is no key here; accepted: {names}"
+        given = value.get(unknown[1]) if isinstance(value, dict) else None
+        name = _join(key, unknown[1])
+        return f"{name} = {_short(repr(given))} is no key here; accepted: {names}"
     if missing := re.search(r"missing required field `(.*)`", what):
         wanted = _words(_child(_struct(node, value), missing[1], value))
         return f"{_join(key, missing[1])} is missing; accepted: {wanted}"
-    shown = "nothing" if value is None else repr(value)
-    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+    shown = "nothing" if value is None else _short(repr(value))
     return f"{key or 'the file'} is {shown}; accepted: {_words(node)}"
 
 

@@ -4,8 +4,10 @@ Boxes keep what must survive on emulated disks, the coordinator in a store in me
 sealed, or only as large as if they were. The same seed gives the same run, to the byte.
 """
 
+import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -153,6 +155,17 @@ class Labour:
         self._deliver(result)
 
 
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Look for garbage cycles less often: a fleet makes many values, and they die by themselves."""
+    before = gc.get_threshold()
+    gc.set_threshold(50 * before[0], *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 class VirtualFleet(Fleet):
     """A fleet whose boxes are added by name; `plan` says where their rows are."""
 
@@ -215,9 +228,10 @@ class VirtualFleet(Fleet):
         """Let time pass until the job is over, `enough`, or up to `limit` seconds of it."""
         clock, row = self.clock, self.store.job(job)
         over = (Phase.FINISHED, Phase.STOPPED)
-        while row.value.phase not in over and clock.now <= limit and clock.step():
-            if enough is not None and enough():
-                break
+        with seldom_collected():
+            while row.value.phase not in over and clock.now <= limit and clock.step():
+                if enough is not None and enough():
+                    break
 
     # --- boxes ---
 
@@ -252,7 +266,7 @@ class VirtualFleet(Fleet):
         kit = in_memory(disk, setting.member, identity, self.keys.identity.public, self.locks)
         box = WatchedBox(setting, kit, self.watch) if self.watch else Box(setting, kit)
         actor = Actor(self.clock, partial(self._live, name, box))
-        port = self.broker.connect(f"{self.name}-{name}-box", actor.put, box.will)
+        port = self.broker.connect(self.client_id(name), actor.put, box.will)
         self._labours[name] = Labour(self, name, actor.put)
         box.attach(port, self._labours[name])
         self.boxes[name], self._actors[name] = box, actor

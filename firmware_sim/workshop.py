@@ -4,6 +4,7 @@ A result depends on its request alone, so it may be worked out late: when the fi
 due, all that were handed in by then are done together, and each is delivered at its own time.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from edge_client.config import Data
 from edge_client.dataset import Table
 from edge_client.kinds import features_of
-from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding
+from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding_words
 from edge_client.requests import Assignment, Done, Request, Result
 from edge_client.train import Evaluation
+from firmware_sim.seeds import generators
 from firmware_sim.stacked import MAX_ROWS, Group, Stacked, Trained
 from proto.circuit import Classifier
 from proto.codec import decode_sealed, decode_signed, encode
@@ -145,7 +147,8 @@ class Workshop:
             return {}
         try:
             scheme = Scheme(task.training.bits, task.training.block)
-            payloads = pack_all(moved, scheme, [rounding(offer, r.box) for r in part.requests])
+            names = [zlib.crc32(request.box.encode()) for request in part.requests]
+            payloads = pack_all(moved, scheme, generators(rounding_words(offer), names))
         except BadArrays:
             return {}
         return part.done(payloads, _told_training(trained, part.owns, offer.steps))

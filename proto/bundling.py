@@ -44,4 +44,6 @@ def unbundle(message: Sealed) -> tuple[Sealed, ...]:
 
 def holds_update(message: Sealed) -> bool:
     """Whether the frame must be signed."""
-    return any(isinstance(item, UPDATES) for item in unbundle(message))
+    if not isinstance(message, Bundle):
+        return isinstance(message, UPDATES)
+    return any(isinstance(item, UPDATES) for item in message.items)

@@ -3,6 +3,7 @@
 import base64
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from proto.errors import LocalError, RemoteError
 from proto.messages import ID_PATTERN
@@ -54,12 +55,18 @@ class Topics:
 
     def parse(self, topic: str) -> tuple[str, ...]:
         """Levels below the fleet's root. Raises RemoteError for any other topic."""
-        prefix = self.root + "/"
-        if not topic.startswith(prefix) or len(topic) > len(prefix) + 120:
-            raise RemoteError("a topic outside this fleet")
-        return tuple(topic[len(prefix) :].split("/"))
+        return _parsed(self.root + "/", topic)
 
 
+@lru_cache(maxsize=1024)
+def _parsed(prefix: str, topic: str) -> tuple[str, ...]:
+    """A peer's frames come on few topics, again and again."""
+    if not topic.startswith(prefix) or len(topic) > len(prefix) + 120:
+        raise RemoteError("a topic outside this fleet")
+    return tuple(topic[len(prefix) :].split("/"))
+
+
+@lru_cache(maxsize=1024)
 def checked(name: str) -> str:
     """The id itself. Raises LocalError where it is none."""
     if not _id.match(name):

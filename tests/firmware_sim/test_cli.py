@@ -110,9 +110,19 @@ def test_a_policy_takes_its_weights_and_constants_from_the_scenario(fleet):
     ("words", "said"),
     [
         (("run", "none.toml"), "cannot read none.toml"),
-        (("run", "small.toml", "--engine", "warp"), "engine is warp; accepted: virtual"),
+        (
+            ("run", "small.toml", "--engine", "warp"),
+            "engine is warp; accepted: one of processes",
+        ),
         (("run", "small.toml", "--policy", "best"), "policy is best; accepted: one of"),
         (("run", "small.toml", "--seeds", "0"), "seeds is 0; accepted"),
+        (("run", "small.toml", "--links"), "links is set for the engine virtual; accepted: links"),
+        (("run", "small.toml", "--engine", "ray", "--costs", "x"), "costs is given for the engine"),
+        (("run", "small.toml", "--seeds", "2", "--trace", "x"), "trace is given for 2 seeds"),
+        (
+            ("run", "small.toml", "--engine", "processes", "--record", "x"),
+            "record is given for the engine processes; accepted: record for virtual and ray",
+        ),
         (("replay", "small.toml"), "small.toml"),
     ],
 )

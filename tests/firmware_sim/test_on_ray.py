@@ -1,13 +1,14 @@
 """Fleets on a Ray cluster give the results of virtual ones, to the byte."""
 
 import importlib.util
+from functools import partial
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from firmware_sim.emulation import emulate
-from firmware_sim.on_ray import SharedWorkshop, cluster, sweep
+from firmware_sim.emulation import Settings, emulate
+from firmware_sim.on_ray import SharedWorkshop, alone, cluster, sweep
 from firmware_sim.scenario import with_policy
 from firmware_sim.virtual import Plan, Still, VirtualFleet
 from proto.errors import ConfigError
@@ -33,6 +34,10 @@ def test_a_sweep_and_shared_training_give_what_one_process_gives(tmp_path, monke
             assert plain(there[at]) == plain(result)
 
         monkeypatch.setattr("firmware_sim.on_ray.SHARE", 4)
+        for name, where in (("here", emulate), ("there", partial(alone, ray))):
+            result = where(one, 4, Settings(trace=tmp_path / name))
+            assert plain(result) == plain(here[1])
+        assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
         fleet = fleet_of(6)
         fleet.workshop = SharedWorkshop(Still(rows), ray, 2)
         assert run(fleet) == run(fleet_of(6))

@@ -40,8 +40,8 @@ def test_the_same_scenario_goes_the_same_way_in_processes_and_on_virtual_time(tm
 
 @pytest.mark.processes
 @pytest.mark.broker
-def test_real_boxes_and_their_coordinator_die_and_lie_by_script(tmp_path):
-    """One box is gone for good, one sends NaN, the coordinator is killed; rounds go on without."""
+def test_real_boxes_their_broker_and_their_coordinator_die_and_lie_by_script(tmp_path):
+    """One box is gone for good, one sends NaN, broker and coordinator go; rounds end without."""
     script = """
 [[script]]
 do = "kill"
@@ -53,8 +53,13 @@ clients = [2]
 what = "nan"
 at = "1s"
 [[script]]
+do = "broker-down"
+at = "2s"
+length = "2s"
+lose_state = true
+[[script]]
 do = "kill-coordinator"
-at = "3s"
+at = "6s"
 length = "1s"
 """
     spoilt = replace(
@@ -89,6 +94,33 @@ def test_a_control_group_slows_and_kills_what_is_in_it():
         child.kill()
         child.wait()
         limited.remove()
+
+
+@pytest.mark.processes
+def test_a_group_goes_once_its_last_process_is_gone():
+    busy = a_group("qfleet-busy")
+    child = subprocess.Popen(["sleep", "0.3"])
+    busy.take(child.pid)
+    busy.remove()  # waits for it
+    child.wait()
+    group("qfleet-busy").remove()  # else it would be there already
+
+
+@pytest.mark.processes
+@pytest.mark.broker
+def test_real_boxes_behind_links_of_their_own_go_through_the_same_rounds(tmp_path):
+    try:
+        Network("qfprobe").close()
+    except LocalError as error:
+        pytest.skip(str(error))
+    linked = replace(scenario(tmp_path, link='"3g"', steps="10"), lasts="3m")
+    linked = replace(linked, group=(replace(linked.group[0], count=2),))
+    rounds = replace(linked.work.rounds, count=1, cohort=2)
+    linked = replace(linked, work=replace(linked.work, rounds=rounds))
+    result = really.really(linked, 0, links=True)
+    assert "links are not limited" not in result.cost["not_limited"]
+    assert result.phase == "finished"
+    assert [r.model for r in result.rounds] == [r.model for r in emulate(linked, 0).rounds]
 
 
 @pytest.mark.processes
@@ -149,9 +181,12 @@ def test_what_only_the_virtual_engine_plays_is_refused(tmp_path: Path):
     many = scenario(tmp_path, count="41")
     with pytest.raises(ConfigError, match="at most 40"):
         really.really(many, 0)
-    scripted = scenario(tmp_path, '[[script]]\ndo = "broker-down"\nat = "1s"\nlength = "5s"\n')
-    with pytest.raises(ConfigError, match=r"script\[0\].do is broker-down.*accepted: .*poison"):
-        really.really(scripted, 0)
+    cut = '[[script]]\ndo = "cut-link"\nclients = [1]\nat = "1s"\nlength = "5s"\n'
+    with pytest.raises(ConfigError, match=r"script\[0\].do is cut-link.*accepted: .*poison"):
+        really.really(scenario(tmp_path, cut), 0)
+    down = '[[script]]\ndo = "broker-down"\nat = "1s"\nlength = "5s"\n'
+    with pytest.raises(ConfigError, match=r"script\[0\].do is broker-down, with --links; accepted"):
+        really.really(scenario(tmp_path, down), 0, links=True)
     watched = scenario(tmp_path, '[[script]]\ndo = "kill"\nclients = [1]\nstate = "training"\n')
     with pytest.raises(ConfigError, match=r"script\[0\].state is training"):
         really.really(watched, 0)
