@@ -20,11 +20,14 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from agent_runs import CELLS, LEARNED, SUITES, Cell, Policy, figures, summed  # noqa: E402
+from agent_runs import CEILINGS, CELLS, FEWER, LEARNED, SUITES, Cell, Policy, figures, tuned  # noqa: E402
+from agent_sums import summed  # noqa: E402
+from agent_tune import tune  # noqa: E402
 
 HAND_RULE = "stalest"
 RULES = (
     HAND_RULE,
+    FEWER,
     "random",
     "paper",
     "fedcs",
@@ -36,7 +39,8 @@ RULES = (
     "refl",
     "fedcompass",
 )
-CEILINGS = ("teacher", "oracle")
+FEW = 8
+"""Fleets of a ceiling, which takes many times a policy's CPU."""
 
 
 def main() -> None:
@@ -46,7 +50,11 @@ def main() -> None:
     parser.add_argument("--cells", default="", help="only these, such as journals-10")
     parser.add_argument("--policies", default=",".join((*RULES, *LEARNED, *CEILINGS)))
     parser.add_argument("--fleets", type=int, default=20)
+    parser.add_argument("--tune", action="store_true", help="choose the methods' constants anew")
     arguments = parser.parse_args()
+    if arguments.tune:
+        print(json.dumps(tune(), indent=1))
+        return
     suites, cells = arguments.suites.split(","), list(filter(None, arguments.cells.split(",")))
     policies = [policy_of(text) for text in arguments.policies.split(",")]
     found = {
@@ -64,7 +72,9 @@ def policy_of(text: str) -> Policy:
     name, _, file = text.partition("=")
     if not file and name in LEARNED:
         file = str(SUITES / f"{name}.json")
-    return Policy(name, Path(file) if file else None)
+    own = tuned().get("agent" if name.startswith("agent") else name)
+    settings = json.dumps(own) if own else ""
+    return Policy(name, Path(file) if file else None, settings)
 
 
 def column(cell: Cell, policies: list[Policy], fleets: int) -> dict[str, Any] | str:
@@ -72,12 +82,14 @@ def column(cell: Cell, policies: list[Policy], fleets: int) -> dict[str, Any] | 
     if cell.suite == "traces" and not os.environ.get("QFLEET_TRACES"):
         return "QFLEET_TRACES names no folder of traces; left out"
     base = figures(cell, Policy(HAND_RULE), fleets)
-    rows = {}
+    found, few = {}, min(FEW, fleets)
     for policy in policies:
-        if cell.suite == "traces" and policy.name in CEILINGS:
+        top = policy.name in CEILINGS
+        if cell.suite == "traces" and top:
             continue  # a teacher's rows are made up; here the data are a fixed set
-        rows[policy.name] = summed(figures(cell, policy, fleets), base)
-    return rows
+        found[policy.name] = figures(cell, policy, few if top else fleets)
+    ceiling = found.get("teacher", [])
+    return {name: summed(rows, base, ceiling) for name, rows in found.items()}
 
 
 def show(found: dict[str, Any]) -> None:
@@ -88,6 +100,7 @@ def show(found: dict[str, Any]) -> None:
             continue
         print(
             f"  {'':16} hits  time                 energy               priced  jain waste rounds"
+            "  gap  own J"
         )
         for policy, row in rows.items():
             ratio = row["ratio"]
@@ -98,8 +111,14 @@ def show(found: dict[str, Any]) -> None:
             print(
                 f"  {policy:16} {row['hits']:2}/{row['fleets']:2} {spans}"
                 f"  {ratio['priced']['mean']:.2f}"
-                f"    {row['jain']:.2f} {row['waste']:.2f}  {row['rounds']:.1f}"
+                f"    {row['jain']:.2f} {row['waste']:.2f}  {row['rounds']:4.1f}"
+                f"  {gap(row):>4} {row['advice_j']:4.0f}"
             )
+
+
+def gap(row: dict[str, Any]) -> str:
+    """The share of the way to the teacher's time that was gone."""
+    return f"{row['gap_closed']['seconds']:.0%}" if row["gap_closed"] else ""
 
 
 if __name__ == "__main__":

@@ -1,35 +1,49 @@
 """Runs of `benchmarks/agent.py`: one policy on one fleet of one suite, until the target."""
 
 import hashlib
+import json
 import logging
-import math
-from collections.abc import Callable
-from functools import partial
+import time
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+import msgspec
 from msgspec.structs import replace
 from saved import ROOT, Found, code_key, kept
 
+from coordinator.considering import Advisor
+from coordinator.jobstate import JobState
+from coordinator.selection.advice import Advice
+from coordinator.selection.candidates import Candidate
+from coordinator.selection.request import Request
 from coordinator.selection.scorers import AGENT
 from coordinator.taskfile import Selection, Steps, seconds
 from coordinator.weightsfile import read_weights
 from firmware_sim.emulation import NAME, Emulation, Settings
 from firmware_sim.hidden import FAULTS
 from firmware_sim.outcome import jain, participation, reached, total
-from firmware_sim.prices import aims, prices_of
+from firmware_sim.prices import aims
 from firmware_sim.results import newest
 from firmware_sim.scenario import Scenario, read, with_policy
 from firmware_sim.sensors import for_the_end
+from firmware_sim.teach import led
 from firmware_sim.teacher import Teacher
 
 SUITES = ROOT / "benchmarks" / "suites"
 PREVALENCES = (0, 5, 10, 20, 40)
 """Per cent of boxes with a hidden fault, in the suite `journals`; its file has 10."""
 POLL = 10.0
-STEPS = {"pyramidfl": ("oort", "slack"), "fedcompass": ("stalest", "compass")}
-"""Methods that are a rule for whom and one for how much."""
+FEWER = "stalest-fewer"
+"""The hand rule with one box less in each cohort: what asking fewer saves by itself."""
+WHOM = {"pyramidfl": "oort", "fedcompass": "stalest", FEWER: "stalest", "gbm-words": "gbm"}
+STEPS = {
+    "pyramidfl": {"rule": "slack", "least": 10, "most": 40},
+    "fedcompass": {"rule": "compass", "least": 10, "most": 40},
+}
+"""Methods that are a rule for whom and one for how much; half and twice the suites' 20 steps."""
+CEILINGS = ("teacher", "oracle")
 LEARNED = ("linear", "gbm", "gbm-words")
 CODE = (
     "coordinator/selection/*.py",
@@ -57,11 +71,34 @@ CELLS = (
 )
 
 
+Chosen = dict[str, Any]
+"""Tables `selection` and `steps` of a task file, where a method's own are not their defaults."""
+
+
 class Policy(NamedTuple):
-    """By name, with a student's file where it needs one."""
+    """By name, with a student's file where it needs one, and constants (JSON) where they differ."""
 
     name: str
     file: Path | None = None
+    settings: str = ""
+
+
+class Timed:
+    """An advisor whose CPU time is taken."""
+
+    def __init__(self, inner: Advisor) -> None:
+        self._inner, self.seconds = inner, 0.0
+
+    def advise(
+        self, state: JobState, candidates: Sequence[Candidate], request: Request, now: float
+    ) -> Advice | None:
+        began = time.process_time()
+        found = self._inner.advise(state, candidates, request, now)
+        self.seconds += time.process_time() - began
+        return found
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def scenario_of(cell: Cell, seed: int) -> Scenario:
@@ -78,12 +115,20 @@ def scenario_of(cell: Cell, seed: int) -> Scenario:
     return scenario
 
 
+@cache
+def tuned() -> Chosen:
+    """Constants of the methods, by name, as `--tune` found them."""
+    path = SUITES / "tuned.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}  # type: ignore[no-any-return]
+
+
 def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
     """Of the first so many fleets; saved ones are not run again."""
     digest = hashlib.sha256((SUITES / f"{cell.suite}.toml").read_bytes())
     digest.update((SUITES.parent.parent / "firmware_sim" / "journal.toml").read_bytes())
     if policy.file:
         digest.update(policy.file.read_bytes())
+    digest.update(policy.settings.encode())
     name = f"agent/{cell.name}-{policy.name}"
     (ROOT / "benchmarks" / "results" / "agent").mkdir(exist_ok=True)
     data = digest.hexdigest()[:16]
@@ -91,12 +136,20 @@ def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
 
 
 def run(cell: Cell, policy: Policy, seed: int) -> Found:
+    """One fleet of a cell until its target, or its end."""
+    return run_scenario(scenario_of(cell, seed), policy, seed)
+
+
+def run_scenario(scenario: Scenario, policy: Policy, seed: int) -> Found:
     """One fleet until its target, or its end."""
     for name in ("edge_client", "coordinator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
-    scenario, advisor = under(scenario_of(cell, seed), policy)
+    scenario, advisor = under(scenario, policy), None
+    if policy.name in CEILINGS:
+        advisor = partial(Teacher, oracle=policy.name == "oracle", write=False)
     settings = Settings(traced=False, poll=POLL, until_target=True, advisor=advisor)
     emulation = Emulation(scenario, seed, settings)
+    timed = emulation.fleet.advisor = Timed(emulation.fleet.advisor)
     outcome = emulation.run()
     at = reached(outcome)
     spent, hit = total(outcome, at), at is not None
@@ -104,7 +157,7 @@ def run(cell: Cell, policy: Policy, seed: int) -> Found:
     final = None
     if scenario.work.data == "sensors":
         final = newest(emulation.fleet.store, NAME, for_the_end(seed))
-    return {
+    found = {
         "hit": hit,
         # A miss counts twice the horizon, and twice all that was spent.
         "seconds": round(spent.seconds, 1) if hit else 2 * horizon,
@@ -119,72 +172,30 @@ def run(cell: Cell, policy: Policy, seed: int) -> Found:
         "accuracy": None if final is None else round(final, 4),
         "objective": scenario.work.objective,
     }
+    if policy.name.startswith(AGENT):
+        found["advice_s"] = round(timed.seconds, 2)
+    return found
 
 
-def under(
-    scenario: Scenario, policy: Policy
-) -> tuple[Scenario, Callable[[Emulation], Teacher] | None]:
-    """The scenario with its policy, and the teacher where that is one."""
+def under(scenario: Scenario, policy: Policy) -> Scenario:
+    """The scenario with its policy."""
     name = policy.name
-    if name in ("teacher", "oracle"):
-        return with_policy(scenario, AGENT), partial(Teacher, oracle=name == "oracle", write=False)
-    if name in STEPS:
-        rule, steps = STEPS[name]
-        own = scenario.work.training.steps
-        table = Steps(rule=steps, least=max(1, own // 2), most=2 * own)
-        scenario = replace(scenario, work=replace(scenario.work, steps=table))
-        return with_policy(scenario, rule), None
-    if name in LEARNED:
-        assert policy.file is not None
-        kind = "linear" if name == "linear" else "gbm"
-        return with_policy(scenario, kind, read_weights(policy.file)), None
+    if name in CEILINGS:
+        return led(scenario)
+    chosen = json.loads(policy.settings or "{}")
+    work = scenario.work
+    told = dict(chosen.get("selection", {}))
     if name.startswith(AGENT) and policy.file:
-        selection = Selection(weights=str(policy.file.resolve()))
-        scenario = replace(scenario, work=replace(scenario.work, selection=selection))
-    return with_policy(scenario, AGENT if name.startswith(AGENT) else name), None
-
-
-def priced(row: Found, base: Found) -> float:
-    """What the objective makes of a run beside the hand rule's, as a logarithm."""
-    prices = prices_of(row["objective"])
-    return (
-        prices.time * _log(row, base, "seconds")
-        + prices.energy * _log(row, base, "energy_j")
-        + prices.bytes * _log(row, base, "paid_bytes", 1000.0)
-        - prices.fairness * _log(row, base, "jain")
+        told["weights"] = str(policy.file.resolve())
+    rounds = work.rounds
+    if name == FEWER:
+        rounds = replace(rounds, cohort=rounds.cohort - 1)
+    work = replace(
+        work,
+        selection=msgspec.convert(told, Selection),
+        steps=msgspec.convert(STEPS.get(name, {}) | chosen.get("steps", {}), Steps),
+        rounds=rounds,
     )
-
-
-def _log(row: Found, base: Found, key: str, floor: float = 1e-9) -> float:
-    return math.log((row[key] + floor) / (base[key] + floor))
-
-
-def interval(logs: list[float]) -> dict[str, float]:
-    """Geometric mean of ratios with its 95 % interval by bootstrap over fleets."""
-    values = np.array(logs)
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (10_000, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    found = {"mean": values.mean(), "low": low, "high": high}
-    return {name: round(math.exp(value), 3) for name, value in found.items()}
-
-
-def summed(rows: list[Found], base: list[Found]) -> dict[str, Any]:
-    """One policy in one cell beside the hand rule on the same fleets."""
-    pairs = list(zip(rows, base, strict=True))
-    ratios = {
-        key: interval([_log(row, other, key) for row, other in pairs])
-        for key in ("seconds", "energy_j", "bytes")
-    }
-    mean = {
-        key: round(sum(row[key] for row in rows) / len(rows), 3)
-        for key in ("paid_bytes", "queue_s", "rounds", "deaths", "jain", "waste")
-    }
-    known = [row["accuracy"] for row in rows if row["accuracy"] is not None]
-    return {
-        "fleets": len(rows),
-        "hits": sum(row["hit"] for row in rows),
-        "ratio": ratios | {"priced": interval([priced(row, other) for row, other in pairs])},
-        **mean,
-        "accuracy": round(sum(known) / len(known), 4) if known else None,
-    }
+    weights = read_weights(policy.file) if policy.file and name in LEARNED else None
+    rule = AGENT if name.startswith(AGENT) else WHOM.get(name, name)
+    return with_policy(replace(scenario, work=work), rule, weights)

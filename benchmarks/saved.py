@@ -15,7 +15,7 @@ from edge_client.dataset import Table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 Found = dict[str, Any]
-MEASURED = ("queued_s", "ran_s", "log")
+MEASURED = ("queued_s", "ran_s", "log", "advice_s")
 
 
 def code_key(patterns: Sequence[str]) -> str:

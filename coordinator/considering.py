@@ -17,12 +17,15 @@ from coordinator.store import Store
 from coordinator.traffic import bytes_each
 from proto.messages import TRAIN, Resources
 
-AGAIN = 0.1
-"""Seconds until an agent that is thinking is asked again."""
+LOOK_AGAIN = 0.1
+"""Seconds until an agent that is thinking is looked at again."""
 
 
 class Advisor(Protocol):
     """Whoever advises on rounds: coordinator/agent/advisor.py."""
+
+    def thinking(self, state: JobState, now: float) -> bool:
+        """Whether `advise` has nothing to say yet, whoever is there; cheap."""
 
     def advise(
         self, state: JobState, candidates: Sequence[Candidate], request: Request, now: float
@@ -40,13 +43,16 @@ def consideration(
     now: float,
 ) -> Consider | None:
     """The event, or None while the job's agent is thinking."""
-    state, found = job.state, candidates(store, job, here)
+    state = job.state
+    if state.kind != TRAIN or state.rules.scorer != AGENT:
+        advisor = None
+    if advisor is not None and advisor.thinking(state, now):
+        return None  # before the store is asked for anything
+    found = candidates(store, job, here)
     if state.buffered:
         found = askable(state, found)
     event = Consider(found, store.count("turn") + 1, job.history.bytes_each or bytes_each(job.task))
-    if advisor is None or state.kind != TRAIN or state.rules.scorer != AGENT:
-        return event
-    if len(found) < (1 if state.buffered else state.rules.quorum):
-        return event  # no round will come of it
+    if advisor is None or len(found) < (1 if state.buffered else state.rules.quorum):
+        return event  # nobody is asked, or no round will come of it
     advice = advisor.advise(state, event.candidates, request_of(state, event), now)
     return None if advice is None else replace(event, advice=advice)

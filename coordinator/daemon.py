@@ -13,6 +13,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -134,11 +135,14 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
     accounts = _account_writer(broker)
     fleet = admission.Fleet(settings.fleet, keys, broker.ca)
     record = Recorder(Path(settings.record)) if settings.record else None
-    agent = Agent()
-    start = Start(store, fleet, steady_clock(), accounts, record=record, advisor=agent)
-    service = Service(start)
+    with closing(Agent()) as agent:
+        start = Start(store, fleet, steady_clock(), accounts, record=record, advisor=agent)
+        _run(Service(start), broker, f"{settings.fleet}-coordinator")
+
+
+def _run(service: Service, broker: Broker, client_id: str) -> None:
+    """Until somebody says to stop; raises what ended it before."""
     loop = Loop(service, broker)
-    client_id = f"{settings.fleet}-coordinator"
     port = MqttPort(
         MqttSettings(url=broker.url, client_id=client_id, will=service.will, trust=broker.trust),
         loop.take,
@@ -147,9 +151,8 @@ def _serve(settings: CoordinatorConfig, keys: Keys, store: Store, broker: Broker
     service.attach(port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: port.post(None))
-    logger.info("fleet %s, broker %s", settings.fleet, broker.url.address)
+    logger.info("%s, broker %s", client_id, broker.url.address)
     port.run()
-    agent.close()
     if loop.error is not None:
         raise loop.error
 

@@ -12,7 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from coordinator.books import Books
-from coordinator.considering import AGAIN, Advisor, consideration
+from coordinator.considering import LOOK_AGAIN, Advisor, consideration
 from coordinator.job import Job, asks, job_of, late, told
 from coordinator.jobstate import (
     Action,
@@ -116,7 +116,7 @@ class Jobs:
                 here = self._presence.reachable(now)
                 event = consideration(self._store, job, here, self.advisor, now)
                 if event is None:
-                    job.again = now + AGAIN
+                    job.again = now + LOOK_AGAIN
                     continue
                 job.dirty, job.considered = False, now
                 job.again = now + ASK_WAIT if job.state.hungry else job.again

@@ -209,6 +209,7 @@ def request_of(state: JobState, event: "Consider") -> Request:
         advice=event.advice,
         served=rules.buffer,
         busy=len(state.members) if state.buffered else 0,
+        quorum=0 if state.buffered else rules.quorum,
     )
 
 

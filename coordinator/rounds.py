@@ -92,7 +92,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     if len(chosen.cohort) < rules.quorum:
         return short(replace(state, ready_since=0.0), event.candidates)
     since = state.ready_since or now
-    wanted = max(rules.cohort, rules.concurrency, rules.quorum)
+    wanted = 0 if chosen.fewer else max(rules.cohort, rules.concurrency, rules.quorum)
     if len(chosen.cohort) < wanted and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
     members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in sorted(chosen.cohort))

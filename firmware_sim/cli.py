@@ -269,6 +269,10 @@ def teach(
     objectives: Annotated[
         bool, typer.Option(help="Give fleets all known objectives in turn, not their own alone.")
     ] = True,
+    lead: Annotated[
+        Path | None,
+        typer.Option(help="A student (.json or .gguf) that chooses while the teacher writes."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have a teacher who knows the emulator's hidden state choose clients, for students to learn.
@@ -279,7 +283,7 @@ def teach(
     from firmware_sim import commands
     from firmware_sim import teach as teaching
 
-    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, objectives)
+    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, objectives, lead)
     found = commands.run_teach(asked, shown=not json)
     if json:
         typer.echo(commands.as_json(found))

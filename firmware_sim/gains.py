@@ -33,22 +33,28 @@ Loss = Callable[[Array], float]
 """Of a model as one vector, in nats."""
 
 
+Asked = tuple[str, int]
+"""A box with a class of steps, a place in SHARES."""
+Move = tuple[Array, int]
+"""How far a box would move the model, and its rows."""
+
+
 class Updates:
     """What each of some boxes would send now; `gain` of any of them together."""
 
-    def __init__(self, start: Array, loss: Loss, moves: dict[str, tuple[Array, int]]) -> None:
+    def __init__(self, start: Array, loss: Loss, moves: dict[Asked, Move]) -> None:
         self._start, self._loss, self._moves = start, loss, moves
-        self._known: dict[frozenset[str], float] = {}
+        self._known: dict[frozenset[Asked], float] = {}
         self.loss = loss(start)
         """Of the model as it is."""
 
-    def gain(self, boxes: frozenset[str]) -> float:
+    def gain(self, boxes: frozenset[Asked]) -> float:
         """How far these boxes' updates together lower the loss, in nats; 0 of none."""
         if boxes not in self._known:
             self._known[boxes] = self.loss - self._after(boxes) if boxes else 0.0
         return self._known[boxes]
 
-    def _after(self, boxes: frozenset[str]) -> float:
+    def _after(self, boxes: frozenset[Asked]) -> float:
         parts = [self._moves[box] for box in sorted(boxes) if box in self._moves]
         if not parts:
             return self.loss
@@ -63,49 +69,62 @@ class Gains:
         self._store, self._workshop, self._job, self._table = store, workshop, job, table
         self._prepared: tuple[bytes, Loss] | None = None
 
-    def updates(self, state: JobState, turn: int, boxes: Sequence[str], steps: int) -> Updates:
-        """What these boxes would send for a round opened now."""
-        body = self._store.job(self._job).task
-        task, model, features = (
-            decode_signed(body, Task),
-            self._blob("model"),
-            self._blob("features"),
-        )
-        layout, key = model_layout(task.model), bytes(32)
-        offer = Offer(
+    def updates(
+        self, state: JobState, turn: int, boxes: Sequence[str], steps: Sequence[int]
+    ) -> Updates:
+        """What these boxes would send for a round opened now, in each class of steps."""
+        task, features = self._task(), self._blob("features")
+        layout = model_layout(task.model)
+        by = {n: self._trained(task, self._offer(state, turn, n), boxes) for n in set(steps)}
+        moves = {
+            (box, place): move
+            for place, count in enumerate(steps)
+            for box, move in by[count].items()
+        }
+        start = flatten(unpack(self._blob("model"), layout, EXACT), layout)
+        return Updates(start, self._loss(task, features), moves)
+
+    def _trained(self, task: Task, offer: Offer, boxes: Sequence[str]) -> dict[str, Move]:
+        """Moves and rows of those that can train."""
+        requests = [self._request(box, encoded(offer)) for box in boxes]
+        layout, scheme = model_layout(task.model), _scheme(task)
+        found = {}
+        for box, result in zip(boxes, self._workshop.foretell(requests), strict=True):
+            if isinstance(result, Done):
+                update = decode_update(result.update)
+                found[box] = unpack_vector(update.payload, layout, scheme), update.rows
+        return found
+
+    def _offer(self, state: JobState, turn: int, steps: int) -> Offer:
+        key = bytes(32)
+        return Offer(
             job=self._job,
             round=state.round,
             turn=turn,
             kind=TRAIN,
             task=bytes(16),
             key=key,
-            model=encrypt(model, key)[0],
+            model=encrypt(self._blob("model"), key)[0],
             features=None,
             inline=b"",
             steps=steps,
             seconds=max(1, int(state.rules.deadline)),
             seed=state.rules.seed,
         )
-        requests = [
-            Assignment(
-                box=box,
-                id=hashlib.blake2b(box.encode(), digest_size=16).digest(),
-                task=body,
-                offer=encoded(offer),
-                model=model,
-                features=features,
-                data=Data(source=box),
-            )
-            for box in boxes
-        ]
-        moves = {}
-        scheme = Scheme(task.training.bits, task.training.block, task.training.keep)
-        for box, result in zip(boxes, self._workshop.foretell(requests), strict=True):
-            if isinstance(result, Done):
-                update = decode_update(result.update)
-                moves[box] = unpack_vector(update.payload, layout, scheme), update.rows
-        start = flatten(unpack(model, layout, EXACT), layout)
-        return Updates(start, self._loss(task, features), moves)
+
+    def _request(self, box: str, offer: bytes) -> Assignment:
+        return Assignment(
+            box=box,
+            id=hashlib.blake2b(box.encode(), digest_size=16).digest(),
+            task=self._store.job(self._job).task,
+            offer=offer,
+            model=self._blob("model"),
+            features=self._blob("features"),
+            data=Data(source=box),
+        )
+
+    def _task(self) -> Task:
+        return decode_signed(self._store.job(self._job).task, Task)
 
     def _blob(self, kind: str) -> bytes:
         row = self._store.model(self._job, kind)
@@ -126,3 +145,7 @@ class Gains:
 
         self._prepared = features, loss
         return loss
+
+
+def _scheme(task: Task) -> Scheme:
+    return Scheme(task.training.bits, task.training.block, task.training.keep)

@@ -5,6 +5,7 @@ fleet's job is over. A file that is there is gone on with: fleets it holds are n
 """
 
 import logging
+import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,11 +15,14 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator.decisionsfile import line_of, read_decisions
+from coordinator.selection.advice import SHARES
 from coordinator.selection.examples import FORMAT, VERSION, Decision, Header
 from coordinator.selection.scorers import AGENT
+from coordinator.taskfile import Steps
 from firmware_sim.emulation import Emulation, Settings
+from firmware_sim.leads import lead_of
 from firmware_sim.prices import aims, prices_of
-from firmware_sim.scenario import Scenario, read, with_policy
+from firmware_sim.scenario import Scenario, read
 from firmware_sim.teacher import FUTURES, Teacher
 from proto.errors import ConfigError
 
@@ -29,6 +33,8 @@ LATER = 3
 LITTLE = 0.01
 """... and by how much of its loss a model must get better in them."""
 POLL = 10.0
+EVEN = 0.5
+"""A teacher's `join` is above it for those it would ask, below it for the others."""
 
 
 class Asked(NamedTuple):
@@ -43,6 +49,8 @@ class Asked(NamedTuple):
     processes: int = 1
     objectives: bool = True
     """Whether fleets get all taught objectives in turn, or only their scenario's."""
+    lead: Path | None = None
+    """A student whose choices lead from round to round in place of DRIVERS'."""
 
 
 class Fleet(NamedTuple):
@@ -51,6 +59,7 @@ class Fleet(NamedTuple):
     scenario: Scenario
     seed: int
     driver: str
+    lead: Path | None = None
 
     @property
     def name(self) -> str:
@@ -90,7 +99,7 @@ def fleets_of(asked: Asked) -> list[Fleet]:
             objective = sentences[len(fleets) % len(sentences)] if asked.objectives else own
             work = replace(scenario.work, objective=objective)
             driver = DRIVERS[number % len(DRIVERS)]
-            fleets.append(Fleet(replace(scenario, work=work), seed, driver))
+            fleets.append(Fleet(replace(scenario, work=work), seed, driver, asked.lead))
     if len({fleet.name for fleet in fleets}) < len(fleets):
         raise ConfigError("two scenarios have the same name: their fleets could not be told apart")
     return fleets
@@ -101,16 +110,27 @@ def decisions_of(fleet: Fleet) -> list[Decision]:
     for name in ("edge_client", "coordinator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     teachers: list[Teacher] = []
+    lead = lead_of(fleet.lead) if fleet.lead else None
 
     def advisor(emulation: Emulation) -> Teacher:
-        teachers.append(Teacher(emulation, fleet.driver))
+        teachers.append(Teacher(emulation, fleet.driver, lead=lead))
         return teachers[0]
 
     settings = Settings(traced=False, poll=POLL, advisor=advisor)
-    Emulation(with_policy(fleet.scenario, AGENT), fleet.seed, settings).run()
+    Emulation(led(fleet.scenario), fleet.seed, settings).run()
     taught = teachers[0]
     stops = when_to_stop(taught.losses)
     return [replace(d, stop=s) for d, s in zip(taught.decisions, stops, strict=True)]
+
+
+def led(scenario: Scenario) -> Scenario:
+    """With a teacher in the agent's place, who sets steps and how many are asked as well."""
+    own = scenario.work.training.steps
+    steps = Steps(rule=AGENT, most=max(100, math.ceil(max(SHARES) * own)))
+    selection = replace(scenario.work.selection, least_score=EVEN)
+    rounds = replace(scenario.work.rounds, policy=AGENT)
+    work = replace(scenario.work, steps=steps, selection=selection, rounds=rounds)
+    return replace(scenario, work=work)
 
 
 def when_to_stop(losses: Sequence[float]) -> list[float | None]:
@@ -163,6 +183,7 @@ def _begun(asked: Asked, fleets: Sequence[Fleet]) -> set[str]:
         teacher=f"hindsight, {FUTURES} futures",
         seed=asked.first,
         scenarios=tuple(sorted({fleet.scenario.name for fleet in fleets})),
+        steps=_steps(fleets),
     )
     if not asked.output.exists():
         asked.output.write_bytes(line_of(header))
@@ -172,6 +193,14 @@ def _begun(asked: Asked, fleets: Sequence[Fleet]) -> set[str]:
     if replace(known, scenarios=(), seed=0) != replace(header, scenarios=(), seed=0):
         raise ConfigError(f"{asked.output} was written by another teacher; name another file")
     return {decision.fleet for decision in decisions}
+
+
+def _steps(fleets: Sequence[Fleet]) -> tuple[int, ...]:
+    """What the classes stand for, where that is the same in all scenarios."""
+    own = {fleet.scenario.work.training.steps for fleet in fleets}
+    if len(own) > 1:
+        return ()
+    return tuple(math.floor(share * min(own) + 0.5) for share in SHARES)
 
 
 def _forget_last_fleet(path: Path) -> None:

@@ -20,8 +20,10 @@ from coordinator.selection.edges import Edges
 from coordinator.selection.examples import Client as Example
 from coordinator.selection.examples import Decision
 from coordinator.selection.features import features
-from coordinator.selection.plan import Field, field_of
+from coordinator.selection.plan import Field, field_of, least
 from coordinator.selection.request import Request
+from coordinator.selection.scorers import AGENT
+from coordinator.selection.steps import advised
 from coordinator.selection.stopping import progress_of
 from coordinator.selection.words import edges_of
 from firmware_sim.beliefs import Belief, Seen, beliefs, drawn
@@ -30,15 +32,16 @@ from firmware_sim.emulation import Emulation
 from firmware_sim.foresight import Ask, Prospect, foresee
 from firmware_sim.gains import Gains, Updates
 from firmware_sim.journal import EVERY_S, by_machines, by_people, let_out, noted, tail
+from firmware_sim.leads import Lead
 from firmware_sim.population import Client
 from firmware_sim.prices import prices_of
 from firmware_sim.sensors import for_teacher
-from firmware_sim.value import OVERHEAD_S, Future, Usual, Values, worth
+from firmware_sim.value import CLASSES, OVERHEAD_S, OWN, Asked, Future, Join, Usual, Values, worth
 
 FUTURES = 8
 LOOK_BACK = 24
 """Lines of a journal among which those that were reported are looked for."""
-_RANDOM, _WHOSE = 71, 72
+_RANDOM, _WHOSE, _STEPS = 71, 72, 73
 
 
 class Told(NamedTuple):
@@ -47,15 +50,25 @@ class Told(NamedTuple):
     join: dict[str, float]
     worth: dict[str, float]
     finish: dict[str, float]
+    steps: dict[str, tuple[float, ...]]
+    """How often each class was best."""
 
 
 class Teacher:
     """Advises one emulated fleet. `by` says whose scores it answers with (see `scores`)."""
 
     def __init__(
-        self, emulation: Emulation, by: str = "teacher", *, oracle: bool = False, write: bool = True
+        self,
+        emulation: Emulation,
+        by: str = "teacher",
+        *,
+        oracle: bool = False,
+        write: bool = True,
+        lead: Lead | None = None,
     ) -> None:
+        """With a `lead`, that one's advice is followed, and only written down what were better."""
         self._emulation, self._by, self._oracle, self._write = emulation, by, oracle, write
+        self._lead = lead
         self._prices = prices_of(emulation.scenario.work.objective)
         fleet, job = emulation.fleet, emulation.accounts.job
         self._gains = Gains(fleet.store, fleet.workshop, job, for_teacher(emulation.seed))
@@ -82,11 +95,27 @@ class Teacher:
         told = self._taught(state, found, request)
         if self._write:
             self.decisions.append(self._decision(state, found, request, told))
+        if self._lead:
+            return self._lead(state, candidates, request)
+        return self._advice(found, told, request)
+
+    def _advice(self, found: Field, told: Told, request: Request) -> Advice:
+        """By whom it is that leads."""
         seed = seed_of(self._emulation.seed, "lots", request.turn)
         lots = {c.box: uniform(seed, _RANDOM, at) for at, c in enumerate(found.covered)}
         ways = {"teacher": told.join, "worth": told.worth, "random": lots}
         scores = ways.get(self._by)
-        return Advice(scores=scores, remark="" if scores else f"{self._by} leads")
+        if scores is None:
+            return Advice(remark=f"{self._by} leads")
+        best = {box: shares.index(max(shares)) for box, shares in told.steps.items()}
+        if self._by == "random":
+            picks = [uniform(seed, _STEPS, at) for at in range(len(lots))]
+            best = {box: int(p * len(CLASSES)) for box, p in zip(lots, picks, strict=True)}
+        return Advice(scores=scores, steps=best)
+
+    def thinking(self, _state: JobState, _now: float) -> bool:
+        """Its answers are there at once."""
+        return False
 
     def close(self) -> None:
         """Nothing is open."""
@@ -94,34 +123,36 @@ class Teacher:
     # --- one round ---
 
     def _taught(self, state: JobState, found: Field, request: Request) -> Told:
-        boxes = [c.box for c in found.covered]
-        updates = self._gains.updates(state, request.turn, boxes, request.pace.steps)
+        boxes, steps = [c.box for c in found.covered], _steps(request)
+        updates = self._gains.updates(state, request.turn, boxes, steps)
         self.losses.append(updates.loss)
         ahead = self._ahead(found, request)
         usual = self._usually(ahead, updates, boxes)
-        asked = _shares(found.covered)
-        join: dict[str, list[float]] = {box: [] for box in boxes}
+        asked, parts = _shares(found.covered), [count / request.pace.steps for count in steps]
+        joins: dict[str, list[Join]] = {box: [] for box in boxes}
         for number, prospects in enumerate(ahead):
-            future = Future(prospects, asked, self._whose(found.covered, request, number))
+            whose = self._whose(found.covered, request, number)
+            future = Future(prospects, asked, whose, parts, max(1, found.size), state.rules.quorum)
             values = Values(future, updates, self._prices, usual)
-            best = values.best(boxes, found.size, found.overdue)
-            for box, chance in values.joins(boxes, best).items():
-                join[box].append(chance)
-        each = {box: [worth(p[box], self._prices, usual) for p in ahead] for box in boxes}
+            best = values.best(boxes, least(found.size, request), found.overdue)
+            for box, join in values.joins(boxes, best).items():
+                joins[box].append(join)
+        alone = {box: [p[box, OWN] for p in ahead] for box in boxes}
         return Told(
-            {box: fmean(chances) for box, chances in join.items()},
-            {box: fmean(values) for box, values in each.items()},
-            {box: fmean(p[box].delivered for p in ahead) for box in boxes},
+            {box: fmean(join.chance for join in told) for box, told in joins.items()},
+            {b: fmean(worth(p, self._prices, usual) for p in ps) for b, ps in alone.items()},
+            {box: fmean(p.delivered for p in ps) for box, ps in alone.items()},
+            {box: _means([join.steps for join in told]) for box, told in joins.items()},
         )
 
-    def _ahead(self, found: Field, request: Request) -> list[dict[str, Prospect]]:
-        """How asking each would go, future by future."""
-        boxes, asks = found.covered, self._asks(found, request)
+    def _ahead(self, found: Field, request: Request) -> list[dict[Asked, Prospect]]:
+        """How asking each would go in each class of steps, future by future."""
+        asks = self._asks(found, request)
         if self._oracle:
-            return [{c.box: self._foresee(c.box, asks[c.box], 0) for c in boxes}]
-        known = {c.box: self._beliefs(c, asks[c.box]) for c in boxes}
+            return [{each: self._foresee(each[0], ask, 0) for each, ask in asks.items()}]
+        known = {c.box: self._beliefs(c, asks[c.box, OWN]) for c in found.covered}
         return [
-            {c.box: self._supposed(c.box, known[c.box], asks[c.box], draw) for c in boxes}
+            {each: self._supposed(each[0], known[each[0]], ask, draw) for each, ask in asks.items()}
             for draw in self._draws(request)
         ]
 
@@ -147,12 +178,13 @@ class Teacher:
         machine = self._emulation.machines[box]
         return foresee(client or machine.client, machine.to(ask.at), ask, draw)
 
-    def _asks(self, found: Field, request: Request) -> dict[str, Ask]:
+    def _asks(self, found: Field, request: Request) -> dict[Asked, Ask]:
         return {
-            c.box: self._emulation.ask_of(
-                c.box, request.pace.steps, request.bytes_each, request.deadline
+            (c.box, place): self._emulation.ask_of(
+                c.box, count, request.bytes_each, request.deadline
             )
             for c in found.covered
+            for place, count in enumerate(_steps(request))
         }
 
     def _client(self, box: str) -> Client:
@@ -172,7 +204,8 @@ class Teacher:
         scenario, told, past = self._emulation.scenario, candidate.resources, candidate.past
         slower, asked_at = None, self._opened.get(past.last_asked, ask.at)
         if past.seconds is not None:
-            healthy = self._foresee(candidate.box, ask, 0, replace(client, fault=None))
+            did = self._emulation.ask_of(candidate.box, past.steps or 1, 2 * ask.size, ask.deadline)
+            healthy = self._foresee(candidate.box, did, 0, replace(client, fault=None))
             slower = max(0.1, past.seconds / max(1.0, healthy.seconds))
         lines = tail(client, ask.at, LOOK_BACK, by_machines(scenario.wordings))
         told_lines = {_ageless(line) for line in told.journal}
@@ -196,12 +229,13 @@ class Teacher:
     # --- what is usual ---
 
     def _usually(
-        self, ahead: Sequence[Mapping[str, Prospect]], updates: Updates, boxes: Sequence[str]
+        self, ahead: Sequence[Mapping[Asked, Prospect]], updates: Updates, boxes: Sequence[str]
     ) -> Usual:
         """Costs are those of ordinary clients at the first round, the gain is the present one."""
-        gain = max(1e-4, updates.gain(frozenset(boxes)))
+        gain = max(1e-4, updates.gain(frozenset((box, OWN) for box in boxes)))
         if self._usual is None:
-            came = [p for future in ahead for p in future.values() if p.delivered]
+            own = [f[box, OWN] for f in ahead for box in boxes]
+            came = [p for p in own if p.delivered]
             self._usual = Usual(
                 seconds=OVERHEAD_S + median(p.seconds for p in came) if came else 60.0,
                 joules=max(1e-6, median(p.joules for p in came)) if came else 1.0,
@@ -228,6 +262,7 @@ class Teacher:
                     join=round(told.join[c.box], 4),
                     worth=round(told.worth[c.box], 4),
                     finish=round(told.finish[c.box], 4),
+                    steps=tuple(round(share, 4) for share in told.steps[c.box]),
                     note=c.resources.note,
                     journal=c.resources.journal,
                 )
@@ -239,6 +274,18 @@ class Teacher:
 def _shares(candidates: Sequence[Candidate]) -> dict[str, float]:
     mean = fmean(c.past.delivered for c in candidates)
     return {c.box: (c.past.delivered + 0.5) / (mean + 0.5) for c in candidates}
+
+
+def _steps(request: Request) -> list[int]:
+    """What the classes stand for; all the task's own where the agent does not set steps."""
+    pace = request.pace
+    if pace.regulation.rule != AGENT:
+        return [pace.steps for _ in CLASSES]
+    return [advised(place, pace) for place in CLASSES]
+
+
+def _means(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(fmean(column) for column in zip(*rows, strict=True))
 
 
 def _ageless(line: str) -> str:

@@ -22,7 +22,7 @@ from coordinator.selection.request import Request
 from proto.errors import QfleetError
 from quantization.runtime.scoring import TOGETHER, Engine
 
-AGAIN = 300.0
+OPEN_AGAIN = 300.0
 """Seconds until a model that could not be opened is tried again: somebody may have fetched it."""
 
 logger = logging.getLogger("coordinator")
@@ -41,6 +41,11 @@ class Pupil:
     since: float | None = None
     """When the present round first asked."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether its questions are being worked on."""
+        return self.work is not None and not self.work.done()
+
 
 class Agent:
     """Opens an adapter when a job first asks for it; works `beside` its caller, or at once."""
@@ -53,6 +58,16 @@ class Agent:
         self._thread = ThreadPoolExecutor(1, "agent") if beside else None
         self._over = False
 
+    def thinking(self, state: JobState, now: float) -> bool:
+        """Whether a question is being worked on, and there is time left for it."""
+        pupil = self._pupils.get(state.rules.adapter)
+        return (
+            pupil is not None
+            and pupil.busy
+            and pupil.since is not None
+            and now <= pupil.since + state.rules.constants.agent.seconds
+        )
+
     def advise(
         self, state: JobState, candidates: Sequence[Candidate], request: Request, now: float
     ) -> Advice | None:
@@ -62,9 +77,9 @@ class Agent:
             pupil.since = now
         seconds = request.constants.agent.seconds
         while True:
-            if pupil.work is not None and not pupil.work.done():
-                if now <= pupil.since + seconds:
-                    return None
+            if self.thinking(state, now):
+                return None
+            if pupil.busy:
                 found: Advice | list[Key] = Advice(
                     remark=f"the agent took longer than {seconds:g} s"
                 )
@@ -76,11 +91,15 @@ class Agent:
             self._begin(pupil, found, now)
 
     def close(self) -> None:
-        """Give everything back; the question that is being answered is waited for."""
+        """Give everything back, once the question that is being answered is: not waited for."""
+        if self._over:
+            return
         self._over = True
-        if self._thread is not None:
-            self._thread.shutdown()
-        self._open.close()
+        if self._thread is None:
+            self._open.close()
+        else:
+            self._thread.submit(self._open.close)
+            self._thread.shutdown(wait=False)
 
     def _pupil(self, adapter: str) -> Pupil:
         return self._pupils.setdefault(adapter, Pupil(adapter))
@@ -96,7 +115,7 @@ class Agent:
         """The advice, or questions to work on first: none of them where the model is not open."""
         if self._over:
             return Advice(remark="the agent was closed")
-        if pupil.error and now < pupil.failed_at + AGAIN:
+        if pupil.error and now < pupil.failed_at + OPEN_AGAIN:
             return Advice(remark=pupil.error)
         if pupil.mind is None or pupil.error:
             return []

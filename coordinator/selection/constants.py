@@ -56,6 +56,8 @@ class Agent(Table, frozen=True):
 class Constants(Table, frozen=True):
     """All of them; fixed when a job starts."""
 
+    least_score: Share = 0.0
+    """Of scores that are chances: a box below it is asked only to have the quorum and one more."""
     fedcs: FedCS = FedCS()
     tifl: TiFL = TiFL()
     power_of_choice: PowerOfChoice = PowerOfChoice()

@@ -9,12 +9,12 @@ than the owner allows. When to stop is judged after each round: `selection/stopp
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coordinator.selection.candidates import Candidate, infeasible, waited
 from coordinator.selection.forecast import Forecast, forecast, together
 from coordinator.selection.request import Budget, Request
-from coordinator.selection.scorers import SCORERS, by_staleness
+from coordinator.selection.scorers import CHANCES, SCORERS, by_staleness
 from coordinator.selection.steps import steps_of
 
 COVERAGE = 2.5
@@ -22,6 +22,8 @@ COVERAGE = 2.5
 OVERDUE = 4.0
 """... and a box that has waited OVERDUE times as long as if all took turns is asked before them:
 without it a scorer could leave some of the stalest out for ever."""
+SPARE = 1
+"""Boxes above the quorum that are asked however low their scores: one may fail."""
 MAX_SCORE = 1e9
 """A score beyond it is no answer."""
 
@@ -35,6 +37,8 @@ class Plan:
     refused: dict[str, str] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
     """Of each box that shall not do the task's own steps."""
+    fewer: bool = False
+    """Whether fewer than the cohort are asked because the others' scores are too low."""
     hand_rule: tuple[str, ...] = ()
     """Whom the hand rule would have asked, where that differs."""
     fallback: str = ""
@@ -92,11 +96,26 @@ def affordable(size: int, request: Request) -> int:
     return min(size, request.budget.bytes // request.bytes_each)
 
 
+def least(size: int, request: Request) -> int:
+    """How many of a cohort of `size` are asked in any case."""
+    return min(size, request.quorum + SPARE)
+
+
+def worth_asking(found: Field, scores: Mapping[str, float], request: Request) -> int:
+    """How many are asked: those whose chance is high enough, within bounds."""
+    bound = request.constants.least_score
+    if request.scorer not in CHANCES or not bound:
+        return found.size
+    good = sum(scores[c.box] >= bound or c.box in found.overdue for c in found.covered)
+    return min(found.size, max(least(found.size, request), good))
+
+
 def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
     """Of the boxes a scorer may choose among, the best-scored, in id order."""
     found = field_of(candidates, request)
     scores, fallback = scored(found.covered, request)
-    best = _best(found, scores)
+    size = found.size if fallback else worth_asking(found, scores, request)
+    best = _best(replace(found, size=size), scores)
     # Where all are asked there is no choice that the hand rule could make differently.
     all_in = found.size >= len(found.covered)
     usual = best if all_in else _best(found, by_staleness(found.covered, request))
@@ -107,6 +126,7 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
         scores=scores,
         refused=found.refused,
         steps=steps,
+        fewer=size < min(found.size, len(found.covered)),
         hand_rule=tuple(c.box for c in usual) if usual != best else (),
         fallback=fallback,
         forecast=forecast(best, steps, request),
@@ -124,6 +144,7 @@ def both(first: Plan, more: Plan) -> Plan:
         scores={**first.scores, **more.scores},
         refused=more.refused,
         steps={**first.steps, **more.steps},
+        fewer=more.fewer,
         hand_rule=tuple(sorted(usual)) if usual != set(cohort) else (),
         fallback=more.fallback or first.fallback,
         forecast=together(first.forecast, more.forecast),

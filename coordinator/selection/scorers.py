@@ -63,5 +63,7 @@ AGENT = "agent"
 POLICIES = (*SCORERS, AGENT)
 LEARNED = ("linear", "gbm")
 """Those that need a file of weights."""
+CHANCES = frozenset({*LEARNED, AGENT})
+"""Those whose scores are chances, the higher the surer that asking is worth its cost."""
 STANDING = frozenset({"paper", *LEARNED, AGENT})
 """Scorers that read how boxes did last against the fleet."""

@@ -17,6 +17,8 @@ from coordinator.agent.explain import spans, strongest, without
 from coordinator.agent.memory import Memory
 from coordinator.agent.review import explained
 from coordinator.cli import app
+from coordinator.considering import consideration
+from coordinator.job import Job
 from coordinator.jobstate import Consider, JobState, Rules, new_job, request_of
 from coordinator.reports import decisions
 from coordinator.selection.advice import SHARES, Advice
@@ -25,7 +27,8 @@ from coordinator.selection.constants import Agent as Limits
 from coordinator.selection.plan import field_of, plan
 from coordinator.selection.prompt import JOIN, LABELS, prefix_of
 from coordinator.selection.words import edges_of
-from coordinator.taskfile import Selection, Steps
+from coordinator.store import Store
+from coordinator.taskfile import Selection, Steps, task_of
 from firmware_sim.fleet import Fleet
 from proto.errors import ConfigError
 from proto.messages import TRAIN, Resources
@@ -134,6 +137,40 @@ def test_an_agent_beside_the_loop_is_asked_again_until_it_is_late(base, adapter)
         pass
     agent.close()
     assert len(found.scores) == 5
+
+
+def test_an_agent_that_is_closed_does_not_wait_for_the_question_it_is_at(base, tmp_path):
+    endless = tmp_path / "never.gguf"
+    os.mkfifo(endless)  # opening it waits for somebody to write
+    agent = Agent("onnx", str(base))
+    state = job(endless)
+    assert advise(agent, state) is None
+    assert agent.thinking(state, 1.0)
+    assert not agent.thinking(state, 1000.0)  # its time is up: the hand rule's turn
+    agent.close()
+    work = agent._pupils[str(endless)].work
+    assert work is not None
+    assert not work.done()
+    endless.open("wb").close()
+    work.result(60)
+    assert advise(agent, state).remark == "the agent was closed"
+
+
+def test_while_the_agent_thinks_its_job_asks_nothing_of_the_store(base, tmp_path):
+    endless = tmp_path / "never.gguf"
+    os.mkfifo(endless)
+    agent = Agent("onnx", str(base))
+    state = job(endless)
+    store = Store(tmp_path / "store.db")
+    store.close()
+    held = Job(state, task_of(task(), "fleet", 0), b"", b"")
+    assert advise(agent, state) is None
+    assert consideration(store, held, {}, agent, 1.0) is None
+    agent.close()
+    endless.open("wb").close()
+    agent._pupils[str(endless)].work.result(60)
+    with pytest.raises(Exception, match="closed"):
+        consideration(store, held, {}, agent, 2.0)
 
 
 def test_a_round_has_a_budget_of_questions_and_the_rest_follows(base, adapter):

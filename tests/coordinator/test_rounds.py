@@ -36,7 +36,9 @@ from coordinator.jobstate import (
 )
 from coordinator.rounds import TABLE, step, wake
 from coordinator.rulebook import MAX_MISS_WAIT, MISS_WAIT, NUDGE
+from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
+from coordinator.selection.constants import Constants
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Resources
 
 NAMES = ("a", "b", "c")
@@ -149,6 +151,14 @@ def test_gathering_ends_when_the_cohort_is_full():
     run = waiting()
     run.consider("a", "b")
     assert len(run.consider(*NAMES, after=1.0)) == 4
+
+
+def test_nobody_is_waited_for_where_further_boxes_would_not_be_worth_it():
+    for low, asked in ((0.1, ["a", "b"]), (0.9, [])):
+        run = waiting(scorer="agent", cohort=4, quorum=1, constants=Constants(least_score=0.5))
+        told = Advice(scores={"a": 0.9, "b": 0.8, "c": low})
+        actions = run.do(Consider(candidates(*NAMES), 1, advice=told))
+        assert [a.box for a in actions[1:]] == asked
 
 
 def test_gathering_starts_anew_when_the_quorum_is_lost():

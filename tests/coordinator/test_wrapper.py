@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate, Past, Turn, after, infeasible
+from coordinator.selection.constants import Constants
 from coordinator.selection.features import features
 from coordinator.selection.plan import MAX_SCORE, Plan, field_of, plan, scored
 from coordinator.selection.prompt import question_of
@@ -57,9 +58,11 @@ def said(told: dict[str, float] | None) -> Advice | None:
 @given(fleets, st.sampled_from(sorted(SCORERS)), st.integers(0, 12), st.data())
 def test_no_scorer_and_no_answer_gets_a_box_asked_that_may_not_be(fleet, scorer, size, data):
     told = data.draw(st.none() | st.fixed_dictionaries({c.box: answers for c in fleet}))
+    bound = Constants(least_score=data.draw(st.floats(0, 1)))
     budget = Budget(bytes=data.draw(st.integers(0, 5000)), asks=data.draw(st.integers(0, 6)))
+    pace = Pace(10, 4)
     request = Request(
-        scorer, size, 3, 21, Pace(10, 4), 60.0, bytes_each=500, budget=budget, advice=said(told)
+        scorer, size, 3, 21, pace, 60.0, 500, budget, bound, advice=said(told), quorum=3
     )
     made, allowed = plan(fleet, request), field_of(fleet, request)
     by_name = {c.box: c for c in fleet}
@@ -67,9 +70,29 @@ def test_no_scorer_and_no_answer_gets_a_box_asked_that_may_not_be(fleet, scorer,
     assert not any(infeasible(by_name[box]) for box in made.cohort)
     assert not budget.asks or all(by_name[box].past.asked < budget.asks for box in made.cohort)
     assert not budget.bytes or 500 * len(made.cohort) <= budget.bytes
-    assert len(made.cohort) == min(allowed.size, len(allowed.covered))
+    most = min(allowed.size, len(allowed.covered))
+    assert min(most, 4) <= len(made.cohort) <= most
+    assert made.fewer or len(made.cohort) == most
     assert all(math.isfinite(score) for score in made.scores.values())
     assert msgspec.json.decode(msgspec.json.encode(made), type=Plan) == made
+
+
+def ask(scores: list[float], bound: float, scorer: str = "agent", quorum: int = 1) -> Plan:
+    fleet = [Candidate(f"b{at}", 40, 0) for at in range(len(scores))]
+    told = Advice(scores={c.box: score for c, score in zip(fleet, scores, strict=True)})
+    limits = Constants(least_score=bound)
+    return plan(fleet, Request(scorer, 4, 0, 1, constants=limits, advice=told, quorum=quorum))
+
+
+def test_boxes_whose_chance_is_too_low_are_left_out_but_for_the_quorum_and_one_more():
+    assert ask([0.9, 0.8, 0.7, 0.2], 0.5).cohort == ("b0", "b1", "b2")
+    assert ask([0.9, 0.3, 0.1, 0.2], 0.5).cohort == ("b0", "b1")
+    assert ask([0.1, 0.3, 0.1, 0.2], 0.5, quorum=2).cohort == ("b0", "b1", "b3")
+    assert ask([0.9, 0.3, 0.1, 0.2], 0.0).cohort == ("b0", "b1", "b2", "b3")
+
+
+def test_only_scores_that_are_chances_are_held_against_the_bound():
+    assert len(ask([0.9, 0.3, 0.1, 0.2], 0.5, "oort").cohort) == 4
 
 
 class Gullible:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from coordinator.decisionsfile import read_decisions
-from coordinator.selection.advice import Advice
+from coordinator.selection.advice import SHARES, Advice
 from firmware_sim.beliefs import Seen, beliefs
 from firmware_sim.cli import app
 from firmware_sim.emulation import Emulation, Settings, emulate
@@ -21,7 +21,7 @@ from firmware_sim.prices import aims, prices_of
 from firmware_sim.scenario import Hidden, Scenario, parse, with_policy
 from firmware_sim.teach import when_to_stop
 from firmware_sim.teacher import Teacher
-from firmware_sim.value import Future, Prospect, Usual, Values, worth
+from firmware_sim.value import Asked, Future, Prospect, Usual, Values, worth
 from proto.errors import ConfigError
 
 SMALL = """
@@ -126,6 +126,9 @@ def test_what_is_foreseen_of_a_healthy_box_is_what_the_emulation_then_does():
     seen: dict[tuple[int, str], float] = {}
 
     class Watch:
+        def thinking(self, state, now):
+            return False
+
         def advise(self, state, candidates, request, now):
             for c in candidates:
                 asked = made.ask_of(c.box, 4, request.bytes_each, state.rules.deadline)
@@ -145,26 +148,47 @@ def test_what_is_foreseen_of_a_healthy_box_is_what_the_emulation_then_does():
 
 
 class Known:
-    """Updates whose gain is the sum of each box's own."""
+    """Updates whose gain is the sum of each box's own; the part of it that its steps bring."""
 
-    def __init__(self, gains: dict[str, float]) -> None:
-        self.gains = gains
+    def __init__(self, gains: dict[str, float], by_class: tuple[float, ...]) -> None:
+        self.gains, self.by_class = gains, by_class
 
-    def gain(self, boxes: frozenset[str]) -> float:
-        return sum(self.gains[box] for box in boxes)
+    def gain(self, boxes: frozenset[Asked]) -> float:
+        return sum(self.gains[box] * self.by_class[place] for box, place in boxes)
 
 
 USUAL = Usual(seconds=100.0, joules=100.0, paid_bytes=1000, gain=1.0)
 
 
+SLOWLY = (0.45, 1.0, 1.2, 1.3)
+"""Gain by class of steps: further ones bring little."""
+
+
 def values(
-    prospects: dict[str, Prospect], objective: str = "", gains: dict[str, float] | None = None
+    prospects: dict[str, Prospect],
+    objective: str = "",
+    gains: dict[str, float] | None = None,
+    by_class: tuple[float, ...] = SLOWLY,
+    cohort: int = 2,
 ) -> Values:
     boxes = dict.fromkeys(prospects, 1.0)
-    future = Future(prospects, boxes, dict(zip(prospects, prospects, strict=True)))
-    return Values(
-        future, Known(gains or dict.fromkeys(prospects, 0.5)), prices_of(objective), USUAL
-    )
+    by_steps = {
+        (box, place): p._replace(seconds=share * p.seconds, joules=share * p.joules)
+        for box, p in prospects.items()
+        for place, share in enumerate(SHARES)
+    }
+    whose = dict(zip(prospects, prospects, strict=True))
+    future = Future(by_steps, boxes, whose, cohort=cohort)
+    known = Known(gains or dict.fromkeys(prospects, 0.5), by_class)
+    return Values(future, known, prices_of(objective), USUAL)
+
+
+def names(chosen: list[Asked]) -> list[str]:
+    return sorted(box for box, _ in chosen)
+
+
+def chances(found: Values, boxes: list[str], best: list[Asked]) -> dict[str, float]:
+    return {box: join.chance for box, join in found.joins(boxes, best).items()}
 
 
 def test_the_best_set_leaves_out_who_fails_and_who_is_slow():
@@ -176,26 +200,55 @@ def test_the_best_set_leaves_out_who_fails_and_who_is_slow():
     }
     found = values(prospects)
     best = found.best(list(prospects), 2, frozenset())
-    assert sorted(best) == ["a", "b"]
-    joins = found.joins(list(prospects), best)
+    assert names(best) == ["a", "b"]
+    joins = chances(found, list(prospects), best)
     assert joins["a"] > 0.9
     assert 0.1 > joins["c"] > joins["d"]
-    assert "d" in found.best(list(prospects), 2, frozenset("d"))
+    assert "d" in names(found.best(list(prospects), 2, frozenset("d")))
 
 
 def test_the_objective_decides_between_dear_bytes_and_slowness():
     prospects = {"paid": Prospect(True, 100, 100, 1000), "slow": Prospect(True, 200, 100, 0)}
     for sentence, best in (("as fast as you can", "paid"), ("do not pay for traffic", "slow")):
-        assert values(prospects, sentence).best(list(prospects), 1, frozenset()) == [best]
+        found = values(prospects, sentence, cohort=1)
+        assert names(found.best(list(prospects), 1, frozenset())) == [best]
 
 
 def test_equal_boxes_join_with_even_chances_and_a_helpful_update_more_often():
     prospects = {box: Prospect(True, 100, 100, 0) for box in "abcd"}
-    even = values(prospects).joins(list("abcd"), ["a", "b"])
-    assert set(even.values()) == {0.5}
+    even = values(prospects)
+    assert set(chances(even, list("abcd"), even.best(list("ab"), 2, frozenset())).values()) == {0.5}
     helped = values(prospects, gains={"a": 0.9, "b": 0.5, "c": 0.5, "d": 0.1})
-    joins = helped.joins(list("abcd"), helped.best(list("abcd"), 2, frozenset()))
+    joins = chances(helped, list("abcd"), helped.best(list("abcd"), 2, frozenset()))
     assert joins["a"] > 0.8 > joins["b"] > joins["d"]
+
+
+def test_fewer_boxes_are_asked_where_a_further_one_only_costs_energy():
+    prospects = {box: Prospect(True, 100, 100, 0) for box in "abcd"}
+    for sentence, asked in (("no hurry, but every joule counts", 3), ("as fast as you can", 4)):
+        found = values(prospects, sentence, dict.fromkeys("abcd", 0.01), cohort=4)
+        best = found.best(list("abcd"), 3, frozenset())
+        assert len(best) == asked
+    assert all(join.chance == 1.0 for join in found.joins(list("abcd"), best).values())
+
+
+def test_steps_are_worth_their_cost_or_are_not_asked_for():
+    prospects = {box: Prospect(True, 100, 100, 0) for box in "abc"}
+    little = values(prospects)
+    assert {place for _, place in little.best(list("ab"), 2, frozenset())} <= {0, 1}
+    much = values(prospects, gains=dict.fromkeys("abc", 0.25), by_class=(0.1, 1.0, 4.0, 16.0))
+    assert {place for _, place in much.best(list("ab"), 2, frozenset())} == {3}
+    shares = much.joins(list("abc"), much.best(list("ab"), 2, frozenset()))["c"].steps
+    assert isclose(sum(shares), 1.0)
+    assert shares.index(max(shares)) == 3
+
+
+def test_a_slow_box_is_given_fewer_steps_than_those_it_would_keep_waiting():
+    prospects = {box: Prospect(True, 95, 100, 0) for box in "abc"} | {
+        "slow": Prospect(True, 190, 100, 0)
+    }
+    best = dict(values(prospects, cohort=4).best(list(prospects), 4, frozenset()))
+    assert best["slow"] < min(best[box] for box in "abc")
 
 
 def test_worth_is_a_half_for_an_ordinary_box_and_nothing_for_one_that_fails():
@@ -238,7 +291,13 @@ def test_the_command_writes_decisions_and_goes_on_where_it_was_interrupted(tmp_p
     made = list(decisions)
     assert header.teacher == "hindsight, 8 futures"
     assert {d.fleet for d in made} == {"small/7"}
-    assert all(0 <= c.join <= 1 and c.worth is not None for d in made for c in d.clients)
+    assert header.steps == (2, 4, 8, 16)
+    for decision in made:
+        assert decision.progress["done"] == decision.round / 3
+        for client_ in decision.clients:
+            assert 0 <= client_.join <= 1
+            assert client_.worth is not None
+            assert sum(client_.steps) == pytest.approx(1.0, abs=0.001)
     whole = out.read_bytes()
     out.write_bytes(whole[:-40])
     assert CliRunner().invoke(app, [*call, "1"]).exit_code == 0

@@ -1,0 +1,82 @@
+"""Constants of all methods, chosen on training fleets: `benchmarks/agent.py --tune`.
+
+Each method's papers leave one or two numbers open; students have the bound below which they do not
+ask. Every value of a small grid runs on fleets of `train-few-faults.toml` with the tests' horizon;
+the one with the lowest mean of log time and log energy (halves) beside the hand rule's is kept in
+benchmarks/suites/tuned.json.
+"""
+
+import hashlib
+import json
+from functools import partial
+from typing import Any
+
+from agent_runs import CODE, LEARNED, SUITES, Chosen, Policy, run_scenario
+from agent_sums import both, interval
+from msgspec.structs import replace
+from saved import Found, code_key, kept
+
+from firmware_sim.scenario import Scenario, read
+
+FIRST, FLEETS = 1010, 4
+"""Fleets that no student learned on either."""
+
+
+def _selection(name: str, **values: float) -> Chosen:
+    return {"selection": {name: values}}
+
+
+_BOUNDS: list[Chosen] = [{"selection": {"least_score": b}} for b in (0.0, 0.45, 0.55)]
+GRID: dict[str, list[Chosen]] = {
+    "fedcs": [_selection("fedcs", seconds=s) for s in (500.0, 900.0, 1350.0)],
+    "tifl": [_selection("tifl", tiers=n) for n in (3, 5)],
+    "power-of-choice": [_selection("power_of_choice", draw=d) for d in (1.4, 3.0)],
+    "oort": [
+        _selection("oort", penalty=a, percentile=p)
+        for a, p in ((2.0, 50.0), (4.0, 50.0), (2.0, 25.0))
+    ],
+    "eafl": [_selection("eafl", utility=f) for f in (0.25, 0.75)],
+    "refl": [_selection("refl", window=w) for w in (2.0, 5.0)],
+    "pyramidfl": [{"steps": {"rule": "slack", "most": m}} for m in (40, 80)],
+    "fedcompass": [
+        {"steps": {"rule": "compass", "least": a, "most": b}} for a, b in ((10, 40), (5, 20))
+    ],
+    "linear": _BOUNDS,
+    "gbm": _BOUNDS,
+    "gbm-words": _BOUNDS,
+}
+
+
+def tune() -> dict[str, Any]:
+    """The table of all settings; the best of each method is written down."""
+    files = b"".join((SUITES / f"{name}.json").read_bytes() for name in LEARNED)
+    key = hashlib.sha256(json.dumps(GRID).encode() + files).hexdigest()[:16]
+    runs = kept("agent/tuning", code_key(CODE), key, FLEETS, partial(_fleet, GRID))
+    table, best = {}, {}
+    for name, settings in GRID.items():
+        rows = []
+        for at, setting in enumerate(settings):
+            logs = [both(fleet[f"{name}/{at}"], fleet["stalest"]) for fleet in runs]
+            rows.append({"settings": setting, "ratio": interval(logs)})
+        table[name] = rows
+        best[name] = min(rows, key=lambda row: row["ratio"]["mean"])["settings"]
+    path = SUITES / "tuned.json"
+    path.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
+    return table
+
+
+def _fleet(grid: dict[str, list[Chosen]], number: int) -> Found:
+    scenario, seed = _scenario(), FIRST + number
+    found = {"stalest": run_scenario(scenario, Policy("stalest"), seed)}
+    for name, settings in grid.items():
+        for at, setting in enumerate(settings):
+            file = SUITES / f"{name}.json" if name in LEARNED else None
+            policy = Policy(name, file, json.dumps(setting))
+            found[f"{name}/{at}"] = run_scenario(scenario, policy, seed)
+    return found
+
+
+def _scenario() -> Scenario:
+    scenario, test = read(SUITES / "train-few-faults.toml"), read(SUITES / "journals.toml")
+    rounds = replace(scenario.work.rounds, count=test.work.rounds.count)
+    return replace(scenario, lasts=test.lasts, work=replace(scenario.work, rounds=rounds))

@@ -1,0 +1,50 @@
+"""A student that leads emulated fleets while a teacher writes down what it would have chosen.
+
+Students that only saw their teacher's rounds never saw their own mistakes (Ross, Gordon and Bagnell
+2011, "A reduction of imitation learning and structured prediction to no-regret online learning",
+arXiv 1011.0686).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from coordinator.agent.advisor import Agent
+from coordinator.jobstate import JobState
+from coordinator.selection.advice import Advice
+from coordinator.selection.candidates import Candidate
+from coordinator.selection.plan import field_of
+from coordinator.selection.request import Request
+from coordinator.selection.scorers import SCORERS
+from coordinator.selection.weights import Weights
+from coordinator.weightsfile import read_weights
+
+Lead = Callable[[JobState, Sequence[Candidate], Request], Advice]
+
+
+def lead_of(path: Path) -> Lead:
+    """Of an agent's .gguf, or of a linear student's or trees' .json. Raises ConfigError."""
+    return _agent(path) if path.suffix == ".gguf" else _numbers(path)
+
+
+def _numbers(path: Path) -> Lead:
+    weights = read_weights(path)
+    scorer = SCORERS["linear" if isinstance(weights, Weights) else "gbm"]
+
+    def lead(_state: JobState, candidates: Sequence[Candidate], request: Request) -> Advice:
+        asked = dataclasses.replace(request, weights=weights)
+        return Advice(scores=scorer(field_of(candidates, request).covered, asked))
+
+    return lead
+
+
+def _agent(path: Path) -> Lead:
+    agent, adapter = Agent(beside=False), str(path.resolve())
+
+    def lead(state: JobState, candidates: Sequence[Candidate], request: Request) -> Advice:
+        own = replace(state, rules=replace(state.rules, adapter=adapter))
+        return agent.advise(own, candidates, request, 0.0) or Advice(remark="no answer")
+
+    return lead
