@@ -55,6 +55,8 @@ class Data(Strict, frozen=True):
     """Left out: 4 of columns that are fed to a circuit, none where a text is read."""
     min_rows: Annotated[int, Meta(ge=1)] = 20
     validation: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.2
+    varied: bool = False
+    """Whether to refuse boxes with rows of one class alone, or a column that never changes."""
 
 
 class Train(Strict, frozen=True):
@@ -205,6 +207,7 @@ def _data_of(file: TaskFile) -> DataSpec:
         min_rows=data.min_rows,
         validation=data.validation,
         text=data.text,
+        varied=data.varied,
     )
 
 

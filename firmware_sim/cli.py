@@ -10,8 +10,8 @@ from proto.exits import run_command
 if TYPE_CHECKING:
     from firmware_sim import demo as main_job
 
-ROUNDS = {"sms": 12}
-"""Of a task's demo, where not 5."""
+ROUNDS = {"sms": 12, "telemetry": 14}
+"""Of a task's demo."""
 
 SHOWN = 3
 """Decisions of a demo that fit a screen."""
@@ -31,7 +31,7 @@ def demo(
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(help="Training rounds; the file's, else 15, or 5 of an adapter."),
+        typer.Option(help="Training rounds; the file's, else 15; 14 or 12 of an adapter."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
@@ -74,7 +74,7 @@ def demo(
     from firmware_sim import demo as main_job
 
     if task and not task.endswith(".toml"):
-        many = rounds or ROUNDS.get(task, 5)
+        many = rounds or ROUNDS.get(task, 1)
         settings_ = (clients or 4, many, seed, main_job.broker_flags(broker), keep, out)
         _reading(task, data, settings_, json=json)
         return
