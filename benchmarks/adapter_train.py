@@ -1,6 +1,6 @@
 """Both trainings of the adapter benchmark: the same adapters, rows, order and steps."""
 
-import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -96,23 +96,43 @@ def drawn(model: Model, seed: int, spread: float = 0.0) -> dict[str, Array]:
     return lora
 
 
-def accuracies(model: Model) -> dict[str, list[float]]:
-    """After the same steps from the same adapters on the same rows, for each seed."""
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Rows to train on and rows to judge by, and both engines: the same for every seed."""
+
+    model: Model
+    data: Rows
+    test: Rows
+    task: Task
+    trainer: Trainer
+    forward: Forward
+    peer: Any
+
+
+def lessons(model: Model) -> Lessons:
     from adapter_peer import Peer
 
-    data, test = states(model, 0, TRAINED), states(model, TRAINED, TESTED)
-    task = Task(model.head(label_tokens(model)), ALPHA / RANK)
-    trainer, forward = open_trainer(model, BLOCKS), open_forward(model, BLOCKS)
-    peer = Peer(model, BLOCKS, RANK, ALPHA)
-    found: dict[str, list[float]] = {"accuracy": [], "accuracy_peft": []}
-    for seed in range(SEEDS):
-        lora = drawn(model, seed)
-        trained = train_ours(trainer, task, data, lora, seed)
-        found["accuracy"].append(accuracy_ours(forward, task, test, trained))
-        batches = [batch_of(data, index) for index in orders(seed, len(data[0]))]
-        peer.load(lora)
-        peer.train(task.head, batches, (RATE, WARMUP))
-        found["accuracy_peft"].append(peer.accuracy(task.head, test, BATCH))
-        print(f"seed {seed}: {found}", file=sys.stderr)
-    untrained = accuracy_ours(forward, task, test, drawn(model, 0))
-    return {**found, "accuracy_untrained": [untrained]}
+    return Lessons(
+        model,
+        states(model, 0, TRAINED),
+        states(model, TRAINED, TESTED),
+        Task(model.head(label_tokens(model)), ALPHA / RANK),
+        open_trainer(model, BLOCKS),
+        open_forward(model, BLOCKS),
+        Peer(model, BLOCKS, RANK, ALPHA),
+    )
+
+
+def accuracies(known: Lessons, seed: int) -> dict[str, float]:
+    """After the same steps from the same adapter on the same rows; and before any step."""
+    task, data, test = known.task, known.data, known.test
+    lora = drawn(known.model, seed)
+    trained = train_ours(known.trainer, task, data, lora, seed)
+    batches = [batch_of(data, index) for index in orders(seed, len(data[0]))]
+    known.peer.load(lora)
+    known.peer.train(task.head, batches, (RATE, WARMUP))
+    return {
+        "accuracy": accuracy_ours(known.forward, task, test, trained),
+        "accuracy_peft": known.peer.accuracy(task.head, test, BATCH),
+        "accuracy_untrained": accuracy_ours(known.forward, task, test, lora),
+    }

@@ -39,7 +39,7 @@ RULES = (
     "refl",
     "fedcompass",
 )
-FEW = 8
+FEW = 10
 """Fleets of a ceiling, which takes many times a policy's CPU."""
 
 

@@ -1,21 +1,23 @@
 """One small fleet by two engines: virtual boards, and real processes under real limits.
 
 Run by `benchmarks/fleet.py --truth`; it takes root for control groups, mosquitto or iotcore, some
-minutes, and a machine with nothing else to do. Costs are measured here first, as by
-`fleet calibrate --limited`, for the one circuit that is trained. All quotas together, with room
-for the coordinator and the broker, stay below this machine's cores.
+minutes, and a machine with nothing else to do. Costs are measured here first, for the one circuit
+that is trained and under the CPU quota of the slowest board, for which every round waits. All
+quotas together, with room for the coordinator and the broker, stay below this machine's cores.
 """
 
 from typing import Any
 
 from coordinator.taskmodel import Model
 from firmware_sim import calibrate
+from firmware_sim.boards import profiles
 from firmware_sim.costs import Costs
 from firmware_sim.emulation import Settings, emulate
 from firmware_sim.limits import Limit, under
 from firmware_sim.outcome import Result
+from firmware_sim.population import populate
 from firmware_sim.really import really
-from firmware_sim.scenario import parse
+from firmware_sim.scenario import Scenario, parse
 
 CORE = 4.0
 """Raspberry Pi 4 cores that one core here is taken for: any number gives the same comparison."""
@@ -35,7 +37,7 @@ rows = [60, 200]
 steps = 2000
 
 [work.rounds]
-count = 3
+count = 2
 quorum = 4
 cohort = 4
 gather = "20s"
@@ -48,11 +50,16 @@ def compare(seed: int = 0) -> dict[str, Any]:
     scenario = parse(SCENARIO)
     model = scenario.work.model
     assert isinstance(model, Model)
-    with under("qfleet-calibrate", Limit(1 / CORE, 2048)):
+    with under("qfleet-calibrate", Limit(_slowest(scenario, seed) / CORE, 2048)):
         found = calibrate.measure(CORE, lambda _what: None, adapter=False, models=[model])
     here = emulate(scenario, seed, Settings(costs=found))
     there = really(scenario, seed)
     return told(here, there, found)
+
+
+def _slowest(scenario: Scenario, seed: int) -> float:
+    """The speed of the slowest board: the less of a core it has, the colder its caches."""
+    return min(profiles()[client.board].speed for client in populate(scenario, seed))
 
 
 def told(virtual: Result, real: Result, costs: Costs) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from edge_client.train import Hyper, Rows, evaluate, local_update
 from proto.codec import encode
 from proto.identity import Identity, task_id
 from proto.messages import TRAIN, BlobRef, Metrics, Offer, Task, Update
-from proto.sealing import seal
+from proto.sealing import Key, seal
 from quantization.arrays import Array, delta
 from quantization.pack import pack, unpack
 from quantization.scheme import EXACT, Scheme
@@ -218,12 +218,13 @@ def frames(task: Task, order: Order, payload: bytes, metrics: Metrics) -> int:
         payload=payload,
         metrics=metrics,
     )
-    down = seal(encode(offer), bytes(8), bytes(32), order.round, None)
-    up = seal(encode(update), bytes(8), bytes(32), order.round, _SIGNER)
+    down = seal(encode(offer), bytes(8), _KEY, order.round, None)
+    up = seal(encode(update), bytes(8), _KEY, order.round, _SIGNER)
     return len(down) + len(up)
 
 
 _SIGNER = Identity.generate()
+_KEY = Key(bytes(32))
 
 
 def _cost(work: Sequence[Spent], fleet: int) -> Floats:

@@ -47,7 +47,9 @@ BOXES, ALPHA, HELD = 10, 0.3, 0
 """HELD draws the test split, the same for all seeds: settings were chosen on other rows."""
 BLOCKS, RANK, ALPHA_LORA = 1, 64, 128.0
 """With A drawn and frozen a rank is so many drawn features: more of them, and fewer blocks."""
-ROUNDS, STEPS, BATCH, RATE, DECAY, SERVER_RATE = 32, 1, 64, 1.0, 0.965, 0.04
+TOKENS = 96
+"""With 64 the end of 277 of 747 spam messages was left out, with 96 of one."""
+ROUNDS, STEPS, BATCH, RATE, DECAY, SERVER_RATE = 48, 1, 64, 1.0, 0.975, 0.04
 """Plain steps on the boxes, Adam at the coordinator: half of the boxes hold one class or nearly."""
 SCHEMES: dict[str, dict[str, Any]] = {
     "fp32": {"bits": 32},
@@ -57,7 +59,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "top-k": {"bits": 8, "keep": 0.1},
 }
 SEEDS = 3
-ENGINES = "4-bit"
+ENGINES = "8-bit"
 """The arm whose adapter other programs are asked about."""
 BLOCK = 128
 """Numbers that share a scale: a quarter of a bit each."""
@@ -90,7 +92,7 @@ def job(scheme: dict[str, Any], seed: int) -> TaskFile:
         job="sms",
         data=Data(classes=("ham", "spam"), text="text", validation=0.02),
         model=AdapterModel(
-            blocks=BLOCKS, rank=RANK, alpha=ALPHA_LORA, prompt="{text}\nSpam?", tokens=64
+            blocks=BLOCKS, rank=RANK, alpha=ALPHA_LORA, prompt="{text}\nSpam?", tokens=TOKENS
         ),
         training=Train(
             optimiser="sgd",

@@ -45,7 +45,7 @@ from proto.codec import decode_sealed, decode_signed, encode
 from proto.identity import Identity
 from proto.messages import TRAIN, Metrics, Task, Update
 from proto.mqtt import MqttPort, MqttSettings
-from proto.sealing import seal
+from proto.sealing import Key, seal
 from quantization.arrays import draw
 from quantization.pack import pack
 from quantization.scheme import Scheme
@@ -262,7 +262,7 @@ def largest_update() -> int:
         payload=bytes(26),
         metrics=metrics,
     )
-    return len(seal(encode(update), bytes(8), bytes(32), 2**31, Identity.generate()))
+    return len(seal(encode(update), bytes(8), Key(bytes(32)), 2**31, Identity.generate()))
 
 
 def main() -> None:

@@ -148,10 +148,9 @@ class Presence:
         contact = self._contacts.get(box)
         if contact is None or contact.current is None:
             return None
-        epoch = contact.current
-        frame = self._locks.seal(encode(message), epoch.id, epoch.down, contact.sequence, None)
-        contact.sequence += 1
-        return frame
+        epoch, sequence = contact.current, contact.sequence
+        contact.sequence += 1  # whatever happens: a sequence used twice would undo the sealing
+        return self._locks.seal(encode(message), epoch.id, epoch.down, sequence, None)
 
     def reachable(self, now: float) -> dict[str, Resources]:
         """Boxes that are on line and share keys with us, with what their boards said of late.

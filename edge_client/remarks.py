@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.model import Labels
-from proto.errors import LocalError
+from proto.errors import ConfigError, LocalError
 from proto.messages import Task
 
 
@@ -14,7 +14,8 @@ def remarks(task: Task, X: NDArray[np.float64], y: Labels) -> str:
     """On constant columns and rows of one class; empty where there is nothing to say.
 
     Both are common where a fleet's rows lie unevenly, and the fleet learns from such a box. Raises
-    LocalError where a head of the box's own would have one class to learn from.
+    LocalError where a head of the box's own would have one class to learn from, and ConfigError
+    for either where the task wants varied rows.
     """
     said = []
     if constant := _constant(X, task.data.columns):
@@ -32,6 +33,8 @@ def remarks(task: Task, X: NDArray[np.float64], y: Labels) -> str:
             f"all {len(y)} rows are of class {task.data.classes[y[0]]!r}: this box alone cannot "
             "tell classes apart, add rows of another"
         )
+    if said and task.data.varied:
+        raise ConfigError(f"{'; '.join(said)}. A task without data.varied takes such rows")
     return "; ".join(said)
 
 

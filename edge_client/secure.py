@@ -94,7 +94,6 @@ class Secure:
         if keys is None:
             raise SealError("no keys are shared with the coordinator yet")
         signer = self._identity if holds_update(message) else None
-        epoch, body = keys.epoch, encode(message)
-        frame = self._locks.seal(body, epoch.id, epoch.up, keys.sequence, signer)
-        keys.sequence += 1
-        return frame
+        epoch, body, sequence = keys.epoch, encode(message), keys.sequence
+        keys.sequence += 1  # whatever happens: a sequence used twice would undo the sealing
+        return self._locks.seal(body, epoch.id, epoch.up, sequence, signer)

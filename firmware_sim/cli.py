@@ -10,8 +10,8 @@ from proto.exits import run_command
 if TYPE_CHECKING:
     from firmware_sim import demo as main_job
 
-ROUNDS = {"sms": 12}
-"""Of a task's demo, where not 5."""
+ROUNDS = {"sms": 12, "telemetry": 14}
+"""Of a task's demo."""
 
 SHOWN = 3
 """Decisions of a demo that fit a screen."""
@@ -31,7 +31,7 @@ def demo(
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(help="Training rounds; the file's, else 15, or 5 of an adapter."),
+        typer.Option(help="Training rounds; the file's, else 15; 14 or 12 of an adapter."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
@@ -74,7 +74,7 @@ def demo(
     from firmware_sim import demo as main_job
 
     if task and not task.endswith(".toml"):
-        many = rounds or ROUNDS.get(task, 5)
+        many = rounds or ROUNDS.get(task, 1)
         settings_ = (clients or 4, many, seed, main_job.broker_flags(broker), keep, out)
         _reading(task, data, settings_, json=json)
         return
@@ -189,6 +189,9 @@ def run(
 def chaos(
     cuts: Annotated[int, typer.Option(help="So many, evenly spread; 0 for all.")] = 0,
     *,
+    asynchronous: Annotated[
+        bool, typer.Option("--async", help="Of a job whose rounds are asynchronous.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Kill, delay, double and corrupt at every step of both tables; exit 1 if anything came of it.
@@ -197,7 +200,7 @@ def chaos(
     """
     from firmware_sim import commands
 
-    verdict = commands.run_chaos(cuts, shown=not json)
+    verdict = commands.run_chaos(cuts, asynchronous=asynchronous, shown=not json)
     if json:
         typer.echo(commands.as_json(verdict))
     else:

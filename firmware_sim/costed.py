@@ -13,7 +13,7 @@ from proto.exchange import Agreed, Asked, Offered
 from proto.identity import ED25519, HEAD, Identity, body_of
 from proto.locks import Locks
 from proto.messages import Birth, Era, KeyAccept, KeyOffer
-from proto.sealing import HEADER, PLAIN, SIGNATURE, SIGNED, TAG, Epoch, KemPair
+from proto.sealing import HEADER, PLAIN, SIGNATURE, SIGNED, TAG, Epoch, KemPair, Key
 
 KEM_KEY = 1216
 SECRET = 32 + 1120 + TAG
@@ -37,6 +37,7 @@ class NoIdentity(Identity):
 
 
 _NO_PAIR = NoPair()
+_NO_KEY = Key(bytes(32))
 _PLAIN, _SIGNED = bytes(TAG), bytes(TAG + SIGNATURE)
 
 
@@ -48,12 +49,12 @@ def open_signed(data: bytes, kind: type[Any], _public: bytes) -> Any:
     return decode_signed(body_of(data), kind)
 
 
-def seal(body: bytes, epoch: bytes, _key: bytes, sequence: int, signer: Identity | None) -> bytes:
+def seal(body: bytes, epoch: bytes, _key: Key, sequence: int, signer: Identity | None) -> bytes:
     header = HEADER.pack(1, SIGNED if signer else PLAIN, epoch, sequence)
     return header + body + (_SIGNED if signer else _PLAIN)
 
 
-def open_(frame: bytes, _key: bytes, _signer: bytes | None) -> bytes:
+def open_(frame: bytes, _key: Key, _signer: bytes | None) -> bytes:
     seal_ = _SIGNED if frame[1] == SIGNED else _PLAIN
     if not frame.endswith(seal_):
         raise SealError("the frame was altered or sealed under another key")
@@ -83,7 +84,7 @@ def accept(
         box=key_offer.box,
         offer=hashlib.sha256(offer_bytes).digest(),
         secret=bytes(SECRET),
-        report=seal(report, epoch.id, b"", 0, None),
+        report=seal(report, epoch.id, _NO_KEY, 0, None),
     )
     return Agreed(epoch, key_offer.era, sign(message, identity))
 
@@ -96,7 +97,7 @@ def finish(offered: Offered, data: bytes, box_key: bytes) -> tuple[Epoch, bytes]
 
 
 def _epoch(birth: bytes, key_offer: bytes) -> Epoch:
-    return Epoch(hashlib.sha256(birth + key_offer).digest()[:8], b"", b"")
+    return Epoch(hashlib.sha256(birth + key_offer).digest()[:8], _NO_KEY, _NO_KEY)
 
 
 COSTED = Locks(

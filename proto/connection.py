@@ -42,6 +42,10 @@ _PUBLISH, _PUBACK = 3, 4
 """Kinds of packet: the upper half of the first byte (MQTT 5, section 2.1.2)."""
 _BEAT = 0.5
 """Seconds between looks at paho's own clocks: its pings, and a broker that no longer answers."""
+_NAP = 1.0
+"""Seconds of sleep from which on a lone receipt may wait for company."""
+_RECEIPT = 4
+"""Bytes of a plain PUBACK, and more than those of a PINGRESP."""
 _FAILED = 0x80
 """Reason codes from here on are failures (MQTT 5, section 2.4)."""
 
@@ -87,6 +91,10 @@ class _LeanClient(Client):
         if buf[:1] == _DISCONNECT:  # paho closes after it
             self.flush()
         return len(buf)
+
+    def is_reading(self) -> bool:
+        """Whether half a packet is here."""
+        return bool(self.held or self._in_packet["command"])
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         """Read one packet; a message or an ack that is here as a whole costs paho nothing.
@@ -161,6 +169,7 @@ class Connection:
         self.in_flight: dict[int, str] = {}
         self.inbound = Inbound(number, tell)
         self._writing = False
+        self._least = 1
         self._beat_at = 0.0
         self._client = client = _LeanClient(settings.client_id, self._take, self._acked)
         client.on_connect = lambda _c, _d, _f, code, extra: self._on_connect(code, extra)
@@ -186,7 +195,7 @@ class Connection:
         self, selector: selectors.BaseSelector, longest_s: float, calm: Callable[[], None]
     ) -> bool:
         """Wait for something to do and do it. Returns whether the connection still stands."""
-        if (opened := self._client.socket()) is None:
+        if (opened := cast("socket.socket | None", self._client.socket())) is None:
             return False
         self._client.flush()
         if (writing := bool(self._client.unsent)) != self._writing:
@@ -195,11 +204,15 @@ class Connection:
             selector.modify(opened, wanted)
         if not self.accepted:
             longest_s = min(longest_s, self._settings.connect_timeout_s)
-        for key, ready in selector.select(longest_s):
+        self._let_receipts_gather(opened, longest_s)
+        events = selector.select(longest_s)
+        for key, ready in events:
             if key.fileobj is not opened:
                 calm()
             if key.fileobj is opened and ready & selectors.EVENT_READ:
                 self._read()
+        if not events and self._least > 1:
+            self._read()
         now = time.monotonic()
         if now >= self._beat_at:
             self._beat_at = now + _BEAT
@@ -207,6 +220,24 @@ class Connection:
         if not self.accepted and now > self._accept_by:
             raise ConnectionError("it takes the connection but does not answer as a broker")
         return self._client.socket() is not None
+
+    def _let_receipts_gather(self, opened: socket.socket, longest_s: float) -> None:
+        """Sleep on while the broker has said no more than that it took a message.
+
+        Waking is a tenth of what an update costs a box. Whoever waits for the receipt, or for the
+        rest of a packet, is woken by any byte. Under TLS bytes on the socket say nothing.
+        """
+        patient = (
+            longest_s >= _NAP
+            and len(self.in_flight) < self.window
+            and self.accepted
+            and not self._client.is_reading()
+            and not isinstance(opened, ssl.SSLSocket)
+        )
+        least = _RECEIPT + 1 if patient else 1
+        if least != self._least:
+            self._least = least
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def publish(self, topic: str, payload: bytes, retain: bool) -> None:  # noqa: FBT001
         self.in_flight[self._client.send_publish(topic, payload, retain)] = topic

@@ -129,6 +129,8 @@ class DataSpec(Message, frozen=True):
     validation: Annotated[float, Meta(ge=0.0, le=0.5)]
     text: Annotated[str, Meta(max_length=100)] = ""
     """The column that holds a row's text; empty where the task reads none."""
+    varied: bool = False
+    """Whether a box whose rows are of one class, or the same in a column, is refused."""
 
 
 class Training(Message, frozen=True):

@@ -3,7 +3,8 @@
 The exchange is HPKE (RFC 9180, base mode) both ways with MLKEM768-X25519, HKDF-SHA256 and
 ChaCha20-Poly1305; the epoch's keys come from both secrets and the hash of all three messages.
 Private halves live only for one exchange, epoch keys only in memory: a stolen card opens nothing
-old, and a cloned one cannot reuse a nonce. Each frame has a key of its own.
+old, and a cloned one cannot reuse a nonce. A frame's nonce is its sequence number, as in TLS 1.3
+(RFC 8446, section 5.3).
 
 Frame: version 1, suite 1, epoch 8, sequence 8, ciphertext, then 64 bytes of Ed25519 signature in
 the signed suite. The 18 bytes before the ciphertext are its associated data.
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives.hpke import (
     MLKEM768X25519PublicKey,
     Suite,
 )
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proto.errors import LocalError, RemoteError, SealError
 from proto.identity import Identity, verify
@@ -38,8 +39,7 @@ HEADER = struct.Struct(">BB8sQ")
 TAG, SIGNATURE = 16, 64
 MAX_SEQUENCE = 2**32
 """Frames under one epoch; a sender makes a new epoch long before."""
-ZERO_NONCE = bytes(12)
-"""Safe because every key seals exactly one message."""
+_NONCE = struct.Struct(">4xQ")
 
 
 class KemPair:
@@ -77,12 +77,23 @@ def transcript(*parts: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """One direction's key, and its cipher, which costs more to make than to use."""
+
+    secret: bytes = field(repr=False)
+    cipher: ChaCha20Poly1305 = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cipher", ChaCha20Poly1305(self.secret))
+
+
+@dataclass(frozen=True, slots=True)
 class Epoch:
     """Keys for both directions between one box and one coordinator process."""
 
     id: bytes
-    up: bytes = field(repr=False)
-    down: bytes = field(repr=False)
+    up: Key
+    down: Key
 
 
 def new_secret() -> bytes:
@@ -93,7 +104,7 @@ def new_secret() -> bytes:
 def derive_epoch(box_secret: bytes, coordinator_secret: bytes, whole: bytes) -> Epoch:
     """Both secrets and the transcript of birth, offer and accept to an epoch (RFC 5869)."""
     key = HKDF(SHA256(), 72, whole, b"qfleet epoch v1").derive(box_secret + coordinator_secret)
-    return Epoch(id=key[:8], up=key[8:40], down=key[40:])
+    return Epoch(id=key[:8], up=Key(key[8:40]), down=Key(key[40:]))
 
 
 class Frame(NamedTuple):
@@ -104,12 +115,12 @@ class Frame(NamedTuple):
     signed: bool
 
 
-def seal(body: bytes, epoch: bytes, key: bytes, sequence: int, signer: Identity | None) -> bytes:
-    """One frame. `key` is the direction's key; a `sequence` must never come twice under it."""
+def seal(body: bytes, epoch: bytes, key: Key, sequence: int, signer: Identity | None) -> bytes:
+    """One frame. `key` is the direction's; a `sequence` must never come twice under it."""
     if not 0 <= sequence < MAX_SEQUENCE:
         raise LocalError("this epoch is used up; a new key exchange is due")
     header = HEADER.pack(1, SIGNED if signer else PLAIN, epoch, sequence)
-    frame = header + _cipher(key, sequence).encrypt(ZERO_NONCE, body, header)
+    frame = header + key.cipher.encrypt(_NONCE.pack(sequence), body, header)
     return frame + signer.sign(b"qfleet frame v1\0" + frame) if signer else frame
 
 
@@ -123,7 +134,7 @@ def peek(frame: bytes) -> Frame:
     return Frame(epoch, sequence, suite == SIGNED)
 
 
-def open_(frame: bytes, key: bytes, signer: bytes | None) -> bytes:
+def open_(frame: bytes, key: Key, signer: bytes | None) -> bytes:
     """The body. `signer` is the public key a signed frame must come from. Raises SealError."""
     claimed = peek(frame)
     sealed = frame
@@ -134,12 +145,7 @@ def open_(frame: bytes, key: bytes, signer: bytes | None) -> bytes:
         verify(signer, frame[-SIGNATURE:], b"qfleet frame v1\0" + sealed)
     header = sealed[: HEADER.size]
     try:
-        cipher = _cipher(key, claimed.sequence)
-        return cipher.decrypt(ZERO_NONCE, sealed[HEADER.size :], header)
+        nonce = _NONCE.pack(claimed.sequence)
+        return key.cipher.decrypt(nonce, sealed[HEADER.size :], header)
     except InvalidTag:
         raise SealError("the frame was altered or sealed under another key") from None
-
-
-def _cipher(key: bytes, sequence: int) -> ChaCha20Poly1305:
-    info = b"qfleet frame key v1" + sequence.to_bytes(8, "big")
-    return ChaCha20Poly1305(HKDFExpand(SHA256(), 32, info).derive(key))

@@ -5,6 +5,7 @@ graphs want 4-bit blocks, and an adapter fits the file it was trained on best.
 """
 
 import ctypes
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +30,15 @@ def requantise(model: Model, kind: str, target: Path) -> None:
     wanted.allow_requantize = True
     wanted.ftype = TYPES[kind]
     wanted.nthread = model.threads
-    part = target.with_name(target.name + ".new")
-    paths = str(model.path).encode(), str(part).encode()
-    if llama.llama_model_quantize(*paths, ctypes.byref(wanted)):
-        part.unlink(missing_ok=True)
-        raise StorageError(f"llama.cpp could not write {part}; is the disk full?")
-    part.replace(target)
+    try:
+        with _room_beside(target) as room:
+            part = Path(room) / target.name
+            paths = str(model.path).encode(), str(part).encode()
+            if llama.llama_model_quantize(*paths, ctypes.byref(wanted)):
+                raise StorageError(f"llama.cpp could not write {target}; is the disk full?")
+            part.replace(target)
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror}") from None
 
 
 def short_copy(model: Model) -> Path:
@@ -46,14 +50,18 @@ def short_copy(model: Model) -> Path:
     path = folder / f"{model.sha256[:16]}-{model.facts.blocks}-q8_0.gguf"
     if path.is_file():
         return path
-    part = path.with_suffix(".short")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with model.path.open("rb") as source, part.open("wb") as sink:
-            sink.writelines(shorten(source, model.path.stat().st_size, model.facts.blocks))
-        requantise(replace(model, path=part), "q8_0", path)
+        with _room_beside(path) as room:
+            part = Path(room) / path.name
+            with model.path.open("rb") as source, part.open("wb") as sink:
+                sink.writelines(shorten(source, model.path.stat().st_size, model.facts.blocks))
+            requantise(replace(model, path=part), "q8_0", path)
     except OSError as error:
         raise StorageError(f"cannot write into {folder}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
+
+
+def _room_beside(target: Path) -> "tempfile.TemporaryDirectory[str]":
+    """A folder of this process's own on the same disk: others may be making the same copy now."""
+    return tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)

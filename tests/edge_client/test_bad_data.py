@@ -117,6 +117,23 @@ def test_a_constant_column_is_trained_on_and_named_in_the_boxs_own_log(tmp_path,
     assert finding.reason == ""
 
 
+@pytest.mark.parametrize("flat", ["class", "column"])
+def test_a_task_that_wants_varied_rows_refuses_a_box_and_says_what_to_change(tmp_path, flat):
+    text = table(label="high")
+    if flat == "column":
+        text = re.sub(r"(?m)^(-?\d[^,]*),[^,]*,", r"\1,7,", table())
+    file = replace(FILE, data=replace(FILE.data, varied=True))
+    finding, _ = ask(file, tmp_path, text)
+    assert finding.rows == 0
+    said = {"class": "add rows of another", "column": "leave them out of data.columns"}
+    assert said[flat] in finding.detail
+    assert "A task without data.varied takes such rows" in finding.detail
+    assert "high" not in finding.reason
+    assert "'b'" not in finding.reason
+    finding, _ = ask(file, tmp_path, table())
+    assert finding.rows == 24
+
+
 @pytest.mark.parametrize(("components", "raised"), [(1, False), (2, True)])
 def test_a_column_constant_on_all_boxes_is_named_to_the_operator(tmp_path, components, raised):
     text = re.sub(r"(?m)^(-?\d[^,]*),[^,]*,", r"\1,7,", table())

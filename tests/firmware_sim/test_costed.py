@@ -9,9 +9,12 @@ from proto.exchange import Agreed
 from proto.identity import Identity
 from proto.locks import REAL, Locks
 from proto.messages import Birth, Era, KeyOffer
-from proto.sealing import Epoch
+from proto.sealing import Epoch, Key
 
 ERA = Era(number=1, nonce=b"e" * 8)
+
+
+KEY = Key(b"k" * 32)
 
 
 def exchanged(
@@ -43,15 +46,15 @@ def test_a_whole_key_exchange_has_the_sizes_of_a_real_one():
 def test_frames_and_envelopes_have_the_sizes_of_real_ones(size, signed):
     box, nobody = Identity.generate(), NoIdentity("pi-1")
     body, epoch = b"x" * size, b"e" * 8
-    real = REAL.seal(body, epoch, b"k" * 32, 7, box if signed else None)
-    costed = COSTED.seal(body, epoch, b"", 7, nobody if signed else None)
+    real = REAL.seal(body, epoch, KEY, 7, box if signed else None)
+    costed = COSTED.seal(body, epoch, KEY, 7, nobody if signed else None)
     assert len(costed) == len(real)
-    assert COSTED.open(costed, b"", b"") == body
+    assert COSTED.open(costed, KEY, b"") == body
     assert len(COSTED.sign(ERA, nobody)) == len(REAL.sign(ERA, box)) == 66 + len(encode(ERA))
 
 
 def test_a_costed_frame_that_was_cut_or_altered_is_refused():
-    frame = COSTED.seal(b"body", b"e" * 8, b"", 0, None)
+    frame = COSTED.seal(b"body", b"e" * 8, KEY, 0, None)
     for bad in (frame[:-1] + b"\x01", frame + b"\x02"):
         with pytest.raises(SealError, match="altered"):
-            COSTED.open(bad, b"", None)
+            COSTED.open(bad, KEY, None)

@@ -135,7 +135,7 @@ def _flipped(data: bytes, at: int) -> bytes:
 
 
 def _sealed(message: Message, signer: Identity | None) -> bytes:
-    return sealing.seal(encode(message), EPOCH, KEY, SEQUENCE, signer)
+    return sealing.seal(encode(message), EPOCH, sealing.Key(KEY), SEQUENCE, signer)
 
 
 def frames() -> object:
@@ -186,8 +186,8 @@ def epoch() -> object:
         "transcript_of": ["birth", "offer", "secret of the accept"],
         "transcript": whole.hex(),
         "id": made.id.hex(),
-        "up": made.up.hex(),
-        "down": made.down.hex(),
+        "up": made.up.secret.hex(),
+        "down": made.down.secret.hex(),
     }
 
 

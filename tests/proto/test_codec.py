@@ -37,6 +37,7 @@ MANY = settings(max_examples=200, deadline=None)
 
 ROOT, COORDINATOR, BOX = (Identity(bytes([n]) * 32) for n in (1, 2, 3))
 KEY = b"k" * 32
+FRAME_KEY = sealing.Key(KEY)
 TOKEN = joining.Token("mqtt://broker", "fleet", ROOT.public, "t-1", SHORT)
 VERIFIER = joining.token_key(TOKEN.secret).public
 KEM = sealing.KemPair()
@@ -268,8 +269,8 @@ def test_any_state_and_any_record_in_it_are_believed_or_refused(body, record):
 # --- frames ---------------------------------------------------------------------------------------
 
 FRAMES = [
-    sealing.seal(encode(CASES["report-bare"]), b"epoch-id", KEY, 5, None),
-    sealing.seal(encode(CASES["update-empty"]), b"epoch-id", KEY, 2**32 - 1, BOX),
+    sealing.seal(encode(CASES["report-bare"]), b"epoch-id", FRAME_KEY, 5, None),
+    sealing.seal(encode(CASES["update-empty"]), b"epoch-id", FRAME_KEY, 2**32 - 1, BOX),
 ]
 
 
@@ -278,15 +279,15 @@ FRAMES = [
 def test_any_frame_is_opened_or_refused(frame):
     value_or_refusal(sealing.peek, frame)
     for signer in (None, BOX.public, b"", bytes(32)):
-        opened = value_or_refusal(sealing.open_, frame, KEY, signer)
+        opened = value_or_refusal(sealing.open_, frame, FRAME_KEY, signer)
         assert opened is None or frame in FRAMES
 
 
 @FEW
 @given(any_body)
 def test_any_body_in_a_right_frame_is_a_message_or_refused(body):
-    frame = sealing.seal(body, b"epoch-id", KEY, 0, None)
-    assert sealing.open_(frame, KEY, None) == body
+    frame = sealing.seal(body, b"epoch-id", FRAME_KEY, 0, None)
+    assert sealing.open_(frame, FRAME_KEY, None) == body
     value_or_refusal(decode_sealed, body)
 
 

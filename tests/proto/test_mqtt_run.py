@@ -1,5 +1,6 @@
 """A port that is `run`: one thread for the network and the program."""
 
+import contextlib
 import queue
 import socket
 import ssl
@@ -19,7 +20,8 @@ from proto.transport import Connected, Delivery
 class Program:
     """Keeps what it was given, and counts how often it could work."""
 
-    def __init__(self) -> None:
+    def __init__(self, sleeps: float = 0.05) -> None:
+        self.sleeps = sleeps
         self.given: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.worked = 0
         self.port: MqttPort
@@ -35,12 +37,12 @@ class Program:
 
     def work(self) -> float:
         self.worked += 1
-        return 0.05
+        return self.sleeps
 
     def start(self, settings: MqttSettings) -> threading.Thread:
         self.port = MqttPort(settings, self.deliver, self.work)
         self.port.subscribe("run/#")
-        thread = threading.Thread(target=self.port.run)
+        thread = threading.Thread(target=self.port.run, daemon=True)
         thread.start()
         return thread
 
@@ -60,6 +62,35 @@ def test_everything_happens_in_the_thread_that_runs(mosquitto: BrokerProcess) ->
     program.port.post("stop")
     thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.mark.broker
+def test_the_brokers_receipts_alone_wake_nobody(mosquitto: BrokerProcess) -> None:
+    """A box that says something and is answered wakes twice: to say it, and for the answer."""
+    there: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def answer(thing: object) -> None:
+        there.put(thing)
+        if isinstance(thing, Delivery):
+            answers.ack(thing)
+            answers.publish("run/b", b"")
+
+    answers = MqttPort(MqttSettings(url=mosquitto.url, client_id="answers"), answer)
+    answers.subscribe("say/#")
+    program = Program(sleeps=3600.0)
+    with contextlib.closing(answers.open()):
+        assert there.get(timeout=10) == Connected()
+        thread = program.start(MqttSettings(url=mosquitto.url, client_id="sleeps"))
+        woken = []
+        while len(woken) < 30:
+            thing = program.given.get(timeout=10)
+            if isinstance(thing, Connected | Delivery):
+                woken.append(program.worked)
+                program.port.post(("say/a", b""))
+        program.port.post("stop")
+        thread.join(10)
+    assert not thread.is_alive()
+    assert woken[-1] - woken[9] <= 2 * 20 + 2
 
 
 def test_a_broker_that_never_answers_does_not_keep_the_program_from_its_work() -> None:

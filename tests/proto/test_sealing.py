@@ -20,7 +20,7 @@ from proto.replay import Window, admit
 from tests.proto.cases import CASES, ERA, SMALL_UPDATE
 
 BOX, STRANGER = Identity(b"b" * 32), Identity(b"s" * 32)
-EPOCH = sealing.Epoch(id=b"epoch-id", up=b"u" * 32, down=b"d" * 32)
+EPOCH = sealing.Epoch(id=b"epoch-id", up=sealing.Key(b"u" * 32), down=sealing.Key(b"d" * 32))
 BODY = encode(CASES["report-bare"])
 
 
@@ -182,8 +182,8 @@ def test_a_transcript_moves_no_boundary():
 def test_a_frame_is_what_the_format_says():
     frame, sequence = signed(), struct.pack(">Q", 3)
     header = b"\x01\x02" + EPOCH.id + sequence
-    key = by_hand(EPOCH.up, b"qfleet frame key v1" + sequence, 32)
-    sealed = ChaCha20Poly1305(key).encrypt(bytes(12), encode(SMALL_UPDATE), header)
+    nonce = bytes(4) + sequence
+    sealed = ChaCha20Poly1305(b"u" * 32).encrypt(nonce, encode(SMALL_UPDATE), header)
     assert frame[:-64] == header + sealed
     public = Ed25519PublicKey.from_public_bytes(BOX.public)
     public.verify(frame[-64:], b"qfleet frame v1\0" + header + sealed)
@@ -205,7 +205,7 @@ def test_an_epoch_is_derived_from_both_secrets_and_the_transcript():
     extracted = hmac.digest(whole, b"B" * 32 + b"C" * 32, "sha256")
     made = by_hand(extracted, b"qfleet epoch v1", 72)
     epoch = sealing.derive_epoch(b"B" * 32, b"C" * 32, whole)
-    assert epoch.id + epoch.up + epoch.down == made
+    assert epoch.id + epoch.up.secret + epoch.down.secret == made
 
 
 # --- nothing secret shows -------------------------------------------------------------------------
@@ -224,8 +224,8 @@ def test_no_secret_is_in_any_text_of_what_holds_it(tmp_path):
     assert keys.root is not None
     holders: list[tuple[object, list[bytes]]] = [
         (identity, [seed]),
-        (EPOCH, [EPOCH.up, EPOCH.down]),
-        (secure.Keys(EPOCH, ERA), [EPOCH.up, EPOCH.down]),
+        (EPOCH, [EPOCH.up.secret, EPOCH.down.secret]),
+        (secure.Keys(EPOCH, ERA), [EPOCH.up.secret, EPOCH.down.secret]),
         (pair, []),
         (asked, [seed]),
         (offered, [offered.secret]),

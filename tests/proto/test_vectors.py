@@ -85,14 +85,15 @@ def test_a_frame_opens(name):
         bytes.fromhex(golden["epoch"]), golden["sequence"], signed=name == "signed"
     )
     signer = bytes.fromhex(golden["signer"])
-    body = sealing.open_(data, bytes.fromhex(golden["key"]), signer)
+    body = sealing.open_(data, sealing.Key(bytes.fromhex(golden["key"])), signer)
     assert decode_sealed(body) == CASES[golden[name]["case"]]
 
 
 @pytest.mark.parametrize("name", vector("frames-refused"))
 def test_a_bad_frame_is_refused(name):
     bad, golden = vector("frames-refused")[name], vector("frames-open")
-    key, signer = bytes.fromhex(golden["key"]), bytes.fromhex(golden["signer"])
+    key = sealing.Key(bytes.fromhex(golden["key"]))
+    signer = bytes.fromhex(golden["signer"])
     with pytest.raises(RemoteError) as refusal:
         sealing.open_(bytes.fromhex(bad["hex"]), key, signer)
     assert refusal.type is ERRORS[bad["error"]]
@@ -104,7 +105,7 @@ def test_the_epoch_is_derived():
     assert whole.hex() == golden["transcript"]
     secrets = (bytes.fromhex(golden[f"{side}_secret"]) for side in ("box", "coordinator"))
     epoch = sealing.derive_epoch(*secrets, whole)
-    assert [epoch.id.hex(), epoch.up.hex(), epoch.down.hex()] == [
+    assert [epoch.id.hex(), epoch.up.secret.hex(), epoch.down.secret.hex()] == [
         golden[part] for part in ("id", "up", "down")
     ]
 

@@ -14,8 +14,9 @@ import pytest
 from proto.errors import ConfigError, RemoteError, TransportError
 from quantization.adapters.files import write_adapter
 from quantization.gguf.header import BadModel
-from quantization.runtime import find, pull
-from quantization.runtime.model import open_model
+from quantization.gguf.shorten import shorten
+from quantization.runtime import find, pull, requantise
+from quantization.runtime.model import open_model, shortened
 from quantization.runtime.scoring import label_log_probabilities, open_scorer
 from tests.quantization.model.test_adapter_files import drawn
 
@@ -187,3 +188,24 @@ def test_a_copy_in_another_type_answers_alike(smollm2, tmp_path):
         labels = [9805, 787]
         apart = scores(other, "llama", labels) - scores(smollm2, "onnx", labels)
     assert np.abs(apart).max() < 0.4
+
+
+def test_two_processes_that_make_one_copy_write_into_files_of_their_own(
+    tiny, tmp_path, monkeypatch
+):
+    pytest.importorskip("llama_cpp")
+    monkeypatch.setenv("QFLEET_CACHE", str(tmp_path))
+    short, seen = shortened(tiny, 2), list[set[Path]]()
+
+    def overtaken(*given):
+        yield from shorten(*given)
+        seen.append({path for path in tmp_path.rglob("*") if path.is_file()})
+        if len(seen) == 1:  # another one starts here, and is ready before this one
+            assert requantise.short_copy(short).is_file()
+
+    monkeypatch.setattr(requantise, "shorten", overtaken)
+    copy = requantise.short_copy(short)
+    assert len(seen[1] - seen[0]) == 1
+    assert list(tmp_path.iterdir()) == [copy]
+    with open_model(str(copy)) as opened:
+        assert opened.facts.blocks == 2
