@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from coordinator.buffered import askable
 from coordinator.job import Job
 from coordinator.jobstate import Consider, JobState, request_of
 from coordinator.lineup import candidates
@@ -47,12 +48,11 @@ def consideration(
         advisor = None
     if advisor is not None and advisor.thinking(state, now):
         return None  # before the store is asked for anything
-    event = Consider(
-        candidates(store, job, here),
-        store.count("turn") + 1,
-        job.history.bytes_each or bytes_each(job.task),
-    )
-    if advisor is None or len(event.candidates) < state.rules.quorum:
+    found = candidates(store, job, here)
+    if state.buffered:
+        found = askable(state, found)
+    event = Consider(found, store.count("turn") + 1, job.history.bytes_each or bytes_each(job.task))
+    if advisor is None or len(found) < (1 if state.buffered else state.rules.quorum):
         return event  # nobody is asked, or no round will come of it
     advice = advisor.advise(state, event.candidates, request_of(state, event), now)
     return None if advice is None else replace(event, advice=advice)

@@ -29,6 +29,8 @@ class Part(NamedTuple):
     rows: int
     payload: bytes
     metrics: Metrics | None
+    stale: int = 0
+    """Steps the model has taken since the one this update was made from."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Of the boxes that have a teacher, on their validation rows."""
     distance: float | None = None
     """Mean distance of a box's validation loss from the fleet's; every box counts the same."""
+    staleness: float = 0.0
+    """Mean of the updates', in steps of the model; 0 in synchronous rounds."""
     rows: int = 0
     validation_rows: int = 0
     evaluations: int = 0
@@ -53,7 +57,7 @@ class Server(NamedTuple):
     """How updates become one change, and what the last round left for it."""
 
     aggregation: str = "mean"
-    rate: float = 0.1
+    rate: float = 1.0
     state: bytes = b""
 
 
@@ -173,6 +177,8 @@ def _fold_training(task: Task, model: bytes, parts: Iterable[Part], server: Serv
     change = _change(task, start, map(tally.seen, parts), server)
     if server.aggregation == "fedadam":
         state, change = server_adam.step(server.state, change, server.rate)
+    elif server.rate != 1:
+        change = (server.rate * change).astype(np.float32)
     new = {**before, **unflatten(start + change, sent)}
     packed = pack(new, layout, EXACT, np.random.default_rng(0))
     return Result(packed, tally.count, tally.figures(), state)
@@ -187,6 +193,7 @@ def _change(task: Task, model: Array, parts: Iterable[Part], server: Server) -> 
         for part in parts:
             rank = part.metrics.rank if part.metrics else 0
             delta = unpack_vector(part.payload, model_layout(task.model, rank), scheme)
+            delta = faded(delta[None], [part])[0]
             state = way.add(state, delta, rank, part.rows)
         return way.finish(state, model)
     shape = AGGREGATIONS[server.aggregation]
@@ -195,8 +202,20 @@ def _change(task: Task, model: Array, parts: Iterable[Part], server: Server) -> 
         if any(part.metrics and part.metrics.rank for part in some):
             raise RemoteError(f"a {server.aggregation} of different ranks: take the mean")
         deltas = unpack_all([part.payload for part in some], sent, scheme)
-        total = shape.add(total, deltas, [part.rows for part in some])
+        total = shape.add(total, faded(deltas, some), [part.rows for part in some])
     return shape.finish(total)
+
+
+def faded(deltas: NDArray[np.float32], parts: Sequence[Part]) -> NDArray[np.float32]:
+    """Changes (v, n), each less by how stale it is: times 1 / sqrt(1 + steps).
+
+    FedBuff's polynomial. It divides by the updates' number, not by their weights: a step that is
+    made of stale ones is a smaller step.
+    """
+    if not any(part.stale for part in parts):
+        return deltas
+    share = np.array([1.0 + part.stale for part in parts]) ** -0.5
+    return (deltas * share[:, None]).astype(np.float32)
 
 
 def _fold_figures(parts: Iterable[Part]) -> Result:
@@ -246,6 +265,7 @@ class _Tally:
         self._sums = [0.0] * 4
         self._losses: list[float] = []
         self._taught, self._taught_rows = 0.0, 0
+        self._stale = 0
         self._work = [0] * 3
 
     def add(self, part: Part) -> None:
@@ -254,6 +274,7 @@ class _Tally:
             raise RemoteError("an update without metrics")
         held = metrics.validation_rows
         self.count += 1
+        self._stale += part.stale
         self._rows += part.rows
         self._validation_rows += held
         sums, work = self._sums, self._work
@@ -287,6 +308,7 @@ class _Tally:
             validation_accuracy=accuracy / held if held else None,
             teacher_loss=self._taught / self._taught_rows if self._taught_rows else None,
             distance=float(np.abs(np.array(self._losses) - mean).mean()) if held else None,
+            staleness=self._stale / self.count if self.count else 0.0,
             rows=rows,
             validation_rows=held,
             evaluations=evaluations,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from coordinator.selection.candidates import Past, Turn, after
+from coordinator.selection.candidates import Past, Turn, after, came
 from coordinator.store import Row, Store
 from proto.messages import TRAIN, Metrics
 
@@ -21,7 +21,9 @@ class History:
         """The last turn that is in here."""
         self.past: dict[str, Past] = {}
         self.counted: dict[str, int] = {}
-        """The last training turn whose model holds an update of a box."""
+        """The last training turn whose model holds an update of a box ..."""
+        self.made: dict[str, int] = {}
+        """... and the turn that this update was asked for in."""
         self.bytes_each = 0
         """Traffic of one box in the last training round that counted, up and down."""
 
@@ -36,26 +38,27 @@ class History:
 
     def _take(self, store: Store, row: Row, deadline: float) -> None:
         asked = msgspec.json.decode(row.plan, type=_Asked).cohort
-        came = {update.box: update for update in store.metrics(row.turn)}
+        updates = store.metrics(row.turn)
         done = row.outcome == "done"
         # A round that was called off before its time waited for nobody in vain.
         excused = not done and row.closed - row.opened < deadline
         for box in asked:
-            turn = turn_of(row, came.get(box), excused=excused)
+            turn = Turn(row.turn, excused=excused)
             self.past[box] = after(self.past.get(box, Past()), turn)
+        for update in updates:
+            self.past[update.box] = came(self.past.get(update.box, Past()), turn_of(row, update))
         if done:
-            self.counted.update(dict.fromkeys(came, row.turn))
-        if done and asked:
-            self.bytes_each = (row.bytes_up + row.bytes_down) // len(asked)
+            self.counted.update(dict.fromkeys((update.box for update in updates), row.turn))
+            self.made.update((update.box, update.made) for update in updates)
+        if done and (boxes := max(len(asked), len(updates))):
+            self.bytes_each = (row.bytes_up + row.bytes_down) // boxes
 
 
-def turn_of(row: Row, update: Row | None, *, excused: bool) -> Turn:
-    """One box's part of a round: what its stored update tells, or that none came."""
-    if update is None:
-        return Turn(row.turn, excused=excused)
+def turn_of(row: Row, update: Row) -> Turn:
+    """One box's part of a round, as its stored update tells it."""
     told = metrics_of(update)
-    seconds = max(0.0, update.received - row.opened)
-    return Turn(row.turn, seconds, told.steps if told else 0, told.first_loss if told else None)
+    seconds = max(0.0, update.received - (row.opened if update.asked is None else update.asked))
+    return Turn(update.made, seconds, told.steps if told else 0, told.first_loss if told else None)
 
 
 def metrics_of(row: Row) -> Metrics | None:

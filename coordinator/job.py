@@ -2,7 +2,9 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 
@@ -15,7 +17,17 @@ from proto import blobs
 from proto.codec import decode_signed
 from proto.errors import RemoteError
 from proto.identity import task_id
-from proto.messages import MAX_INLINE, MOMENTS, TRAIN, BlobRef, Offer, Pull, Task, Update
+from proto.messages import (
+    MAX_INLINE,
+    MOMENTS,
+    TRAIN,
+    BlobRef,
+    Offer,
+    Pull,
+    Receipt,
+    Task,
+    Update,
+)
 
 PULLS = 20
 """Pulls a box may make in a turn, beside four for each chunk."""
@@ -41,11 +53,22 @@ class Job:
     """Until then the job's agent is thinking."""
     _sealed: dict[str, tuple[BlobRef, bytes]] = field(default_factory=dict, repr=False)
     """Reference and ciphertext of the "model" and the "features"."""
+    _given: dict[int, tuple[BlobRef, bytes]] = field(default_factory=dict, repr=False)
+    """Of an asynchronous job the models that boxes may be at work on, by turn."""
     _pulls: Counter[str] = field(default_factory=Counter, repr=False)
 
     def encrypt(self, kind: str, data: bytes) -> None:
         """Make the "model" or "features" blob that the next offers name."""
         self._sealed[kind] = blobs.encrypt(data, self.key)
+
+    def encrypt_of(self, turn: int, data: bytes) -> None:
+        """Make the blob of the model that boxes asked in this turn were given."""
+        self._given[turn] = blobs.encrypt(data, self.key)
+
+    @property
+    def turns(self) -> Collection[int]:
+        """The turns that boxes may speak of."""
+        return self._given if self.state.buffered else (self.state.turn,)
 
     @property
     def model(self) -> BlobRef | None:
@@ -56,23 +79,33 @@ class Job:
 
     def open_round(self) -> None:
         self._pulls.clear()
+        if self.state.buffered:
+            at_work = self.state.turns
+            kept = {turn: sealed for turn, sealed in self._given.items() if turn in at_work}
+            self._given = {**kept, self.state.turn: self._sealed["model"]}
 
-    def offer(self, seconds: float, steps: int = 0, counted: int = 0) -> Offer:
-        """The offer of the present turn to one box, with so many seconds left.
+    def offer(self, box: str, seconds: float, steps: int = 0, counted: int = 0) -> Offer:
+        """The offer of its turn to one box, with so many seconds left.
 
-        0 steps are the task's own; `counted` is the last turn that counted this box's update.
+        0 steps are the task's own; `counted` is the last turn for which this box sent an update
+        that is in the model.
         """
         state = self.state
-        learning = state.kind != MOMENTS
-        _, inline = self._sealed["model"] if learning else (None, b"")
+        learning, turn, round_ = state.kind != MOMENTS, state.turn, state.round
+        model, inline = self._sealed["model"] if learning else (None, b"")
+        if state.buffered:
+            at = state.place(box)
+            assert at is not None, "offers go to boxes at work"
+            turn, round_ = state.members[at].turn, state.members[at].round
+            model, inline = self._given[turn]
         return Offer(
             job=state.job,
-            round=state.round,
-            turn=state.turn,
+            round=round_,
+            turn=turn,
             kind=state.kind,
             task=self.task_id,
             key=self.key,
-            model=self.model if learning else None,
+            model=model,
             features=self._ref("features") if learning else None,
             inline=inline if len(inline) <= MAX_INLINE else b"",
             steps=(steps or self.task.training.steps) if state.kind == TRAIN else 0,
@@ -81,12 +114,30 @@ class Job:
             counted=counted,
         )
 
+    def receipt(self) -> Receipt | None:
+        """What became of the round that was folded; None before there is a model."""
+        state = self.state
+        if self.model is None:
+            return None
+        return Receipt(
+            fleet=self.task.fleet,
+            job=state.job,
+            round=state.round,
+            turn=state.turn,
+            model=self.model.digest,
+            included=len(state.updated),
+        )
+
+    @property
+    def _offered(self) -> Iterator[tuple[BlobRef, bytes]]:
+        return chain(self._sealed.values(), self._given.values())
+
     def holds(self, address: bytes) -> bool:
-        return any(ref.address == address for ref, _ in self._sealed.values())
+        return any(ref.address == address for ref, _ in self._offered)
 
     def parts(self, box: str, pull: Pull) -> list[tuple[str, bytes]]:
         """Names and bytes of what a pull asks for. Raises RemoteError when it asks too often."""
-        sealed = next(s for ref, s in self._sealed.values() if ref.address == pull.address)
+        sealed = next(s for ref, s in self._offered if ref.address == pull.address)
         chunks = blobs.chunks(sealed)
         self._pulls[box] += 1
         if self._pulls[box] > PULLS + 4 * len(chunks):
@@ -95,18 +146,30 @@ class Job:
             return [("m", blobs.chunk_map(sealed))]
         return [(str(i), chunks[i]) for i in blobs.wanted(pull.want, len(chunks))[:PARTS]]
 
-    def awaits(self, box: str) -> bool:
-        """Whether the open round may still take an update of this box."""
-        return self.state.phase is Phase.COLLECTING and box in self.state.pending
+    def awaits(self, box: str, turn: int) -> bool:
+        """Whether an update of this box for this turn may still be taken."""
+        state = self.state
+        if state.buffered:
+            return state.member(box, turn) is not None
+        return state.phase is Phase.COLLECTING and box in state.pending
 
     def check(self, box: str, update: Update) -> None:
-        """Raise RemoteError unless this update belongs to the open round and can be folded."""
-        state = self.state
-        if state.phase is not Phase.COLLECTING:
-            raise RemoteError(f"turn {update.turn} is over")
-        if state.place(box) is None:
-            raise RemoteError(f"not asked to take part in turn {update.turn}")
-        if state.kind != MOMENTS and (self.model is None or update.model != self.model.digest):
+        """Raise RemoteError unless this box was asked for this update, and it can be folded."""
+        state, turn = self.state, update.turn
+        taking = state.phase is Phase.COLLECTING or (
+            state.buffered and state.phase is Phase.FOLDING
+        )
+        if not taking:
+            raise RemoteError(f"turn {turn} is over")
+        model = self.model
+        if state.buffered:
+            # The last turn's buffer may be full already: an update that comes with it is counted.
+            if state.member(box, turn) is None:
+                raise RemoteError(f"not, or no longer, at work for turn {turn}")
+            model = self._given[turn][0]
+        elif state.place(box) is None:
+            raise RemoteError(f"not asked to take part in turn {turn}")
+        if state.kind != MOMENTS and (model is None or update.model != model.digest):
             raise RemoteError("made from another model than this turn's")
         if not 1 <= update.rows <= self.rows.get(box, 0):
             raise RemoteError(f"claims {update.rows} rows; enlisted with {self.rows.get(box, 0)}")
@@ -129,18 +192,31 @@ def model_row(job: Job, kind: str, data: bytes) -> dict[str, object]:
 
 def part_of(row: Row) -> folding.Part:
     """A stored update as it is folded."""
-    return folding.Part(row.rows, row.payload, metrics_of(row))
+    return folding.Part(row.rows, row.payload, metrics_of(row), row.stale)
+
+
+def late(state: JobState, turn: int, round_: int) -> str:
+    """Why an update for a turn, that of this round, is refused."""
+    steps, most = state.round - round_, state.rules.max_staleness
+    if state.buffered and steps > most:
+        return f"the model is {steps} steps past the one it was made from; at most {most} are taken"
+    return f"turn {turn} is over"
 
 
 def told(state: JobState, result: folding.Result) -> str:
     """A round's end in a line."""
-    accuracy, loss = result.figures.validation_accuracy, result.figures.validation_loss
+    f = result.figures
+    accuracy, loss = f.validation_accuracy, f.validation_loss
+    stale = f", {f.staleness:.1f} steps stale" if f.staleness else ""
     figures = f", validation accuracy {accuracy:.3f}, loss {loss:.4f}" if accuracy else ""
-    return f"{state.title} done: {result.included} updates, {result.figures.rows} rows{figures}"
+    return f"{state.title} done: {result.included} updates{stale}, {f.rows} rows{figures}"
 
 
 def asks(state: JobState, plan: Plan) -> str:
     """A round's start in a line."""
-    text = f"{state.title} asks {len(state.members)} boxes"
+    if state.buffered:
+        text = f"{state.title} begins, {len(state.members)} boxes are at work"
+    else:
+        text = f"{state.title} asks {len(state.members)} boxes"
     text += f" by the hand rule, as {plan.fallback}" if plan.fallback else ""
     return text + "".join(f"; not {box}: {why}" for box, why in plan.refused.items())

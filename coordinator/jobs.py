@@ -1,22 +1,23 @@
 """The shell round the round table: runs every job, carries its actions out, keeps what it must.
 
 Everything here happens inside the caller's unit of work. Folding and publishing wait for the next
-unit (`run_later`), so that each phase is on disk before its work begins.
+unit (`run_later`), so that each phase is on disk before its work begins. What the store keeps of
+rounds is written by `coordinator/books.py`.
 """
 
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
 from msgspec.structs import replace
 
-from coordinator import folding
+from coordinator.books import Books
 from coordinator.considering import LOOK_AGAIN, Advisor, consideration
-from coordinator.job import Job, asks, job_of, model_row, part_of, told
+from coordinator.job import Job, asks, job_of, late, told
 from coordinator.jobstate import (
     Action,
     Answered,
+    Ask,
     BoxReady,
     CloseMissed,
     Departed,
@@ -38,29 +39,27 @@ from coordinator.jobstate import (
     Tick,
     UpdateStored,
 )
-from coordinator.kinds import first_shared
 from coordinator.notices import Notices
 from coordinator.post import Post
 from coordinator.presence import Opened, Presence
 from coordinator.rounds import step, wake
-from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
-from coordinator.teacher import features_of
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.messages import (
     DUPLICATE,
-    MOMENTS,
     REFUSED,
     STORED,
     Enlistment,
     Piece,
     Pull,
-    Receipt,
     Report,
     Update,
 )
 from proto.pieces import Piles
+
+ASK_WAIT = 0.5
+"""Seconds between two looks for boxes to ask in one turn: places freed together cost one look."""
 
 
 class Jobs:
@@ -76,7 +75,7 @@ class Jobs:
         self._identity = identity
         self._jobs: dict[str, Job] = {}
         self._later: deque[partial[None]] = deque()
-        self._up: dict[int, int] = {}
+        self._books = Books(store, post)
         self._piles = Piles()
         self.tell: Callable[[float, JobState, Event], None] | None = None
         """Told of every event before a job's table takes it."""
@@ -92,7 +91,7 @@ class Jobs:
                 self._take_up(row, now)
             elif job is not None and job.key != row.key:
                 job.key = row.key
-                self._refresh(job)
+                self._books.encrypt(job)
                 for box in job.state.pending:  # the blobs it was offered are gone
                     self._dispatch(job, BoxReady(box), now)
             if row.asked and row.id in self._jobs:
@@ -120,6 +119,7 @@ class Jobs:
                     job.again = now + LOOK_AGAIN
                     continue
                 job.dirty, job.considered = False, now
+                job.again = now + ASK_WAIT if job.state.hungry else job.again
                 self._dispatch(job, event, now)
 
     def run_later(self, now: float) -> bool:
@@ -133,12 +133,9 @@ class Jobs:
         """When `tick` has something to do again."""
         times = []
         for job in self._jobs.values():
-            at = wake(job.state)
-            if job.state.phase is Phase.COLLECTING and at is not None:
-                times.append(at)
-            elif job.state.phase is Phase.WAITING and (job.dirty or (at or 0) > job.considered):
-                times.append(max(at or now, job.again, now))
-        return now if self._later else min(times, default=None)
+            at = wake(job.state) if job.state.phase is Phase.COLLECTING else None
+            times += [one for one in (at, _considers(job, now)) if one is not None]
+        return now if self._later else min((max(at, now) for at in times), default=None)
 
     def ready(self, box: str, now: float) -> None:
         """A box has exchanged keys: it may have missed an offer."""
@@ -174,24 +171,34 @@ class Jobs:
         assert isinstance(message, Update)
         job = self._of_turn(message.turn)
         if job is None:
-            return self._refused(message, f"turn {message.turn} is over")
+            return self._refused(message, self._too_late(message.turn))
         try:
             job.check(box, message)
         except RemoteError as error:
             return self._refused(message, str(error))
-        if not self._keep(box, opened, now):
+        if not self._books.keep(job, box, opened, now):
             return DUPLICATE, "it, or another update of this box and turn, is here already"
-        self._up[message.turn] = self._up.get(message.turn, 0) + size
+        self._books.count(job.state.turn, size)
         self._dispatch(job, UpdateStored(box, message.turn), now)
         return STORED, ""
+
+    def whose(self, turn: int) -> str:
+        """The job a turn was of; nothing where there was none."""
+        row = self._store.round_of(turn)
+        return row.job if row else ""
+
+    def _too_late(self, turn: int) -> str:
+        row = self._store.round_of(turn)
+        job = self._jobs.get(row.job) if row else None
+        return late(job.state, turn, row.round) if job and row else f"turn {turn} is over"
 
     def piece(self, box: str, message: Piece, size: int) -> tuple[Update | None, str]:
         """Part of a large update: the whole once all have come, or why none is wanted."""
         job = self._of_turn(message.turn)
-        if job is None or not job.awaits(box):
+        if job is None or not job.awaits(box, message.turn):
             self._piles.drop(box)
-            return None, f"turn {message.turn} is over"
-        self.add_bytes_up(message.turn, size)
+            return None, self._too_late(message.turn)
+        self._books.count(job.state.turn, size)
         return self._piles.add(box, message), ""
 
     def _refused(self, message: Update, why: str) -> tuple[int, str]:
@@ -221,8 +228,8 @@ class Jobs:
 
     def add_bytes_up(self, turn: int, size: int) -> None:
         """Count a report's bytes towards its turn, if that is open."""
-        if self._of_turn(turn) is not None:
-            self._up[turn] = self._up.get(turn, 0) + size
+        if (job := self._of_turn(turn)) is not None:
+            self._books.count(job.state.turn, size)
 
     # --- carrying actions out ---
 
@@ -231,24 +238,29 @@ class Jobs:
         if self.tell:
             self.tell(now, before, event)
         job.state, actions = step(before, event, now)
-        if job.state is not before and replace(before, members=job.state.members) != job.state:
+        if job.state is not before and _lasting(before, job.state):
             self._store.save_state(job.state)
+        if job.state.hungry and len(job.state.members) < len(before.members):
+            job.dirty = True  # a place is free
         for action in actions:
             self._do(job, action, now)
 
     def _do(self, job: Job, action: Action, now: float) -> None:
         match action:
             case Open(plan):
-                self._open(job, plan, now)
+                self._books.open(job, plan, now)
+                self._notices.say(now, asks(job.state, plan), job.state.job)
+            case Ask(plan):
+                self._books.ask(job, plan)
             case OfferTo(box, seconds, steps):
-                offer = job.offer(seconds, steps, self._counted(job, box))
+                offer = job.offer(box, seconds, steps, self._counted(job, box))
                 self._post.to_box(box, offer, job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
                 self._later.append(partial(self._publish, job))
             case CloseMissed():
-                self._close(job, now, outcome="missed")
+                self._books.close(job, now, outcome="missed")
                 self._store.drop_payloads(job.state.turn)
             case Say(text):
                 self._notices.say(now, text, job.state.job)
@@ -258,74 +270,27 @@ class Jobs:
         if not job.task.training.feedback:
             return 0
         job.history.catch_up(self._store, job.state.job, job.state.rules.deadline)
-        return job.history.counted.get(box, 0)
-
-    def _open(self, job: Job, plan: Plan, now: float) -> None:
-        state = job.state
-        self._store.set_count("turn", state.turn)
-        job.open_round()
-        self._store.open_round(
-            {
-                "turn": state.turn,
-                "job": state.job,
-                "round": state.round,
-                "kind": state.kind,
-                "opened": now,
-                "plan": msgspec.json.encode(plan),
-            }
-        )
-        self._notices.say(now, asks(state, plan), state.job)
+        return job.history.made.get(box, 0)
 
     def _fold(self, job: Job, now: float) -> None:
-        state = job.state
-        model = self._store.model(state.job, "model")
         try:
-            counted, server = set(state.updated), self._server(job)
-            start = model.data if model else b""
-            with self._store.updates(state.turn) as rows:
-                parts = (part_of(row) for row in rows if row.box in counted)
-                result = folding.fold(job.task, state.kind, start, parts, server)
+            result = self._books.fold(job, now)
         except RemoteError as error:
             self._dispatch(job, FoldFailed(str(error)), now)
             return
-        if result.data:
-            if state.kind == MOMENTS:
-                blob = features_of(self._store, job.task, result.data)
-                self._save_model(job, "features", blob)
-            else:
-                self._save_model(job, "model", result.data)
-        if result.state:
-            self._store.save_model(model_row(job, "server", result.state))
-        figures = msgspec.json.encode(result.figures)
-        self._close(job, now, outcome="done", included=result.included, result=figures)
-        self._store.drop_payloads(state.turn)
-        f = result.figures
+        state, f = job.state, result.figures
         folded = Folded(f.validation_loss, f.validation_accuracy, f.teacher_loss, f.distance)
         self._dispatch(job, folded, now)
         self._notices.say(now, told(state, result), state.job)
         if result.remark:
             self._notices.say(now, result.remark, state.job)
 
-    def _close(self, job: Job, now: float, **values: object) -> None:
-        turn = job.state.turn
-        model = job.model.digest if job.model else b""
-        self._store.change_round(turn, closed=now, model=model, **values)
-        self._store.count_bytes(turn, self._up.pop(turn, 0), self._post.down.pop(turn, 0))
-
     def _publish(self, job: Job, now: float) -> None:
         state = job.state
-        if job.model is not None:
-            receipt = Receipt(
-                fleet=job.task.fleet,
-                job=state.job,
-                round=state.round,
-                turn=state.turn,
-                model=job.model.digest,
-                included=len(state.updated),
-            )
+        if (receipt := job.receipt()) is not None:
             topic = self._post.topics.job(state.job, "receipt")
             self._post.publish(topic, sign(receipt, self._identity))
-        self._dispatch(job, Published(), now)
+        self._dispatch(job, Published(self._store.count("turn") + 1), now)
         job.dirty = True
         if job.state.phase is Phase.FINISHED:
             self._store.count_bytes(state.turn, 0, self._post.settle(state.turn))
@@ -337,62 +302,43 @@ class Jobs:
 
     def _take_up(self, row: Row, now: float) -> None:
         job = self._jobs[row.id] = job_of(row, self._store.enlisted(row.id))
-        state, task = job.state, job.task
-        if self._store.model(row.id, "model") is None:
-            self._save_model(job, "model", folding.first_model(task, state.rules.seed))
-            if shared := first_shared(task, state.rules.seed):
-                self._save_model(job, "features", shared)
-        self._refresh(job)
-        self._post.publish(self._post.topics.job(row.id, "task"), sign(task, self._identity))
+        self._books.prepare(job)
+        task = sign(job.task, self._identity)
+        self._post.publish(self._post.topics.job(row.id, "task"), task)
         self._dispatch(job, Restarted(), now)
         for member in self._store.members():
             if member.revoked:
                 self._dispatch(job, Departed(member.id), now)
-        # Answers are not written down one by one; who delivered, the updates themselves tell.
-        for box in self._store.senders(state.turn):
-            self._dispatch(job, UpdateStored(box, state.turn), now)
-
-    def _save_model(self, job: Job, kind: str, data: bytes) -> None:
-        self._store.save_model(model_row(job, kind, data))
-        job.encrypt(kind, data)
-
-    def _server(self, job: Job) -> folding.Server:
-        """The aggregation's state is in the store like the model, saved in the same unit."""
-        stateful = job.state.rules.aggregation in folding.STATEFUL
-        row = self._store.model(job.state.job, "server") if stateful else None
-        return folding.server_of(job.state.rules, row.data if row else b"")
-
-    def _refresh(self, job: Job) -> None:
-        """Encrypt what the store holds for the next offers."""
-        for kind in ("model", "features"):
-            if (row := self._store.model(job.state.job, kind)) is not None:
-                job.encrypt(kind, row.data)
-
-    def _keep(self, box: str, opened: Opened, now: float) -> bool:
-        message = opened.message
-        assert isinstance(message, Update)
-        return self._store.add_update(
-            {
-                "id": message.id,
-                "turn": message.turn,
-                "box": box,
-                "rows": message.rows,
-                "payload": message.payload,
-                "metrics": msgspec.msgpack.encode(message.metrics),
-                "received": now,
-                "epoch": opened.epoch,
-                "sequence": opened.sequence,
-            }
-        )
+        if not job.state.buffered:
+            # Answers are not written down one by one; who delivered, the updates themselves tell.
+            for box in self._store.senders(job.state.turn):
+                self._dispatch(job, UpdateStored(box, job.state.turn), now)
 
     def _due(self, job: Job, now: float) -> bool:
-        state = job.state
-        if state.phase is not Phase.WAITING or now < max(state.not_before, job.again):
-            return False
-        return job.dirty or state.not_before > job.considered
+        at = _considers(job, now)
+        return at is not None and at <= now
 
     def _of_turn(self, turn: int) -> Job | None:
         for job in self._jobs.values():
-            if turn and job.state.turn == turn:
+            if turn and turn in job.turns:
                 return job
         return None
+
+
+def _lasting(before: JobState, after: JobState) -> bool:
+    """Whether more has changed than what boxes have answered to offers."""
+    if len(before.members) != len(after.members):
+        return True
+    return replace(before, members=after.members) != after
+
+
+def _considers(job: Job, now: float) -> float | None:
+    """When a job next wants to be told who is there; None while only an arrival can change that."""
+    state = job.state
+    if state.hungry:
+        return max(now if job.dirty else state.look, job.again)
+    if state.phase is not Phase.WAITING:
+        return None
+    if not job.dirty and state.not_before <= job.considered:
+        return None
+    return max(state.not_before, job.again)

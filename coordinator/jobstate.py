@@ -16,6 +16,9 @@ from coordinator.selection.regulators import Regulation
 from coordinator.selection.request import Budget, Pace, Request
 from proto.messages import KIND_NAMES, MOMENTS, TRAIN
 
+FEDBUFF = "fedbuff"
+"""Asynchronous rounds by lots (Nguyen et al. 2022), among the policies that are compared."""
+
 
 class Phase(Enum):
     __hash__ = object.__hash__  # members are one of a kind; Enum's own is slow
@@ -46,8 +49,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     evaluate: bool = True
     aggregation: str = "mean"
     """"mean", "fedadam", "trimmed-mean" or "median"."""
-    server_rate: float = 0.1
-    """FedAdam's rate."""
+    server_rate: float = 1.0
+    """How far along the boxes' common change the model goes; FedAdam's rate."""
     steps: int = 0
     """A training round's own steps, from the task."""
     regulation: Regulation = Regulation()
@@ -65,6 +68,17 @@ class Rules(Struct, frozen=True, kw_only=True):
     """The owner's sentence; the agent alone reads it."""
     adapter: str = ""
     """Of the scorer `agent`: its file; the one in the package where it is empty."""
+    buffer: int = 0
+    """Updates that a step of an asynchronous job's model takes; 0: rounds are synchronous."""
+    concurrency: int = 0
+    """Boxes of an asynchronous job that train at once."""
+    max_staleness: int = 0
+    """Steps the model may have taken since a box was given it, before its work is given up."""
+
+    @property
+    def policy(self) -> str:
+        """What this way to choose is called where several are compared."""
+        return FEDBUFF if self.buffer and self.scorer == "random" else self.scorer
 
 
 class Member(Struct, frozen=True):
@@ -74,6 +88,12 @@ class Member(Struct, frozen=True):
     answer: str = "offered"
     steps: int = 0
     """What it is given to do; 0 is the task's own."""
+    turn: int = 0
+    """Of an asynchronous job: the turn and the round whose model it was given, ..."""
+    round: int = 0
+    asked: float = 0.0
+    """... when, and until when its place is kept."""
+    due: float = 0.0
 
 
 _OPEN = frozenset({"offered", "accepted"})
@@ -88,9 +108,16 @@ class JobState(Struct, frozen=True, kw_only=True):
     round: int = 1
     turn: int = 0
     members: tuple[Member, ...] = ()
-    """In order of their ids."""
+    """In order of their ids; of an asynchronous job those at work, whichever turn they are on."""
+    buffer: tuple[str, ...] = ()
+    """Boxes whose update the next step of an asynchronous job's model will hold, ..."""
+    asked: tuple[str, ...] = ()
+    """... and those asked since the last one, in the order of their ids."""
     due: float = 0.0
     nudge: float = 0.0
+    """Of an asynchronous job 0 where there is nothing to wait for."""
+    look: float = 0.0
+    """When an asynchronous job looks again for boxes to ask, though nothing was heard."""
     not_before: float = 0.0
     ready_since: float = 0.0
     misses: int = 0
@@ -113,6 +140,17 @@ class JobState(Struct, frozen=True, kw_only=True):
     stop_asked: bool = False
 
     @property
+    def buffered(self) -> bool:
+        """Whether this is asynchronous training."""
+        return self.rules.buffer > 0 and self.kind == TRAIN
+
+    @property
+    def hungry(self) -> bool:
+        """Whether a place of an asynchronous job is free."""
+        collecting = self.buffered and self.phase is Phase.COLLECTING
+        return collecting and len(self.members) < self.rules.concurrency
+
+    @property
     def pending(self) -> tuple[str, ...]:
         """Boxes that may still deliver."""
         return tuple(m.box for m in self.members if m.answer in ("offered", "accepted"))
@@ -130,7 +168,21 @@ class JobState(Struct, frozen=True, kw_only=True):
 
     @property
     def updated(self) -> tuple[str, ...]:
+        """Boxes whose update is here for the round."""
+        if self.buffered:
+            return self.buffer
         return tuple(m.box for m in self.members if m.answer == "updated")
+
+    def member(self, box: str, turn: int) -> Member | None:
+        """A box that is at work for this turn; None where it is not."""
+        at = self.place(box)
+        found = None if at is None else self.members[at]
+        return found if found and turn == (found.turn if self.buffered else self.turn) else None
+
+    @property
+    def turns(self) -> frozenset[int]:
+        """The turns that boxes may deliver for."""
+        return frozenset(m.turn for m in self.members if m.turn) | {self.turn}
 
     @property
     def title(self) -> str:
@@ -145,7 +197,7 @@ def request_of(state: JobState, event: "Consider") -> Request:
         return Request("stalest", 0, rules.seed, event.turn, deadline=rules.deadline)
     return Request(
         scorer=rules.scorer,
-        size=rules.cohort,
+        size=places(state, event.bytes_each) if state.buffered else rules.cohort,
         seed=rules.seed,
         turn=event.turn,
         pace=Pace(rules.steps, state.round, rules.regulation),
@@ -155,8 +207,19 @@ def request_of(state: JobState, event: "Consider") -> Request:
         constants=rules.constants,
         weights=rules.weights,
         advice=event.advice,
-        quorum=rules.quorum,
+        served=rules.buffer,
+        busy=len(state.members) if state.buffered else 0,
+        quorum=0 if state.buffered else rules.quorum,
     )
+
+
+def places(state: JobState, bytes_each: int) -> int:
+    """How many boxes an asynchronous job may ask now; its budget of bytes is that of a step."""
+    rules = state.rules
+    free = rules.concurrency - len(state.members)
+    if rules.budget.bytes and bytes_each:
+        free = min(free, rules.budget.bytes // bytes_each - len(state.asked))
+    return max(0, free)
 
 
 def new_job(job: str, rules: Rules, *, moments: bool) -> JobState:
@@ -220,7 +283,9 @@ class FoldFailed(Struct, frozen=True):
 
 
 class Published(Struct, frozen=True):
-    """Everyone who looks can see the round's result."""
+    """Everyone who looks can see the round's result; a turn opened now would get this number."""
+
+    turn: int = 0
 
 
 class StopAsked(Struct, frozen=True):
@@ -269,6 +334,12 @@ class Open(Struct, frozen=True):
     plan: Plan
 
 
+class Ask(Struct, frozen=True):
+    """Write down who else is asked in the open turn."""
+
+    plan: Plan
+
+
 class OfferTo(Struct, frozen=True):
     box: str
     seconds: float
@@ -294,4 +365,4 @@ class Say(Struct, frozen=True):
     text: str
 
 
-Action = Open | OfferTo | Fold | CloseMissed | Publish | Say
+Action = Open | Ask | OfferTo | Fold | CloseMissed | Publish | Say

@@ -25,7 +25,7 @@ class Notices:
         self._logger.info("%s%s", f"[{job}] " if job else "", clean)
         self._store.say(now, job, clean)
 
-    def once(self, now: float, who: str, trouble: str) -> None:
+    def once(self, now: float, who: str, trouble: str, job: str = "") -> None:
         """Trouble a stranger could cause at will: told once for each sender and kind."""
         key = (who, trouble[:60])
         if key in self._told:
@@ -37,7 +37,7 @@ class Notices:
             self._since, self._lines = now, 0
         self._lines += 1
         if self._lines <= MAX_LINES:
-            self.say(now, f"refused from {who}: {trouble} (told once)")
+            self.say(now, f"refused from {who}: {trouble} (told once)", job)
         elif self._lines == MAX_LINES + 1:
             self.say(now, "too much is refused to tell it all; no more of it for this hour")
 

@@ -83,7 +83,9 @@ def _next(state: JobState) -> JobState:
         raise ConfigError(f"{state.job} is finished: {state.reason}")
     later = state.kind == TRAIN and state.phase in (Phase.COLLECTING, Phase.FOLDING)
     later = later or (state.kind == TRAIN and state.phase is Phase.PUBLISHING)
-    return replace(state, kind=TRAIN, round=max(1, state.round + later))
+    # An asynchronous job's plan is that of all its places.
+    bare = replace(state, members=(), asked=(), buffer=())
+    return replace(bare, kind=TRAIN, round=max(1, state.round + later))
 
 
 def _boards(store: Store, now: float) -> tuple[dict[str, Resources], list[str]]:

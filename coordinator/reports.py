@@ -47,6 +47,7 @@ def _job(row: Row) -> Report:
         "rounds": state.rules.rounds,
         "kind": KIND_NAMES[state.kind],
         "waiting_for": list(state.pending),
+        "asynchronous": state.rules.buffer > 0,
         "accuracy": state.accuracy,
         "reason": state.reason,
         "created": row.created,
@@ -90,16 +91,19 @@ def decisions(store: Store, job: str, turn: int = 0) -> list[Report]:
     `scores` are of all boxes that could be chosen; `forecast` is what the plan expected. Where a
     `turn` is named, of that alone.
     """
-    policy = msgspec.json.decode(_known(store, job).state, type=JobState).rules.scorer
+    state = msgspec.json.decode(_known(store, job).state, type=JobState)
     rows = [row for row in store.rounds(job) if turn in (0, row.turn)]
     if turn and not rows:
         raise ConfigError(f"{job} has no turn {turn}; `coordinator show {job}` lists them")
-    return [_decision(store, row, policy) for row in rows]
+    return [_decision(store, row, state) for row in rows]
 
 
-def _decision(store: Store, row: Row, policy: str) -> Report:
+def _decision(store: Store, row: Row, state: JobState) -> Report:
     made = msgspec.json.decode(row.plan, type=Plan)
-    came = sorted(store.senders(row.turn))
+    came, policy = sorted(store.senders(row.turn)), state.rules.scorer
+    open_still = {m.box for m in state.members if m.turn == row.turn}
+    # Who was asked in an asynchronous turn may deliver in a later one, and another's be counted.
+    back = set(store.answered(row.turn)) if state.rules.buffer else set(came)
     return {
         "turn": row.turn,
         "round": row.round,
@@ -112,6 +116,6 @@ def _decision(store: Store, row: Row, policy: str) -> Report:
             "seconds": None if row.closed is None else row.closed - row.opened,
             "bytes": row.bytes_up + row.bytes_down,
             "delivered": came,
-            "not_delivered": sorted(set(made.cohort) - set(came)),
+            "not_delivered": sorted(set(made.cohort) - back - open_still),
         },
     }

@@ -4,13 +4,13 @@ A round waits for boxes, collects their updates, folds them, publishes what came
 clock or randomness here: the shell (`coordinator/jobs.py`) writes each new state down before it
 carries the actions out, so that a killed coordinator goes on where it was; `Restarted` names what
 to do again. `now` is seconds, never running backwards within a process.
-"""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+The training of an asynchronous job has a table of its own: `coordinator/buffered.py`.
+"""
 
 from msgspec.structs import replace
 
+from coordinator import buffered
 from coordinator.jobstate import (
     Action,
     Answered,
@@ -25,7 +25,6 @@ from coordinator.jobstate import (
     FoldFailed,
     JobState,
     Member,
-    OfferTo,
     Open,
     Phase,
     Publish,
@@ -38,34 +37,41 @@ from coordinator.jobstate import (
     UpdateStored,
     request_of,
 )
-from coordinator.selection.candidates import Candidate
-from coordinator.selection.plan import overdrawn, plan
+from coordinator.rulebook import (
+    MISS_WAIT,
+    NUDGE,
+    Rule,
+    Step,
+    end,
+    fold_failed,
+    offer,
+    pause,
+    resume,
+    rule,
+    short,
+    stop_later,
+)
+from coordinator.selection.plan import plan
 from coordinator.selection.stopping import advised, enough, progressed
 from proto.messages import EVALUATE, TRAIN
-
-NUDGE = 10.0
-"""Seconds until an offer without an answer is sent again."""
-MISS_WAIT = 5.0
-"""Seconds to wait after a round that missed its quorum; doubles up to MAX_MISS_WAIT."""
-MAX_MISS_WAIT = 300.0
-
-Step = tuple[JobState, tuple[Action, ...]]
 
 
 def step(state: JobState, event: Event, now: float) -> Step:
     """One event. An event that means nothing in this phase changes nothing."""
-    rule = TABLE.get((state.phase, type(event)))
-    if rule is None:
+    table = buffered.TABLE if state.buffered else TABLE
+    found = table.get((state.phase, type(event)))
+    if found is None:
         return state, ()
-    after, actions = rule.handle(state, event, now)
-    assert after.phase in rule.to, f"{state.phase} -> {after.phase} is not in the table"
+    after, actions = found.handle(state, event, now)
+    assert after.phase in found.to, f"{state.phase} -> {after.phase} is not in the table"
     return after, actions
 
 
 def wake(state: JobState) -> float | None:
     """When the next Tick or Consider is due, or None."""
     if state.phase is Phase.COLLECTING:
-        return min(state.due, state.nudge)
+        times = [at for at in (state.due, state.nudge) if at or not state.buffered]
+        return min(times, default=None)
     return state.not_before if state.phase is Phase.WAITING else None
 
 
@@ -76,7 +82,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     if now < state.not_before:
         return state, ()
     if state.kind == TRAIN and (reason := advised(state, event.advice)):
-        state, actions = _end(state, reason)
+        state, actions = end(state, reason)
         if state.phase is Phase.FINISHED:
             return state, actions
     if state.edges is None and event.advice is not None:
@@ -84,9 +90,9 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     rules = state.rules
     chosen = plan(event.candidates, request_of(state, event))
     if len(chosen.cohort) < rules.quorum:
-        return _short(replace(state, ready_since=0.0), event.candidates)
+        return short(replace(state, ready_since=0.0), event.candidates)
     since = state.ready_since or now
-    wanted = 0 if chosen.fewer else max(rules.cohort, rules.quorum)
+    wanted = 0 if chosen.fewer else max(rules.cohort, rules.concurrency, rules.quorum)
     if len(chosen.cohort) < wanted and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
     members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in sorted(chosen.cohort))
@@ -99,16 +105,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
         nudge=now + NUDGE,
         ready_since=0.0,
     )
-    return state, (Open(chosen), *(_offer(m, rules.deadline) for m in members))
-
-
-def _short(state: JobState, candidates: tuple[Candidate, ...]) -> Step:
-    """No quorum. Boxes come back by themselves; a budget that is used up somebody must know of."""
-    spent = tuple(c.box for c in candidates if overdrawn(c, state.rules.budget))
-    if spent == state.spent:
-        return state, ()
-    text = f"waits: {', '.join(spent)} did their share of this job (budget.asks)"
-    return replace(state, spent=spent), (Say(text),) if spent else ()
+    return state, (Open(chosen), *(offer(m, rules.deadline) for m in members))
 
 
 # --- collecting -----------------------------------------------------------------------------------
@@ -149,7 +146,7 @@ def _settle(state: JobState, now: float) -> Step:
 def _close(state: JobState, now: float) -> Step:
     if len(state.updated) >= state.rules.quorum:
         return replace(state, phase=Phase.FOLDING), (Fold(),)
-    wait = min(MISS_WAIT * 2**state.misses, MAX_MISS_WAIT)
+    wait = pause(state)
     text = (
         f"{state.title} missed its quorum: {len(state.updated)} of {state.rules.quorum} updates "
         f"in time; they are dropped, the round is run again in {wait:.0f} s"
@@ -171,18 +168,14 @@ def _collect_tick(state: JobState, _event: Tick, now: float) -> Step:
         return state, ()
     silent = [m for m in state.members if m.answer == "offered"]
     state = replace(state, nudge=now + NUDGE)
-    return state, tuple(_offer(m, state.due - now) for m in silent)
+    return state, tuple(offer(m, state.due - now) for m in silent)
 
 
 def _ready(state: JobState, event: BoxReady, now: float) -> Step:
     if now < state.due:
         again = (m for m in state.members if m.box == event.box and m.box in state.pending)
-        return state, tuple(_offer(m, state.due - now) for m in again)
+        return state, tuple(offer(m, state.due - now) for m in again)
     return state, ()
-
-
-def _offer(member: Member, seconds: float) -> OfferTo:
-    return OfferTo(member.box, seconds, member.steps)
 
 
 # --- folding and publishing -----------------------------------------------------------------------
@@ -195,18 +188,6 @@ def _folded(state: JobState, event: Folded, _now: float) -> Step:
     return state, (Publish(),)
 
 
-def _fold_failed(state: JobState, event: FoldFailed, now: float) -> Step:
-    state = replace(
-        state,
-        phase=Phase.STOPPED if state.stop_asked else Phase.WAITING,
-        stop_asked=False,
-        members=(),
-        misses=min(state.misses + 1, 16),
-        not_before=now + min(MISS_WAIT * 2**state.misses, MAX_MISS_WAIT),
-    )
-    return state, (CloseMissed(), Say(f"{state.title} could not be folded: {event.reason}"))
-
-
 def _published(state: JobState, _event: Published, now: float) -> Step:
     state = replace(state, members=(), not_before=now)
     if state.kind == EVALUATE:
@@ -214,7 +195,7 @@ def _published(state: JobState, _event: Published, now: float) -> Step:
     actions: tuple[Action, ...] = ()
     state = replace(state, phase=Phase.WAITING)
     if state.kind == TRAIN and (reason := enough(state)):
-        state, actions = _end(state, reason)
+        state, actions = end(state, reason)
         if state.phase is Phase.FINISHED:
             return state, actions
     else:
@@ -222,13 +203,6 @@ def _published(state: JobState, _event: Published, now: float) -> Step:
     if state.stop_asked:
         return replace(state, phase=Phase.STOPPED, stop_asked=False), (Say("stopped as asked"),)
     return state, actions
-
-
-def _end(state: JobState, reason: str) -> Step:
-    """No further training: the last model is judged, where the rules want that."""
-    if state.rules.evaluate:
-        return replace(state, kind=EVALUATE, reason=reason), ()
-    return replace(state, phase=Phase.FINISHED, reason=reason), (Say(f"ends: {reason}"),)
 
 
 # --- interruptions --------------------------------------------------------------------------------
@@ -243,15 +217,6 @@ def _stop(state: JobState, _event: StopAsked, _now: float) -> Step:
         )
         actions = (CloseMissed(), Say(dropped))
     return replace(state, phase=Phase.STOPPED, members=()), actions
-
-
-def _stop_later(state: JobState, _event: StopAsked, _now: float) -> Step:
-    return replace(state, stop_asked=True), ()
-
-
-def _resume(state: JobState, _event: ResumeAsked, now: float) -> Step:
-    state = replace(state, phase=Phase.WAITING, not_before=now, misses=0)
-    return state, (Say(f"goes on with {state.title}"),)
 
 
 def _restarted(state: JobState, _event: Restarted, now: float) -> Step:
@@ -275,39 +240,27 @@ def _era(state: JobState, _event: EraBegan, now: float) -> Step:
 # --- the table ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What handles an event in a phase, and which phases it may lead to."""
-
-    handle: Callable[[JobState, Event, float], Step]
-    to: frozenset[Phase]
-
-
-def _rule(handle: Callable[..., Step], *to: Phase) -> Rule:
-    return Rule(handle, frozenset(to))
-
-
 WAIT, COLL, FOLD, PUB = Phase.WAITING, Phase.COLLECTING, Phase.FOLDING, Phase.PUBLISHING
 DONE, STOP = Phase.FINISHED, Phase.STOPPED
 
 TABLE: dict[tuple[Phase, type], Rule] = {
-    (WAIT, Consider): _rule(_consider, WAIT, COLL, DONE),
-    (WAIT, StopAsked): _rule(_stop, STOP),
-    (WAIT, Restarted): _rule(_restarted, WAIT),
-    (COLL, Answered): _rule(_answered, COLL, FOLD, WAIT),
-    (COLL, UpdateStored): _rule(_stored, COLL, FOLD, WAIT),
-    (COLL, Departed): _rule(_departed, COLL, FOLD, WAIT),
-    (COLL, BoxReady): _rule(_ready, COLL),
-    (COLL, Tick): _rule(_collect_tick, COLL, FOLD, WAIT),
-    (COLL, StopAsked): _rule(_stop, STOP),
-    (COLL, Restarted): _rule(_restarted, COLL),
-    (COLL, EraBegan): _rule(_era, WAIT),
-    (FOLD, Folded): _rule(_folded, PUB),
-    (FOLD, FoldFailed): _rule(_fold_failed, WAIT, STOP),
-    (FOLD, StopAsked): _rule(_stop_later, FOLD),
-    (FOLD, Restarted): _rule(_restarted, FOLD),
-    (PUB, Published): _rule(_published, WAIT, DONE, STOP),
-    (PUB, StopAsked): _rule(_stop_later, PUB),
-    (PUB, Restarted): _rule(_restarted, PUB),
-    (STOP, ResumeAsked): _rule(_resume, WAIT),
+    (WAIT, Consider): rule(_consider, WAIT, COLL, DONE),
+    (WAIT, StopAsked): rule(_stop, STOP),
+    (WAIT, Restarted): rule(_restarted, WAIT),
+    (COLL, Answered): rule(_answered, COLL, FOLD, WAIT),
+    (COLL, UpdateStored): rule(_stored, COLL, FOLD, WAIT),
+    (COLL, Departed): rule(_departed, COLL, FOLD, WAIT),
+    (COLL, BoxReady): rule(_ready, COLL),
+    (COLL, Tick): rule(_collect_tick, COLL, FOLD, WAIT),
+    (COLL, StopAsked): rule(_stop, STOP),
+    (COLL, Restarted): rule(_restarted, COLL),
+    (COLL, EraBegan): rule(_era, WAIT),
+    (FOLD, Folded): rule(_folded, PUB),
+    (FOLD, FoldFailed): rule(fold_failed, WAIT, STOP),
+    (FOLD, StopAsked): rule(stop_later, FOLD),
+    (FOLD, Restarted): rule(_restarted, FOLD),
+    (PUB, Published): rule(_published, WAIT, DONE, STOP),
+    (PUB, StopAsked): rule(stop_later, PUB),
+    (PUB, Restarted): rule(_restarted, PUB),
+    (STOP, ResumeAsked): rule(resume, WAIT),
 }

@@ -269,7 +269,11 @@ class Service:
                 code, text = self._jobs.update(box, opened, size, now)
                 self._answer(box, update, code, text)
                 if code == REFUSED:
-                    self._notices.once(now, box, f"an update for turn {update.turn}: {text}")
+                    told, job = (
+                        f"an update for turn {update.turn}: {text}",
+                        self._jobs.whose(update.turn),
+                    )
+                    self._notices.once(now, box, told, job)
             case Piece():
                 self._piece(box, opened, size, now)
             case Pull() as pull:

@@ -83,7 +83,14 @@ UPDATES = Statement(
     sa.select(updates).where(_turn, updates.c.payload.is_not(None)).order_by(updates.c.box)
 )
 METRICS = Statement(
-    sa.select(updates.c.box, updates.c.rows, updates.c.metrics, updates.c.received)
+    sa.select(
+        updates.c.box,
+        updates.c.rows,
+        updates.c.metrics,
+        updates.c.received,
+        updates.c.made,
+        updates.c.asked,
+    )
     .where(_turn)
     .order_by(updates.c.box)
 )

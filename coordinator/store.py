@@ -191,8 +191,13 @@ class Store:
         return self._one(sa.select(updates.c.turn).where(updates.c.id == id_)) is not None
 
     def senders(self, turn: int) -> list[str]:
-        """Boxes whose update of this turn is here."""
+        """Boxes whose update is counted in this turn."""
         query = sa.select(updates.c.box).where(updates.c.turn == turn)
+        return [row.box for row in self._all(query)]
+
+    def answered(self, turn: int) -> list[str]:
+        """Boxes that delivered what this turn asked of them, in whichever turn it is counted."""
+        query = sa.select(updates.c.box).where(updates.c.made == turn)
         return [row.box for row in self._all(query)]
 
     @contextmanager
@@ -256,6 +261,9 @@ class Store:
         """A job's rounds above a turn, in order."""
         return self._read(statements.ROUNDS, job=job, after=after)
 
+    def round_of(self, turn: int) -> Row | None:
+        return self._one(sa.select(rounds).where(rounds.c.turn == turn))
+
     def metrics(self, turn: int) -> list[Row]:
         return self._read(statements.METRICS, turn=turn)
 
@@ -265,6 +273,10 @@ class Store:
     def model(self, job: str, kind: str) -> Row | None:
         """The newest "model" or "features" of a job, or its aggregation's "server" state."""
         return next(iter(self._read(statements.MODEL, job=job, kind=kind)), None)
+
+    def model_of(self, job: str, digest: bytes) -> Row | None:
+        query = sa.select(models).where(models.c.job == job, models.c.digest == digest)
+        return self._one(query)
 
     def model_history(self, job: str) -> list[Row]:
         query = sa.select(models).where(models.c.job == job, models.c.kind == "model")

@@ -44,12 +44,14 @@ def jobs(rows: list[Report]) -> None:
 
 
 def job(report: Report) -> None:
+    steps = report["asynchronous"]
     lines = [
         [
             str(r["turn"]),
             f"{r['kind']} {r['round']}" if r["kind"] == "train" else r["kind"],
             r["outcome"],
             str(r["included"]),
+            *([f"{r['staleness']:.1f}"] if steps else []),
             _number(r["validation_loss"]),
             _number(r["validation_accuracy"]),
             f"{r['bytes_up']:,}",
@@ -58,8 +60,11 @@ def job(report: Report) -> None:
         ]
         for r in report["history"]
     ]
-    columns = ["turn", "round", "outcome", "updates", "loss", "accuracy", "B up", "B down", "s"]
+    columns = ["turn", "round", "outcome", "updates", *(["stale"] if steps else [])]
+    columns += ["loss", "accuracy", "B up", "B down", "s"]
     _print(f"{report['job']}: {report['phase']} {report['reason']}", columns, lines)
+    if steps and report["waiting_for"]:
+        Console().print(f"At work: {', '.join(report['waiting_for'])}")
     out = [f"{b['box']}: {b['reason']}" for b in report["boxes"] if not b["rows"]]
     if out:
         Console().print("Take no part: " + "; ".join(out))

@@ -1,6 +1,5 @@
 """A task file (TOML) to a task and its rounds' rules, with errors that name the key."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +20,10 @@ from coordinator.selection.steps import STEP_RULES
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
+from coordinator.taskrounds import RoundsTable as RoundsTable  # noqa: PLC0414 - named here for all
+from coordinator.taskrounds import Time as Time  # noqa: PLC0414 - likewise
+from coordinator.taskrounds import check_rounds
+from coordinator.taskrounds import seconds as seconds  # noqa: PLC0414 - likewise
 from coordinator.weightsfile import read_weights
 from proto.adapter import Adapter
 from proto.codec import validate
@@ -35,17 +38,8 @@ from proto.messages import (
 from quantization.moments import MAX_COLUMNS
 
 MAX_FILE = 256 * 1024
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 Name = Annotated[str, Meta(pattern=ID_PATTERN)]
-TIME = r"^(\d+(?:\.\d+)?)([smhd])\Z"
-LONGEST = 30 * 86400.0
-"""Seconds a round may be given at most."""
-
-ROBUST = 3
-"""Boxes below which no majority can outvote a bad one."""
-
-Time = Annotated[str, Meta(pattern=TIME, description="a length of time: 90s, 2m, 1.5h or 1d")]
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,23 +86,6 @@ class Steps(Strict, frozen=True):
     most: Annotated[int, Meta(ge=1, le=100_000)] = 100
     jump: Annotated[int, Meta(ge=1, le=100_000)] = 30
     first_round: Annotated[int, Meta(ge=2, le=100_000)] = 3
-
-
-class RoundsTable(Strict, frozen=True):
-    count: Annotated[int, Meta(ge=1, le=100_000)] = 15
-    cohort: Annotated[int, Meta(ge=0, le=100_000)] = 0
-    quorum: Annotated[int, Meta(ge=1, le=100_000)] = 2
-    deadline: Time = "2m"
-    gather: Time = "30s"
-    policy: str = "stalest"
-    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    patience: Annotated[int, Meta(ge=0)] = 0
-    min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
-    target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
-    gap: Annotated[float, Meta(ge=0.0)] = 0.0
-    plateau: Annotated[float, Meta(ge=0.0)] = 0.0
-    aggregation: Literal["mean", "fedadam", "trimmed-mean", "median"] = "mean"
-    server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
 
 
 class Selection(Constants, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -236,18 +213,7 @@ def _data_of(file: TaskFile) -> DataSpec:
 
 def rules_of(file: TaskFile) -> Rules:
     table = file.rounds
-    if 0 < table.cohort < table.quorum:
-        raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
-    if table.aggregation in ("trimmed-mean", "median") and table.quorum < ROBUST:
-        raise ConfigError(
-            f"rounds.quorum is {table.quorum}; "
-            f"accepted: at least {ROBUST} for a {table.aggregation}"
-        )
-    ranks = isinstance(file.model, AdapterModel) and file.model.least_rank > 0
-    if table.aggregation in ("trimmed-mean", "median") and ranks:
-        raise ConfigError(f"model.least_rank is 0 for a {table.aggregation}: all ranks are equal")
-    if not 1.0 <= seconds(table.deadline) <= LONGEST:
-        raise ConfigError(f"rounds.deadline is {table.deadline}; accepted: from 1s to 30d")
+    check_rounds(table, file.steps.rule, file.model)
     least, own, most = file.steps.least, file.training.steps, file.steps.most
     if file.steps.rule != "fixed" and not least <= own <= most:
         raise ConfigError(
@@ -271,7 +237,7 @@ def rules_of(file: TaskFile) -> Rules:
         min_gain=table.min_gain,
         target=table.target,
         aggregation=table.aggregation,
-        server_rate=table.server_rate,
+        server_rate=table.server_rate or (0.1 if table.aggregation == "fedadam" else 1.0),
         steps=file.training.steps,
         regulation=Regulation(**msgspec.structs.asdict(file.steps)),
         gap=table.gap,
@@ -283,12 +249,7 @@ def rules_of(file: TaskFile) -> Rules:
         weights=file.weights,
         objective=file.objective,
         adapter=file.selection.weights if table.policy == AGENT else "",
+        buffer=table.buffer,
+        concurrency=table.concurrency,
+        max_staleness=table.max_staleness if table.kind == "async" else 0,
     )
-
-
-def seconds(text: str) -> float:
-    """A length of time ("90s", "2m", "1.5h", "1d") in seconds."""
-    match = re.match(TIME, text)
-    if match is None:
-        raise ConfigError(f"{text!r} is no length of time: write 90s, 2m, 1.5h or 1d")
-    return float(match[1]) * UNITS[match[2]]

@@ -38,6 +38,10 @@ class Accounts:
         self.queued = 0.0
         self._queued = 0.0
         self._open = 0
+        self._there: set[str] = set()
+        """Clients at work since the open turn began."""
+        self._unsettled: dict[str, float] = {}
+        """Joules of work from turns before the open one, which may yet count."""
         self.spent: dict[int, Spent] = {}
         """What each turn took."""
         self.reached: tuple[float, Callable[[], float]] | None = None
@@ -68,15 +72,17 @@ class Accounts:
         state = self._fleet.store.job(self.job).value
         if state.phase is Phase.COLLECTING and state.turn != self._open:
             self._open, self._moved = state.turn, Counter(self._fleet.broker.traffic.moved)
+            self._there = {member.box for member in state.members}
         row = self._fleet.store.round_of(self._open)
         if row is not None and row.closed is not None and self._open not in self.spent:
-            self._close(row)
+            self._close(row, {m.box for m in state.members if state.buffered})
             if self.reached and row.kind == TRAIN and row.outcome == "done":
                 self._hit = self.reached[1]() >= self.reached[0]
             if self._tell:
                 self._tell(min(state.round, state.rules.rounds), state.rules.rounds)
 
-    def _close(self, row: Any) -> None:
+    def _close(self, row: Any, at_work: set[str]) -> None:
+        """Put a round to the account; of an asynchronous one some clients are `at_work` still."""
         now, moved = self._fleet.clock.now, self._fleet.broker.traffic.moved
         used, deaths, sent, paid = 0.0, 0, 0.0, 0
         for name, machine in self._machines.items():
@@ -90,12 +96,13 @@ class Accounts:
             self._worked[box] = self._worked.get(box, 0.0) + self._machines[box].board.used_j
             self._worked[box] -= self._began[box]
             self._began[box] = self._machines[box].board.used_j
-        lost = [self._fleet.client_id(box) for box in plan.cohort if box not in counted]
+        given_up = {*plan.cohort, *self._there} - counted - at_work
+        lost = [self._fleet.client_id(box) for box in given_up]
         worked = sum(self._worked.values()) + sent
         self.spent[row.turn] = Spent(
             energy_j=worked,
             idle_j=max(0.0, used - self._used - worked),
-            wasted_j=sum((j for box, j in self._worked.items() if box not in counted), 0.0),
+            wasted_j=self._wasted(counted, at_work),
             wasted_bytes=sum(moved[box] - self._moved[box] for box in lost),
             paid_bytes=paid - self._paid,
             battery_deaths=deaths - self._deaths,
@@ -103,3 +110,15 @@ class Accounts:
         )
         self._used, self._deaths, self._queued, self._paid = used, deaths, self.queued, paid
         self._worked.clear()
+
+    def _wasted(self, counted: set[str], at_work: set[str]) -> float:
+        """Joules of work that is over and did not count; what goes on is settled later."""
+        lost, going = 0.0, {}
+        for box in sorted({*self._worked, *self._unsettled}):
+            joules = self._worked.get(box, 0.0) + self._unsettled.get(box, 0.0)
+            if box in at_work:
+                going[box] = joules
+            elif box not in counted:
+                lost += joules
+        self._unsettled = going
+        return lost

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from coordinator.buffered import TABLE as BUFFERED_TABLE
 from coordinator.folding import Figures
 from coordinator.jobstate import Phase
 from coordinator.rounds import TABLE as ROUND_TABLE
@@ -32,6 +33,11 @@ from proto.errors import QfleetError
 
 NAMES = ("box-1", "box-2", "box-3")
 ROWS, ROUNDS, JOB = 24, 4, "chaos"
+SYNC = RoundsTable(count=ROUNDS, quorum=3, cohort=3, seed=5, deadline="20m")
+ASYNC = RoundsTable(
+    kind="async", concurrency=3, buffer=3, count=ROUNDS, quorum=3, seed=5, deadline="20m"
+)
+"""Every box at work and in every step: so that each run must end with the same model, too."""
 LIMIT_S = 7200.0
 SHM = Path("/dev/shm")  # noqa: S108 - a disk in memory, where there is one: syncs cost nothing
 
@@ -65,28 +71,28 @@ class _End(Struct, frozen=True):
     """Updates left in outboxes."""
 
 
-def chaos(cuts: int = 0, tell: Tell | None = None) -> Verdict:
+def chaos(cuts: int = 0, tell: Tell | None = None, table: RoundsTable | None = None) -> Verdict:
     """Cut everywhere; or, with a number, so many cuts spread evenly over all there are."""
     root = Path(tempfile.mkdtemp(prefix="qfleet-chaos-", dir=SHM if SHM.is_dir() else None))
     try:
-        return _chaos(root, cuts, tell)
+        return _chaos(root, cuts, tell, table or SYNC)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _chaos(root: Path, count: int, tell: Tell | None) -> Verdict:
+def _chaos(root: Path, count: int, tell: Tell | None, table: RoundsTable) -> Verdict:
     template = root / "template"
     _join(template)
-    first = _Run(template, root / "undisturbed", None)
+    first = _Run(template, root / "undisturbed", None, table)
     wanted = first.end()
     todo = list(chosen(all_cuts(first.saboteur.steps), count))
     failures = []
     for number, cut in enumerate(todo):
-        if (trouble := _try(template, root / "cut", cut, wanted)) is not None:
+        if (trouble := _try(template, root / "cut", cut, wanted, table)) is not None:
             failures.append(f"{cut}: {trouble}")
         if tell:
             tell(number + 1, len(todo))
-    return _verdict(todo, failures)
+    return _verdict(todo, failures, table)
 
 
 def all_cuts(steps: Sequence[Step]) -> list[Cut]:
@@ -115,10 +121,12 @@ def _spread(cuts: list[Cut], count: int) -> list[Cut]:
     return [cuts[at * len(cuts) // count] for at in range(count)]
 
 
-def _try(template: Path, home: Path, cut: Cut, wanted: _End) -> str | None:
+def _try(
+    template: Path, home: Path, cut: Cut, wanted: _End, table: RoundsTable = SYNC
+) -> str | None:
     """What is wrong after this cut, or None."""
     try:
-        run = _Run(template, home, cut)
+        run = _Run(template, home, cut, table)
         end = run.end()
         if not run.saboteur.struck:
             return "its step did not come"
@@ -140,11 +148,13 @@ def _difference(end: _End, wanted: _End) -> str:
 class _Run:
     """One run of the fleet from its template to its end."""
 
-    def __init__(self, template: Path, home: Path, cut: Cut | None) -> None:
+    def __init__(
+        self, template: Path, home: Path, cut: Cut | None, table: RoundsTable = SYNC
+    ) -> None:
         shutil.copytree(template, home)
         self.fleet = Fleet(home, Link(0), broker=BadBroker)
         self.saboteur = self.fleet.watch = Saboteur(self.fleet, cut)
-        self._home = home
+        self._home, self._table = home, table
         self._stops = iter(("stop", "resume"))
         self._start("coordinator")
         for name in NAMES:
@@ -153,7 +163,7 @@ class _Run:
     def end(self) -> _End:
         """Run on, raising the dead, until the job is finished."""
         fleet, clock = self.fleet, self.fleet.clock
-        fleet.submit(_task())
+        fleet.submit(_task(self._table))
         # Not a quiet day even without the cut, so that more states and events are there to be cut.
         clock.after(30.0, self._ask)
         clock.after(95.0, lambda: self._unplug(NAMES[1]))
@@ -259,24 +269,25 @@ def _rows_of(home: Path, name: str) -> config.EdgeConfig:
     return config.EdgeConfig(data=config.Data(source=str(home / f"{name}.csv")))
 
 
-def _task() -> TaskFile:
+def _task(table: RoundsTable) -> TaskFile:
     return TaskFile(
         job=JOB,
         data=Data(classes=("low", "high"), columns=("a", "b"), components=0),
         model=Model(reps=1),
         training=Train(steps=1, learning_rate=0.2),
-        rounds=RoundsTable(count=ROUNDS, quorum=3, cohort=3, seed=5, deadline="20m"),
+        rounds=table,
     )
 
 
-def _verdict(cuts: Sequence[Cut], failures: Sequence[str]) -> Verdict:
+def _verdict(cuts: Sequence[Cut], failures: Sequence[str], table: RoundsTable) -> Verdict:
     states: Counter[str] = Counter()
     rules = set()
     for cut in cuts:
         for state in cut.step.state.split("/"):
             states[state] += 1
             rules.add((state, cut.step.event))
-    known = {(state.value, event.__name__) for state, event in (*BOX_TABLE, *ROUND_TABLE)}
+    tables = [*BOX_TABLE, *ROUND_TABLE, *(BUFFERED_TABLE if table.kind == "async" else ())]
+    known = {(state.value, event.__name__) for state, event in tables}
     return Verdict(
         cuts=len(cuts),
         by_kind=dict(Counter(cut.kind for cut in cuts)),

@@ -189,6 +189,9 @@ def run(
 def chaos(
     cuts: Annotated[int, typer.Option(help="So many, evenly spread; 0 for all.")] = 0,
     *,
+    asynchronous: Annotated[
+        bool, typer.Option("--async", help="Of a job whose rounds are asynchronous.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Kill, delay, double and corrupt at every step of both tables; exit 1 if anything came of it.
@@ -197,7 +200,7 @@ def chaos(
     """
     from firmware_sim import commands
 
-    verdict = commands.run_chaos(cuts, shown=not json)
+    verdict = commands.run_chaos(cuts, asynchronous=asynchronous, shown=not json)
     if json:
         typer.echo(commands.as_json(verdict))
     else:

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from firmware_sim import costs, teach
-from firmware_sim.chaos import Verdict, chaos
+from firmware_sim.chaos import ASYNC, SYNC, Verdict, chaos
 from firmware_sim.emulation import Settings, emulate
 from firmware_sim.outcome import Result
 from firmware_sim.replay import Replay
@@ -147,13 +147,18 @@ def run_teach(asked: teach.Asked, *, shown: bool) -> dict[str, object]:
         return teach.teach(asked, tell)
 
 
-def run_chaos(cuts: int, *, shown: bool) -> Verdict:
+def run_chaos(cuts: int, *, asynchronous: bool, shown: bool) -> Verdict:
     """All cuts, or so many."""
+    table = ASYNC if asynchronous else SYNC
     logging.disable(logging.CRITICAL)  # a thousand deaths need not be told one by one
     try:
         with Progress(console=Console(stderr=True), disable=not shown) as bar:
             whole = bar.add_task("cuts", total=None)
-            return chaos(cuts, lambda done, total: bar.update(whole, completed=done, total=total))
+
+            def tell(done: int, total: int) -> None:
+                bar.update(whole, completed=done, total=total)
+
+            return chaos(cuts, tell, table)
     finally:
         logging.disable(logging.NOTSET)
 

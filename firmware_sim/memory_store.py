@@ -41,6 +41,7 @@ class MemoryStore(Store):
         self._enlisted: dict[tuple[str, str], SimpleNamespace] = {}
         self._rounds: dict[int, SimpleNamespace] = {}
         self._turns: dict[int, dict[str, SimpleNamespace]] = {}
+        self._made: dict[int, list[str]] = {}
         self._ids: set[bytes] = set()
         self._frames: set[tuple[bytes, int]] = set()
         self._models: dict[tuple[str, str], list[SimpleNamespace]] = {}
@@ -112,6 +113,7 @@ class MemoryStore(Store):
         self._ids.add(id_)
         self._frames.add(frame)
         sent[values["box"]] = SimpleNamespace(**values)
+        self._made.setdefault(values["made"], []).append(values["box"])
         return True
 
     def knows_update(self, id_: bytes) -> bool:
@@ -119,6 +121,9 @@ class MemoryStore(Store):
 
     def senders(self, turn: int) -> list[str]:
         return sorted(self._turns.get(turn, ()))
+
+    def answered(self, turn: int) -> list[str]:
+        return sorted(self._made.get(turn, ()))
 
     @contextmanager
     def updates(self, turn: int) -> Iterator[Iterator[Any]]:
@@ -161,8 +166,8 @@ class MemoryStore(Store):
     # --- rounds and models ---
 
     def open_round(self, values: Mapping[str, Any]) -> None:
-        blank = {"closed": None, "outcome": "open", "included": 0, "result": None, "model": None}
-        row = SimpleNamespace(**blank, bytes_up=0, bytes_down=0)
+        blank = dict.fromkeys(("closed", "result", "start", "model"))
+        row = SimpleNamespace(**blank, outcome="open", included=0, bytes_up=0, bytes_down=0)
         row.__dict__.update(values)
         self._rounds[row.turn] = row
 
@@ -189,7 +194,6 @@ class MemoryStore(Store):
         return found[::-1]
 
     def round_of(self, turn: int) -> Any:
-        """The round of a turn, or None."""
         return self._rounds.get(turn)
 
     def metrics(self, turn: int) -> list[Any]:
@@ -204,6 +208,10 @@ class MemoryStore(Store):
     def model(self, job: str, kind: str) -> Any:
         kept = self._models.get((job, kind))
         return kept[-1] if kept else None
+
+    def model_of(self, job: str, digest: bytes) -> Any:
+        kept = (row for (of, _), rows in self._models.items() for row in rows if of == job)
+        return next((row for row in kept if row.digest == digest), None)
 
     def model_history(self, job: str) -> list[Any]:
         return list(self._models.get((job, "model"), ()))

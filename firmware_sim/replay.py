@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from coordinator import jobstate
-from coordinator.jobstate import CloseMissed, Event, JobState, Open, Published, Restarted
+from coordinator.jobstate import Ask, CloseMissed, Event, JobState, Open, Published, Restarted
 from coordinator.recording import Line
 from coordinator.rounds import step
 from proto.errors import ConfigError
@@ -89,15 +89,17 @@ def _note(
             kind=KIND_NAMES[after.kind],
             round=after.round,
             opened=at,
-            asked=tuple(member.box for member in after.members),
+            asked=after.asked if after.buffered else tuple(m.box for m in after.members),
         )
+    elif isinstance(action, Ask) and (key := (after.job, after.turn)) in rounds:
+        rounds[key] = replace(rounds[key], asked=after.asked)
     elif isinstance(action, CloseMissed) and (key := (before.job, before.turn)) in rounds:
         rounds[key] = replace(rounds[key], outcome="missed", closed=at)
 
 
 def _same(replayed: JobState, recorded: JobState, event: Event) -> bool:
     """Whether two states agree; answers are not kept on disk, so a restart forgets them."""
-    if isinstance(event, Restarted):
+    if isinstance(event, Restarted) and not recorded.buffered:
         replayed, recorded = (replace(state, members=()) for state in (replayed, recorded))
     return replayed == recorded
 

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from coordinator.taskfile import RoundsTable
 from firmware_sim import charts
 from firmware_sim.compare import Comparison, Interval, compare
 from firmware_sim.outcome import Result, jain, participation, reached, total
@@ -170,12 +171,18 @@ def _facts(scenario: Scenario, results: Sequence[Result]) -> str:
             f"{g.count} {g.name} ({_mix(g.board)}, {_mix(g.link)})" for g in scenario.group
         ),
         "task": f"{scenario.work.data}, target {scenario.work.target:g}",
-        "rounds": f"{rounds.count}, cohort {rounds.cohort or 'all'}, deadline {rounds.deadline}",
+        "rounds": f"{rounds.count}, {_asked(rounds)}, deadline {rounds.deadline}",
         "engine": ", ".join(sorted({result.engine for result in results})),
         "seeds": ", ".join(map(str, seeds)),
         "script": f"{len(scenario.script)} entries" if scenario.script else "nothing scripted",
     }
     return "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
+
+
+def _asked(rounds: RoundsTable) -> str:
+    if rounds.kind == "async":
+        return f"asynchronous, {rounds.concurrency} at once, {rounds.buffer} updates a step"
+    return f"cohort {rounds.cohort or 'all'}"
 
 
 def _mix(mix: str | dict[str, float]) -> str:

@@ -68,7 +68,7 @@ def summed(store: Store, run: Run, spent: Mapping[int, Spent]) -> Result:
     over = state.phase in (Phase.FINISHED, Phase.STOPPED)
     return Result(
         scenario=run.scenario.name,
-        policy=state.rules.scorer,
+        policy=state.rules.policy,
         engine=run.engine,
         seed=run.seed,
         clients=len(run.clients),

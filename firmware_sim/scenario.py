@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from coordinator.jobstate import FEDBUFF
 from coordinator.kinds import ModelTable
 from coordinator.selection.forest import Student
 from coordinator.selection.scorers import POLICIES
@@ -38,6 +39,8 @@ from firmware_sim.tomlfile import refuse
 from proto.errors import ConfigError
 
 MAX_CLIENTS = 100_000
+BUFFER_SHARE = 0.5
+"""Of a synchronous cohort, the updates that a step of FedBuff takes."""
 Count = Annotated[int, Meta(ge=1, le=MAX_CLIENTS)]
 Mix = str | dict[str, Annotated[float, Meta(gt=0.0)]]
 """One name, or names with their weights."""
@@ -173,6 +176,9 @@ def check(scenario: Scenario) -> None:
         refuse("work.steps.rule", work.steps.rule, STEP_RULES)
     if work.rounds.cohort > scenario.clients:
         refuse("work.rounds.cohort", work.rounds.cohort, f"at most {scenario.clients}, all clients")
+    if work.rounds.concurrency > scenario.clients:
+        accepted = f"at most {scenario.clients}, all clients"
+        refuse("work.rounds.concurrency", work.rounds.concurrency, accepted)
     if work.rounds.quorum > (work.rounds.cohort or scenario.clients):
         refuse("work.rounds.quorum", work.rounds.quorum, "at most the cohort")
     if work.training.personal_head:
@@ -187,14 +193,38 @@ def check(scenario: Scenario) -> None:
 
 def with_policy(scenario: Scenario, policy: str, weights: Student | None = None) -> Scenario:
     """The same scenario under another policy, a student's with its weights. Raises ConfigError."""
-    if policy not in POLICIES:
-        refuse("policy", policy, POLICIES)
+    if policy not in (*POLICIES, FEDBUFF):
+        refuse("policy", policy, (*POLICIES, FEDBUFF))
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
+    if policy == FEDBUFF:
+        rounds = asynchronous(scenario.work.rounds, scenario.clients)
     work = msgspec.structs.replace(
         scenario.work, rounds=rounds, weights=weights or scenario.work.weights
     )
     _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)
+
+
+def asynchronous(rounds: RoundsTable, clients: int) -> RoundsTable:
+    """FedBuff in place of these rounds: as many boxes at work at once, and as many updates in all.
+
+    Boxes are drawn by lots, as in the paper.
+    """
+    if rounds.kind == "async":
+        return msgspec.structs.replace(rounds, policy="random")
+    cohort = rounds.cohort or clients
+    buffer = max(1, round(cohort * BUFFER_SHARE))
+    more = cohort / buffer
+    return msgspec.structs.replace(
+        rounds,
+        kind="async",
+        policy="random",
+        cohort=0,
+        concurrency=cohort,
+        buffer=buffer,
+        count=round(rounds.count * more),
+        patience=round(rounds.patience * more),
+    )
 
 
 def task_file(scenario: Scenario, classes: tuple[str, ...], columns: tuple[str, ...]) -> TaskFile:

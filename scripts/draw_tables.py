@@ -1,4 +1,4 @@
-"""Draws the two state tables into docs/architecture.md, as Mermaid pictures.
+"""Draws the state tables into docs/architecture.md, as Mermaid pictures.
 
 `scripts/draw_tables.py` writes them, `--check` only says whether they are up to date.
 """
@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from coordinator import rounds
+from coordinator import buffered, rounds
 from coordinator.jobstate import Phase
 from edge_client import session
 from edge_client.state import Link, Work
@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 
 Table = Mapping[Any, Any]
-"""(state, event) to rule; the two tables share no more than their shape."""
+"""(state, event) to rule; the tables share no more than their shape."""
 
 
 def arrows(table: Table, states: type[Enum]) -> list[str]:
@@ -41,15 +41,20 @@ def session_picture() -> list[str]:
     return ["stateDiagram-v2", "state box {", *inside, "}"]
 
 
-def round_picture() -> list[str]:
+def round_picture(table: Table) -> list[str]:
     """The job: one region, with an end."""
-    inside = ["[*] --> waiting", *arrows(rounds.TABLE, Phase), "finished --> [*]"]
+    inside = ["[*] --> waiting", *arrows(table, Phase), "finished --> [*]"]
     return ["stateDiagram-v2", *(f"    {line}" for line in inside)]
 
 
 def drawn(page: str) -> str:
-    """The page with both pictures put in anew."""
-    for name, lines in (("session", session_picture()), ("round", round_picture())):
+    """The page with all pictures put in anew."""
+    pictures = {
+        "session": session_picture(),
+        "round": round_picture(rounds.TABLE),
+        "buffered": round_picture(buffered.TABLE),
+    }
+    for name, lines in pictures.items():
         picture = "\n".join([f"<!-- {name} table -->", "```mermaid", *lines, "```", "<!-- end -->"])
         place = re.compile(rf"<!-- {name} table -->\n.*?<!-- end -->", re.DOTALL)
         if len(place.findall(page)) != 1:

@@ -42,7 +42,8 @@ PURE = (
     *(f"proto.{name}" for name in ("messages", "codec", "replay", "topics")),
     *(f"proto.{name}" for name in ("circuit", "lightcone", "ansatz", "qcnn", "qasm", "blobs")),
     *(f"edge_client.{name}" for name in ("session", "state", "consent")),
-    *(f"coordinator.{name}" for name in ("rounds", "jobstate", "aggregation")),
+    *(f"coordinator.{name}" for name in ("rounds", "buffered", "rulebook", "jobstate")),
+    "coordinator.aggregation",
     "coordinator.selection.*",
     *(
         f"quantization.{name}"

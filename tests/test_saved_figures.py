@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_new_code_or_data_are_measured(modules, stamp, figures, again):
     assert [one["accuracy"] for one in found] == figures
     assert asked == again
     assert modules[0].kept("name", *stamp, 2, counted([0, 0])[1]) == found
+
+
+@pytest.mark.parametrize(("count", "again"), [(1005, [0]), (1020, [0, 0])])
+def test_a_few_bytes_more_in_messages_leave_saved_figures_as_they_are(modules, count, again):
+    asked: list[int] = []
+
+    def run(bytes_: int, seed: int) -> dict[str, object]:
+        asked.append(seed)
+        return {"fleet": {"bytes": bytes_, "rounds": 7}}
+
+    modules[0].kept("name", "code", "data", 1, partial(run, 1000))
+    asked.clear()
+    modules[0].kept("name", "new code", "data", 1, partial(run, count))
+    assert asked == again
 
 
 def test_a_task_is_trained_every_way_and_summed_up(modules):

@@ -69,6 +69,12 @@ def after(past: Past, turn: Turn) -> Past:
     )
 
 
+def came(past: Past, turn: Turn) -> Past:
+    """The past where what was noted as missing, for it may take long, has come after all."""
+    before = replace(past, asked=max(0, past.asked - 1))
+    return replace(after(before, turn), last_asked=past.last_asked)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One box, as a planner sees it. `last_turn` is 0 for a box that never took part."""

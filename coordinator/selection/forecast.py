@@ -40,3 +40,12 @@ def forecast(chosen: Iterable[Candidate], steps: Mapping[str, int], request: Req
         slowest=slowest,
         bytes=request.bytes_each * len(boxes) if request.bytes_each else None,
     )
+
+
+def together(first: Forecast, more: Forecast) -> Forecast:
+    """Of boxes asked one after the other in the same turn."""
+    slower = max(first, more, key=lambda one: one.seconds or 0.0)
+    known = [one.bytes for one in (first, more) if one.bytes is not None]
+    return Forecast(
+        seconds=slower.seconds, slowest=slower.slowest, bytes=sum(known) if known else None
+    )

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from coordinator.selection.candidates import Candidate, infeasible, waited
-from coordinator.selection.forecast import Forecast, forecast
+from coordinator.selection.forecast import Forecast, forecast, together
 from coordinator.selection.request import Budget, Request
 from coordinator.selection.scorers import CHANCES, SCORERS, by_staleness
 from coordinator.selection.steps import steps_of
@@ -68,10 +68,11 @@ def field_of(candidates: Sequence[Candidate], request: Request) -> Field:
     }
     fit = sorted((c for c in candidates if c.box not in refused), key=lambda c: c.box)
     size = affordable(request.size or len(fit), request)
-    reach = max(size, math.ceil(COVERAGE * size))
+    served = request.served or size
+    reach = max(size, math.ceil(COVERAGE * served))
     stale = by_staleness(fit, request)
     covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
-    late = overdue(covered, len(fit) / size if size else 0.0, request)
+    late = overdue(covered, (len(fit) + request.busy) / served if served else 0.0, request)
     return Field(tuple(sorted(covered, key=lambda c: c.box)), size, refused, late)
 
 
@@ -131,6 +132,24 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
         forecast=forecast(best, steps, request),
         prefix=request.advice.prefix if request.advice else "",
         questions=request.advice.questions if request.advice else {},
+    )
+
+
+def both(first: Plan, more: Plan) -> Plan:
+    """Two plans of one turn as one: each box's figures are those of when it was last considered."""
+    usual = {*(first.hand_rule or first.cohort), *(more.hand_rule or more.cohort)}
+    cohort = tuple(sorted({*first.cohort, *more.cohort}))
+    return Plan(
+        cohort=cohort,
+        scores={**first.scores, **more.scores},
+        refused=more.refused,
+        steps={**first.steps, **more.steps},
+        fewer=more.fewer,
+        hand_rule=tuple(sorted(usual)) if usual != set(cohort) else (),
+        fallback=more.fallback or first.fallback,
+        forecast=together(first.forecast, more.forecast),
+        prefix=more.prefix or first.prefix,
+        questions={**first.questions, **more.questions},
     )
 
 

@@ -50,3 +50,7 @@ class Request:
     """What a model answered, now or in a plan that is played again."""
     quorum: int = 0
     """Updates without which a round counts nothing."""
+    served: int = 0
+    """Boxes that a turn takes in all, where they are asked bit by bit; 0: as many as `size`."""
+    busy: int = 0
+    """Boxes at work, who are not asked now; 0 where all are asked at once."""

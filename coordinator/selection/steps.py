@@ -9,7 +9,9 @@ from coordinator.selection.forecast import seconds_of
 from coordinator.selection.regulators import RULES, Regulation, regulate
 from coordinator.selection.request import Pace, Request
 
-STEP_RULES = (*RULES, "slack", "compass", "agent")
+PACED = ("slack", "compass")
+"""Rules for boxes that wait for each other."""
+STEP_RULES = (*RULES, *PACED, "agent")
 
 
 def steps_of(chosen: Sequence[Candidate], request: Request) -> dict[str, int]:

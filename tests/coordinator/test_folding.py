@@ -117,6 +117,30 @@ def test_fedadam_goes_on_from_the_state_the_last_round_left():
     assert fold(TASK, TRAIN, MODEL, parts).state == b""
 
 
+def test_a_stale_update_counts_less_and_makes_the_step_smaller():
+    fresh = [trained(1, 30), trained(2, 10)]
+    old = [fresh[0], fresh[1]._replace(stale=3)]
+    deltas = [flatten(unpack(p.payload, LAYOUT, scheme_of(TASK)), LAYOUT) for p in fresh]
+    result = fold(TASK, TRAIN, MODEL, old)
+    expected = numbers_of(MODEL) + 0.75 * deltas[0] + 0.25 * 0.5 * deltas[1]
+    assert numbers_of(result.data) == pytest.approx(expected, abs=1e-6)
+    assert result.figures.staleness == 1.5
+    assert fold(TASK, TRAIN, MODEL, fresh).figures.staleness == 0.0
+
+
+def test_the_order_of_arrival_changes_no_bit_among_stale_updates():
+    parts = [trained(seed, 10 + seed)._replace(stale=seed) for seed in range(4)]
+    results = {fold(TASK, TRAIN, MODEL, order).data for order in itertools.permutations(parts)}
+    assert len(results) == 1
+
+
+def test_the_servers_rate_scales_the_step():
+    parts = [trained(1), trained(2)]
+    whole, half = (fold(TASK, TRAIN, MODEL, parts, Server(rate=rate)).data for rate in (1.0, 0.5))
+    moved = [numbers_of(data) - numbers_of(MODEL) for data in (whole, half)]
+    assert moved[1] == pytest.approx(0.5 * moved[0], abs=1e-6)
+
+
 def test_the_order_of_arrival_changes_no_bit():
     parts = [trained(seed, 10 + seed) for seed in range(4)]
     results = {fold(TASK, TRAIN, MODEL, order).data for order in itertools.permutations(parts)}

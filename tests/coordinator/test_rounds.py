@@ -34,7 +34,8 @@ from coordinator.jobstate import (
     UpdateStored,
     new_job,
 )
-from coordinator.rounds import MAX_MISS_WAIT, MISS_WAIT, NUDGE, TABLE, step, wake
+from coordinator.rounds import TABLE, step, wake
+from coordinator.rulebook import MAX_MISS_WAIT, MISS_WAIT, NUDGE
 from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.constants import Constants

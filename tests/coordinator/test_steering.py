@@ -13,7 +13,7 @@ from coordinator.jobstate import (
     Published,
     Restarted,
 )
-from coordinator.rounds import NUDGE
+from coordinator.rulebook import NUDGE
 from coordinator.selection.candidates import Candidate, Standing
 from coordinator.selection.regulators import Regulation
 from proto.messages import EVALUATE, TRAIN

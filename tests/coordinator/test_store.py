@@ -41,6 +41,9 @@ def update(turn: int, box: str, **changes) -> dict[str, object]:
     base = {
         "id": f"{box}/{turn}".encode(),
         "turn": turn,
+        "made": turn,
+        "asked": None,
+        "stale": 0,
         "box": box,
         "rows": 40,
         "payload": b"payload",

@@ -216,6 +216,34 @@ def test_a_job_is_handed_in_once(tmp_path):
     store.close()
 
 
+ASYNC = 'kind = "async"\nconcurrency = 8\nbuffer = 4\n'
+
+
+def test_an_asynchronous_task_says_how_many_train_and_how_many_make_a_step(tmp_path):
+    rules = rules_of(read(written(tmp_path, with_rounds(ASYNC))))
+    assert (rules.buffer, rules.concurrency, rules.max_staleness) == (4, 8, 20)
+    assert rules.server_rate == 1.0
+    adaptive = rules_of(read(written(tmp_path, with_rounds(ASYNC + 'aggregation = "fedadam"'))))
+    assert adaptive.server_rate == 0.1
+    assert rules_of(read(written(tmp_path, with_rounds("")))).buffer == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('kind = "async"', "needs rounds.concurrency, .* and rounds.buffer"),
+        ("buffer = 3", 'are for rounds.kind "async"'),
+        (ASYNC + "cohort = 5", 'rounds.cohort is for rounds.kind "sync"'),
+        (ASYNC + 'aggregation = "median"\nquorum = 3', "could be the majority"),
+        (ASYNC + '[steps]\nrule = "slack"', "no box waits for another"),
+        (ASYNC + '[steps]\nrule = "compass"', "no box waits for another"),
+    ],
+)
+def test_what_asynchronous_rounds_cannot_do_is_refused_with_a_way_out(tmp_path, table, said):
+    with pytest.raises(ConfigError, match=said):
+        rules_of(read(written(tmp_path, with_rounds(table))))
+
+
 TEXTS = """
 job = "sms"
 [data]
@@ -231,6 +259,14 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
     assert kind_of(task.model) == "adapter"
     assert (task.data.text, task.data.components) == ("text", 0)
     assert size(model_layout(task.model)) == 36_864
+
+
+def test_stacked_adapters_need_the_model_of_each_update(tmp_path):
+    stacked = TEXTS + 'combine = "stacked"\nshare = "ab"\n[rounds]\n'
+    with pytest.raises(ConfigError, match='take "padded"'):
+        rules_of(read(written(tmp_path, stacked + ASYNC)))
+    with pytest.raises(ConfigError, match=r"rounds\.server_rate is 1"):
+        rules_of(read(written(tmp_path, stacked + "server_rate = 0.5\n")))
 
 
 def test_what_outvotes_a_bad_box_takes_one_rank_only(tmp_path):

@@ -174,6 +174,50 @@ def test_the_coordinator_may_be_killed_in_every_phase(guests: RealFleet) -> None
     check_history(guests.store)
 
 
+def test_an_asynchronous_jobs_coordinator_may_be_killed_in_every_phase(
+    guests: RealFleet,
+) -> None:
+    steps = 8
+    guests.coordinate()
+    guests.add_boxes("a", "b", "c")
+    table = {"kind": "async", "cohort": 0, "concurrency": 3, "buffer": 2, "max_staleness": 50}
+    guests.begin(task("job", boxes=3, rounds=steps, quorum=2, **table), hold="a")
+    guests.kill("coordinator")
+    for name in guests.names:
+        guests.let_go(name)
+
+    after = {
+        "waiting": {"waiting", "collecting"},
+        "collecting": {"collecting"},
+        "folding": {"folding"},
+        "publishing": {"publishing"},
+    }
+    before = {
+        "collecting": {"publishing", "waiting"},
+        "folding": {"collecting"},
+        "publishing": {"folding"},
+        "waiting": {"publishing"},  # after the last step
+    }
+    for found, flags in ((after, ()), (before, ("--before-commit",))):
+        for phase, on_disk in found.items():
+            guests.coordinate(CRASHING, ("--crash-at", phase, *flags))
+            assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
+            assert guests.row().phase in on_disk, (phase, flags)
+    guests.coordinate(CRASHING, ("--crash-at", "finished"))
+    assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
+
+    assert guests.row().phase == "finished"
+    assert all(r.outcome == "done" for r in guests.store.rounds("job"))
+    check_history(guests.store)
+    counted = [
+        (row.box, row.made) for done in guests.done() for row in guests.store.metrics(done.turn)
+    ]
+    assert len(set(counted)) == len(counted) == sum(r.included for r in guests.done())
+    # Of the updates that came, each is in a model or in the log.
+    lines = [row.text for row in guests.store.said("job", 0)]
+    assert not [line for line in lines if "dropped" in line]
+
+
 def test_a_broker_may_be_killed_and_forget_everything(
     guests: RealFleet, broker: BrokerProcess
 ) -> None:
