@@ -13,7 +13,17 @@ from edge_client.config import Policy, Quantum
 from proto.messages import TRAIN
 from quantization.pack import unpack
 from quantization.scheme import EXACT
-from tests.flow.test_faults import NAMES, make, own_rows, task
+from tests.flow.test_faults import (
+    NAMES,
+    final_model,
+    finish,
+    make,
+    own_rows,
+    rows_of,
+    slow,
+    task,
+    until_round,
+)
 
 
 def figures(store) -> list[Figures]:
@@ -147,3 +157,27 @@ def bytes_up(home: Path, *, personal_head: bool) -> list[int]:
     store = fleet.open_store()
     fleet.run(until=lambda: store.job("job").phase == "finished")
     return [r.bytes_up for r in store.rounds("job") if r.kind == TRAIN]
+
+
+def measured(home: Path, caplog: pytest.LogCaptureFixture, *, killed: bool) -> tuple[bytes, int]:
+    """The last model of three boxes that train by shots, and how many jobs were really run."""
+    caplog.clear()
+    fleet = make(home)
+    slow(fleet, *NAMES)
+    fleet.submit(replace(task(2), model=Model(reps=1, shots=32, shot_budget=100_000)))
+    if killed:
+        until_round(fleet, 1)
+        fleet.clock.run(fleet.clock.now + 10)
+        fleet.kill_box("pi-2")
+        fleet.start_box("pi-2", rows_of(fleet, "pi-2"), 30.0)
+    finish(fleet)
+    ran = [record for record in caplog.records if "shots each" in record.getMessage()]
+    return final_model(fleet), len(ran)
+
+
+def test_a_box_killed_in_training_by_shots_runs_none_of_its_jobs_again(tmp_path, caplog):
+    caplog.set_level("INFO")
+    undisturbed = measured(tmp_path / "one", caplog, killed=False)
+    assert ", 0 shots" not in caplog.text
+    assert measured(tmp_path / "two", caplog, killed=True) == undisturbed
+    assert "0 jobs, 0 shots" in caplog.text
