@@ -89,6 +89,9 @@ class Timed:
     def __init__(self, inner: Advisor) -> None:
         self._inner, self.seconds = inner, 0.0
 
+    def thinking(self, state: JobState, now: float) -> bool:
+        return self._inner.thinking(state, now)
+
     def advise(
         self, state: JobState, candidates: Sequence[Candidate], request: Request, now: float
     ) -> Advice | None:
