@@ -43,8 +43,6 @@ _PUBLISH, _PUBACK = 3, 4
 """Kinds of packet: the upper half of the first byte (MQTT 5, section 2.1.2)."""
 _BEAT = 0.5
 """Seconds between looks at paho's own clocks: its pings, and a broker that no longer answers."""
-_MOMENT = 0.01
-"""Seconds of sleep that nothing needs to break: what arrives meanwhile is read at once after it."""
 _NAP = 1.0
 """Seconds of sleep from which on a lone receipt may wait for company."""
 _RECEIPT = 4
@@ -207,9 +205,6 @@ class Connection:
             selector.modify(opened, wanted)
         if not self.accepted:
             longest_s = min(longest_s, self._settings.connect_timeout_s)
-        if 0 < longest_s <= _MOMENT:
-            time.sleep(longest_s)
-            longest_s = 0.0
         self._let_receipts_gather(opened, longest_s)
         events = selector.select(longest_s)
         readable = self._least > 1  # a receipt may be here that the socket does not tell of
