@@ -176,8 +176,9 @@ def measured(home: Path, caplog: pytest.LogCaptureFixture, *, killed: bool) -> t
 
 
 def test_a_box_killed_in_training_by_shots_runs_none_of_its_jobs_again(tmp_path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="edge_client")
     undisturbed = measured(tmp_path / "one", caplog, killed=False)
+    assert undisturbed[1] > 0
     assert ", 0 shots" not in caplog.text
     assert measured(tmp_path / "two", caplog, killed=True) == undisturbed
     assert "0 jobs, 0 shots" in caplog.text
