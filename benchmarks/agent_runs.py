@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from agent_variants import VARIANTS, variant_of
 from msgspec.structs import replace
 from saved import ROOT, Found, code_key, kept
 
@@ -53,6 +54,7 @@ CODE = (
     "edge_client/news.py",
     "firmware_sim/[a-jl-v]*.py",
     "benchmarks/agent_runs.py",
+    "benchmarks/agent_variants.py",
 )
 
 
@@ -149,6 +151,8 @@ def run_scenario(scenario: Scenario, policy: Policy, seed: int) -> Found:
     for name in ("edge_client", "coordinator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     scenario, advisor = under(scenario, policy), None
+    if policy.name in VARIANTS and policy.file:
+        advisor = partial(variant_of, policy.file)
     if policy.name in CEILINGS:
         advisor = partial(Teacher, oracle=policy.name == "oracle", write=False)
     settings = Settings(traced=False, poll=POLL, until_target=True, advisor=advisor)
@@ -176,7 +180,7 @@ def run_scenario(scenario: Scenario, policy: Policy, seed: int) -> Found:
         "accuracy": None if final is None else round(final, 4),
         "objective": scenario.work.objective,
     }
-    if policy.name.startswith(AGENT):
+    if policy.name.startswith(AGENT) or policy.name in VARIANTS:
         found["advice_s"] = round(timed.seconds, 2)
     return found
 
@@ -202,5 +206,5 @@ def under(scenario: Scenario, policy: Policy) -> Scenario:
         rounds=rounds,
     )
     weights = read_weights(policy.file) if policy.file and name in LEARNED else None
-    rule = AGENT if name.startswith(AGENT) else WHOM.get(name, name)
+    rule = AGENT if name.startswith(AGENT) or name in VARIANTS else WHOM.get(name, name)
     return with_policy(replace(scenario, work=work), rule, weights)

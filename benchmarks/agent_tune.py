@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 from agent_runs import CODE, LEARNED, STEPS, SUITES, Chosen, Policy, run_scenario
 from agent_sums import both, interval
+from agent_variants import VARIANTS
 from msgspec.structs import replace
 from saved import Found, code_key, kept
 
 from coordinator.taskfile import Selection
 from firmware_sim.scenario import Scenario, read
 
-FIRST, FLEETS = 1010, 3
+FIRST, FLEETS = 1100, 6
 """Fleets that no student learned on either."""
 
 
@@ -28,7 +29,11 @@ def _selection(name: str, **values: float) -> Chosen:
     return {"selection": {name: values}}
 
 
-_BOUNDS: list[Chosen] = [{"selection": {"least_score": b}} for b in (0.0, 0.45, 0.55)]
+_BOUNDS: list[Chosen] = [
+    {},
+    {"selection": {"least_score": 0.5}},
+    *({"selection": {"least_score": b, "spare": 0}} for b in (0.45, 0.5, 0.55, 0.99)),
+]
 GRID: dict[str, list[Chosen]] = {
     "fedcs": [_selection("fedcs", seconds=s) for s in (500.0, 900.0, 0.0)],
     "tifl": [_selection("tifl", tiers=n) for n in (3, 5)],
@@ -64,7 +69,8 @@ def tune() -> dict[str, Any]:
         top = min(rows, key=lambda row: (row["ratio"]["mean"], not _usual(name, row["settings"])))
         if not _usual(name, top["settings"]):
             best[name] = top["settings"]
-    best["agent"] = best.get("gbm-words", {})  # it learned the same targets, and takes long to run
+    for name in ("agent", *VARIANTS):  # they learned the same targets, and take long to run
+        best[name] = best.get("linear", {})
     path = SUITES / "tuned.json"
     path.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
     return table
