@@ -50,12 +50,24 @@ def distill_trees(source: Path, target: Path, *, words: bool) -> dict[str, Any]:
 
 def grown(examples: Examples, terms: Terms | None, trained_on: str = "") -> Trees:
     """Boosted trees on soft targets; no chance. Raises ConfigError without scikit-learn."""
+    bias, trees = boosted(table_of(examples, terms), examples.wanted)
+    return Trees(
+        version=1,
+        features=BESIDE,
+        trees=tuple(trees),
+        bias=bias,
+        terms=terms,
+        trained_on=trained_on[:200],
+    )
+
+
+def boosted(X: Floats, y: Floats) -> tuple[float, list[Tree]]:
+    """A bias and what each tree adds, of columns X (boxes, columns) and soft targets y (boxes,)."""
     try:
         from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415 - an extra, heavy
     except ImportError:
         text = "gbm is trained by scikit-learn: pip install scikit-learn (extra demo)"
         raise ConfigError(text) from None
-    X, y = table_of(examples, terms), examples.wanted
     mean = float(np.clip(y.mean(), CLOSE, 1 - CLOSE))
     bias = math.log(mean / (1 - mean))
     total, trees = np.full(len(y), bias), []
@@ -67,14 +79,7 @@ def grown(examples: Examples, terms: Terms | None, trained_on: str = "") -> Tree
         tree = _tree(model.tree_, _steps(leaves, y - chance, chance * (1 - chance)))
         trees.append(tree)
         total += np.array(tree.value)[leaves]
-    return Trees(
-        version=1,
-        features=BESIDE,
-        trees=tuple(trees),
-        bias=bias,
-        terms=terms,
-        trained_on=trained_on[:200],
-    )
+    return bias, trees
 
 
 def terms_of(examples: Examples) -> Terms:

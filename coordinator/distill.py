@@ -107,7 +107,7 @@ def fit(examples: Examples, trained_on: str = "", *, aims: bool = False) -> Weig
     usual = _usual(examples) if aims else {}
     priced = [BESIDE.index(name) for name in PRICED]
     shifts = [X[:, priced] * _beyond(examples, name, part) for name, part in usual.items()]
-    found = _newton(
+    found = newton(
         np.hstack([X, *shifts]),
         examples.wanted,
         np.repeat([RIDGE, RIDGE_OF_AIMS], [len(BESIDE), len(priced) * len(usual)]),
@@ -151,11 +151,11 @@ def _paces(X: Floats, steps: Floats | None) -> tuple[Head, ...]:
         return ()
     told = steps.sum(axis=1) > 0
     shares = steps[told] / steps[told].sum(axis=1, keepdims=True)
-    found = [_newton(X[told], share, np.full(X.shape[1], RIDGE)) for share in shares.T]
+    found = [newton(X[told], share, np.full(X.shape[1], RIDGE)) for share in shares.T]
     return tuple(Head(weights=tuple(w[:-1].tolist()), bias=float(w[-1])) for w in found)
 
 
-def _newton(X: Floats, y: Floats, ridge: Floats) -> Floats:
+def newton(X: Floats, y: Floats, ridge: Floats) -> Floats:
     """Weights, the bias last, which no ridge holds back."""
     X, ridge = np.hstack([X, np.ones((len(X), 1))]), np.append(ridge, CLOSE)
     w = np.zeros(X.shape[1])
