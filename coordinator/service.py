@@ -261,8 +261,7 @@ class Service:
         match opened.message:
             case Report() as report:
                 self._presence.hear(box, report.resources, now)
-                self._jobs.add_bytes_up(report.turn, size)
-                self._jobs.report(box, report, now)
+                self._jobs.report(box, report, size, now)
             case Enlistment() as enlistment:
                 self._jobs.enlist(box, enlistment, now)
             case Update() as update:
