@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from coordinator.boost import boosted, terms_of
 from coordinator.decisionsfile import read_decisions
-from coordinator.distill import Examples, Floats, newton, split
+from coordinator.distill import CLOSE, Examples, Floats, newton, split
 from coordinator.jobstate import JobState
 from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
@@ -147,15 +147,16 @@ def learn(name: str, examples: Examples) -> Learned:
     terms = terms_of(examples) if name.endswith("words") else None
     axes = None if terms else axes_of(examples.texts)
     read = reading(terms, axes)
-    known = {text: read([text])[0] for text in set(examples.texts)}
-    rows = np.hstack([examples.values, np.array([known[text] for text in examples.texts])])
+    columns = {text: read([text])[0] for text in set(examples.texts)}
+    rows = np.hstack([examples.values, np.array([columns[text] for text in examples.texts])])
     if name.startswith("gbm"):
         bias, trees = boosted(rows, examples.wanted)
         return Learned(terms, axes, trees=trees, bias=bias)
-    mean = np.nanmean(rows, axis=0, where=~np.isnan(rows).all(axis=0))
-    mean = np.nan_to_num(mean)
-    scale = np.nan_to_num(np.nanstd(rows, axis=0))
-    scale = np.where(scale > 1e-9, scale, 1.0)
+    known = ~np.isnan(rows)
+    counts = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, rows, 0.0).sum(axis=0) / counts
+    spread = np.sqrt((np.where(known, rows - mean, 0.0) ** 2).sum(axis=0) / counts)
+    scale = np.where(spread > CLOSE, spread, 1.0)
     X = standard(rows, mean.tolist(), scale.tolist())
     found = newton(X, examples.wanted, np.full(X.shape[1], RIDGE))
     figures = [np.round(part, 6).tolist() for part in (mean, scale, found[:-1])]
