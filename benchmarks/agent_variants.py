@@ -36,7 +36,7 @@ from quantization.runtime.sessions import open_trunk
 
 SUITES = Path(__file__).parent / "suites"
 VARIANTS = ("linear-words", "linear-trunk", "gbm-trunk")
-BASE, BLOCKS, TOKENS = "smollm2-135m", 12, 96
+BASE, BLOCKS, TOKENS = "smollm2-135m", 12, 64
 """The model, how many of its blocks read, and how much of a text they are given."""
 AXES = 16
 RIDGE = 3.0
@@ -68,6 +68,7 @@ class Variant:
     def __init__(self, learned: Learned) -> None:
         self._learned = learned
         self._read: dict[str, list[float]] = {}
+        state.cache_clear()
 
     def thinking(self, _state: JobState, _now: float) -> bool:
         return False
@@ -119,6 +120,7 @@ def trunk() -> Any:
     return held, open_trunk(model, model.facts.blocks - BLOCKS)
 
 
+@cache
 def state(text: str) -> Floats:
     """The mean of a text's hidden states (width,)."""
     _, read = trunk()
@@ -173,6 +175,7 @@ def main() -> None:
     train, _ = split(decisions)
     for name in VARIANTS:
         (SUITES / f"{name}.json").write_bytes(msgspec.json.encode(learn(name, train)) + b"\n")
+        print(name)
 
 
 if __name__ == "__main__":
