@@ -45,11 +45,12 @@ RATIOS = ("seconds", "energy_j", "bytes")
 
 
 def main() -> None:
+    made = [name for name in VARIANTS if (SUITES / f"{name}.json").is_file()]
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--suites", default="numbers,journals,objectives,traces")
     parser.add_argument("--cells", default="", help="only these, such as journals-10")
-    parser.add_argument("--policies", default=",".join((*RULES, *LEARNED, *VARIANTS, *CEILINGS)))
+    parser.add_argument("--policies", default=",".join((*RULES, *LEARNED, *made, *CEILINGS)))
     parser.add_argument("--fleets", type=int, default=20)
     parser.add_argument("--tune", action="store_true", help="choose the methods' constants anew")
     arguments = parser.parse_args()

@@ -8,6 +8,7 @@ of its states, along the axes on which the training texts differ most. All learn
 from the same decisions as `coordinator distill`'s; what was learned lies beside the suites.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ VARIANTS = ("linear-words", "linear-trunk", "gbm-trunk")
 BASE, BLOCKS, TOKENS = "smollm2-135m", 12, 64
 """The model, how many of its blocks read, and how much of a text they are given."""
 AXES = 16
+FIGURES = re.compile(r"\d+(?:[.,]\d+)*")
 RIDGE = 3.0
 MOST = 6.0
 
@@ -68,7 +70,7 @@ class Variant:
     def __init__(self, learned: Learned) -> None:
         self._learned = learned
         self._read: dict[str, list[float]] = {}
-        state.cache_clear()
+        line_state.cache_clear()
 
     def thinking(self, _state: JobState, _now: float) -> bool:
         return False
@@ -108,9 +110,12 @@ def reading(terms: Terms | None, axes: Axes | None) -> Callable[[Sequence[str]],
         return lambda texts: np.array([values(terms, text) for text in texts])
     assert axes is not None
     middle, rows = np.array(axes.mean), np.array(axes.rows)
-    return lambda texts: np.array(
-        [(state(t) - middle) @ rows.T * bool(t.strip(" ;")) for t in texts]
-    )
+    return lambda texts: np.array([_along(state(text), middle, rows) for text in texts])
+
+
+def _along(found: Floats, middle: Floats, rows: Floats) -> Floats:
+    """Zeros for a text without words, which has no state."""
+    return np.asarray((found - middle) @ rows.T if found.size > 1 else np.zeros(len(rows)))
 
 
 @cache
@@ -120,13 +125,18 @@ def trunk() -> Any:
     return held, open_trunk(model, model.facts.blocks - BLOCKS)
 
 
-@cache
 def state(text: str) -> Floats:
-    """The mean of a text's hidden states (width,)."""
+    """The mean of a text's lines (width,), each with 0 for its figures: so many lines are alike."""
+    lines = [line for line in FIGURES.sub("0", text).split(" ; ") if line.strip()]
+    return np.mean([line_state(line) for line in lines], axis=0) if lines else np.zeros(1)
+
+
+@cache
+def line_state(line: str) -> Floats:
+    """The mean of its tokens' hidden states (width,)."""
     _, read = trunk()
-    ids = read.model.tokens.encode(text, begin=True)[:TOKENS]
-    hidden = read.run(np.array([ids], np.int64))[0]
-    return np.asarray(hidden[1:].mean(axis=0) if len(ids) > 1 else hidden[0] * 0, np.float64)
+    ids = read.model.tokens.encode(line, begin=True)[:TOKENS]
+    return np.asarray(read.run(np.array([ids], np.int64))[0, 1:].mean(axis=0), np.float64)
 
 
 def axes_of(texts: Sequence[str]) -> Axes:
