@@ -329,7 +329,7 @@ def _lasting(before: JobState, after: JobState) -> bool:
     """Whether more has changed than what boxes have answered to offers."""
     if len(before.members) != len(after.members):
         return True
-    return replace(before, members=after.members) != after
+    return replace(before, members=after.members, answers=after.answers) != after
 
 
 def _considers(job: Job, now: float) -> float | None:

@@ -6,6 +6,7 @@ Everything but the broker and the clock is what runs in the field: tables, seali
 import shutil
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from coordinator import admission
@@ -67,6 +68,8 @@ class Actor:
         self._alive = True
         self._called = False
         self._turn_at = -1.0
+        self._due = inf
+        """When it last asked to wake."""
 
     def put(self, thing: Incoming | Result) -> None:
         self._inbox.append(thing)
@@ -76,6 +79,14 @@ class Actor:
 
     def turn_after(self, seconds: float) -> None:
         self._clock.after(seconds, self._turn)
+
+    def _wake(self) -> None:
+        """A timer fires: time for a turn, unless one since has asked for a later one."""
+        now = self._clock.now
+        if self._due <= now:
+            self._turn()
+        elif self._due != inf and self._turn_at <= now:
+            self._wake_at(self._due)
 
     def stop(self) -> None:
         self._alive = False
@@ -89,14 +100,17 @@ class Actor:
         if self._inbox:
             self._called = True
             self._clock.at(0.0, self._turn)
-        elif wait is not None:
-            self._wake_at(self._clock.now + max(wait, 0.001))
+        elif wait is None:
+            self._due = inf
+        else:
+            self._due = self._clock.now + max(wait, 0.001)
+            self._wake_at(self._due)
 
     def _wake_at(self, when: float) -> None:
         # One timer is enough: an earlier one asks again when it fires.
         if self._turn_at <= self._clock.now or when < self._turn_at:
             self._turn_at = when
-            self._clock.at(when, self._turn)
+            self._clock.at(when, self._wake)
 
 
 class Fleet:
