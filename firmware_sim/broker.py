@@ -138,14 +138,14 @@ class MemoryBroker:
 
     def acked(self, wire: Wire, message: int) -> None:
         now = self.clock.now
-        when = self._link.arrival(wire.port.client_id, UP, 0, now)
+        when = self._link.arrival(wire.client_id, UP, 0, now)
         if when <= now:
             self._acked(wire, message)
         else:
             self.clock.at(when, partial(self._acked, wire, message))
 
     def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> None:
-        client_id, size, now = wire.port.client_id, len(payload), self.clock.now
+        client_id, size, now = wire.client_id, len(payload), self.clock.now
         self.traffic.add(client_id, UP, topic, size)
         if self.tap is not None:
             self.tap(topic, payload)
@@ -170,7 +170,7 @@ class MemoryBroker:
     def _reach(self, wire: Wire, call: "partial[None]") -> None:
         """Have the broker do this once it is told, which may be at once."""
         now = self.clock.now
-        when = self._link.arrival(wire.port.client_id, UP, 0, now)
+        when = self._link.arrival(wire.client_id, UP, 0, now)
         if when <= now:
             call()
         else:
@@ -200,7 +200,7 @@ class MemoryBroker:
         self._subscribe(wire, wire.patterns)
 
     def _subscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
-        client_id = wire.port.client_id
+        client_id = wire.client_id
         session = self._sessions.get(client_id)
         if session is None or session.wire is not wire:
             return
@@ -214,7 +214,7 @@ class MemoryBroker:
                 self._owe(client_id, topic, payload, retained=True)
 
     def _unsubscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
-        client_id = wire.port.client_id
+        client_id = wire.client_id
         for pattern in patterns:
             group = self._groups.get(pattern)
             if group is None:
@@ -277,7 +277,7 @@ class MemoryBroker:
             self.clock.at(when, partial(wire.port.arrived, wire, delivery))
 
     def _acked(self, wire: Wire, message: int) -> None:
-        client_id = wire.port.client_id
+        client_id = wire.client_id
         session = self._sessions.get(client_id)
         if session is None or session.wire is not wire:
             return
@@ -287,7 +287,7 @@ class MemoryBroker:
             self._pump(client_id, session)
 
     def _ended(self, wire: Wire, *, with_will: bool) -> None:
-        session = self._sessions.get(wire.port.client_id)
+        session = self._sessions.get(wire.client_id)
         if session is None or session.wire is not wire:
             return
         session.wire = None

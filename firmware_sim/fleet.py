@@ -95,7 +95,9 @@ class Actor:
         if not self._alive:
             return
         self._called = False
-        batch, self._inbox = self._inbox[:MAX_BATCH], self._inbox[MAX_BATCH:]
+        batch, self._inbox = self._inbox, []
+        if len(batch) > MAX_BATCH:
+            batch, self._inbox = batch[:MAX_BATCH], batch[MAX_BATCH:]
         wait = self._take(batch)
         if self._inbox:
             self._called = True
@@ -251,7 +253,8 @@ class Fleet:
             self.expelled.add(name)
             self.kill_box(name)
             return None
-        box.tick()
+        if box.wait() == 0.0:
+            box.tick()
         return box.wait()
 
     # --- time ---

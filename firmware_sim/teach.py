@@ -4,6 +4,7 @@ Every fleet is a scenario with a seed; its decisions are one part of the file, w
 fleet's job is over. A file that is there is gone on with: fleets it holds are not run again.
 """
 
+import itertools
 import logging
 import math
 import multiprocessing
@@ -85,21 +86,22 @@ def teach(asked: Asked, tell: Callable[[str, int, int], None]) -> dict[str, obje
 
 
 def fleets_of(asked: Asked) -> list[Fleet]:
-    """Every scenario with each of its seeds. Raises ConfigError."""
+    """Every scenario with each of its seeds, seed by seed. Raises ConfigError."""
     if asked.fleets < 1:
         raise ConfigError(f"fleets is {asked.fleets}; accepted: a whole number from 1")
     fleets: list[Fleet] = []
     sentences = sorted(sentence for aim in aims().values() for sentence in aim.taught)
-    for path in asked.scenarios:
-        scenario = read(path)
+    scenarios = [read(path) for path in asked.scenarios]
+    for number, scenario in itertools.product(range(asked.fleets), scenarios):
         prices_of(scenario.work.objective)
-        for number in range(asked.fleets):
-            seed = asked.first + number
-            own = scenario.work.objective
-            objective = sentences[len(fleets) % len(sentences)] if asked.objectives else own
-            work = replace(scenario.work, objective=objective)
-            driver = DRIVERS[number % len(DRIVERS)]
-            fleets.append(Fleet(replace(scenario, work=work), seed, driver, asked.lead))
+        # Each time around begins one sentence later, so that all scenarios come by all of them.
+        turn = len(fleets) + len(fleets) // len(sentences)
+        own = scenario.work.objective
+        objective = sentences[turn % len(sentences)] if asked.objectives else own
+        work = replace(scenario.work, objective=objective)
+        driver = DRIVERS[number % len(DRIVERS)]
+        told = replace(scenario, work=work)
+        fleets.append(Fleet(told, asked.first + number, driver, asked.lead))
     if len({fleet.name for fleet in fleets}) < len(fleets):
         raise ConfigError("two scenarios have the same name: their fleets could not be told apart")
     return fleets
@@ -127,7 +129,7 @@ def led(scenario: Scenario) -> Scenario:
     """With a teacher in the agent's place, who sets steps and how many are asked as well."""
     own = scenario.work.training.steps
     steps = Steps(rule=AGENT, most=max(100, math.ceil(max(SHARES) * own)))
-    selection = replace(scenario.work.selection, least_score=EVEN)
+    selection = replace(scenario.work.selection, least_score=EVEN, spare=0)
     rounds = replace(scenario.work.rounds, policy=AGENT)
     work = replace(scenario.work, steps=steps, selection=selection, rounds=rounds)
     return replace(scenario, work=work)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from coordinator.jobstate import Consider, JobState, Open
@@ -253,6 +254,7 @@ class Teacher:
             round=state.round,
             cohort=max(1, found.size),
             objective=scenario.work.objective,
+            prices=msgspec.structs.asdict(self._prices),
             edges=self._edges,
             progress=progress_of(state),
             clients=tuple(

@@ -1,6 +1,6 @@
 """What it is worth to ask a set of clients: progress for its priced cost, in one future.
 
-    value = ln((gain + steps) * sqrt(delivered / cohort)) - ln(sum of price * cost / usual cost)
+    value = ln((gain + steps) * (delivered / cohort)^(1/4)) - ln(sum of price * cost / usual cost)
 
 Gain is how far the set's updates lower the loss, in what all updates together do at the task's own
 steps, 0 to 2 for each share of them that was done; fewer updates are a noisier mean, and below the
@@ -29,6 +29,9 @@ one round ahead is not all, and where it hardly moves at first it says little.""
 STEADY = 0.4
 """What other steps than the task's own have to bring more: one round ahead is not far."""
 MOST = 2.0
+FEWER = 0.25
+"""Exponent on the share of a cohort that delivers. A half would be the noise of a mean's; well
+chosen updates are fewer without being as much worse."""
 FLOOR = 0.01
 """Of what counts, so that a round nobody delivers in is not infinitely bad."""
 
@@ -84,7 +87,7 @@ class Values:
             gain = self._updates.gain(frozenset(came)) / self._usual.gain
             done = sum(self._future.shares[place] for _, place in came) / len(came)
             counts = done * PATIENT + min(done * MOST, max(0.0, gain))
-            counts *= math.sqrt(len(came) / self._future.cohort)
+            counts *= (len(came) / self._future.cohort) ** FEWER
         odd = sum(place != OWN for _, place in chosen) / len(chosen)
         return math.log(counts + FLOOR) - math.log(self._cost(chosen, prospects)) - STEADY * odd
 

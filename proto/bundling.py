@@ -45,5 +45,5 @@ def unbundle(message: Sealed) -> tuple[Sealed, ...]:
 def holds_update(message: Sealed) -> bool:
     """Whether the frame must be signed."""
     if not isinstance(message, Bundle):
-        return isinstance(message, UPDATES)
-    return any(isinstance(item, UPDATES) for item in message.items)
+        return type(message) in UPDATES
+    return any(map(UPDATES.__contains__, map(type, message.items)))

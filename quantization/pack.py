@@ -28,7 +28,7 @@ _NO_CODE = b"\x80"
 _MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def packed_size(layout: Layout, scheme: Scheme) -> int:
     """Length in bytes of what `pack` makes; of a sparse scheme, the most it can make."""
     length = size(layout)

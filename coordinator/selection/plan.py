@@ -22,8 +22,6 @@ COVERAGE = 2.5
 OVERDUE = 4.0
 """... and a box that has waited OVERDUE times as long as if all took turns is asked before them:
 without it a scorer could leave some of the stalest out for ever."""
-SPARE = 1
-"""Boxes above the quorum that are asked however low their scores: one may fail."""
 MAX_SCORE = 1e9
 """A score beyond it is no answer."""
 
@@ -70,8 +68,10 @@ def field_of(candidates: Sequence[Candidate], request: Request) -> Field:
     size = affordable(request.size or len(fit), request)
     served = request.served or size
     reach = max(size, math.ceil(COVERAGE * served))
-    stale = by_staleness(fit, request)
-    covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
+    covered = fit
+    if len(fit) > reach:
+        stale = by_staleness(fit, request)
+        covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
     late = overdue(covered, (len(fit) + request.busy) / served if served else 0.0, request)
     return Field(tuple(sorted(covered, key=lambda c: c.box)), size, refused, late)
 
@@ -98,7 +98,7 @@ def affordable(size: int, request: Request) -> int:
 
 def least(size: int, request: Request) -> int:
     """How many of a cohort of `size` are asked in any case."""
-    return min(size, request.quorum + SPARE)
+    return min(size, max(1, request.quorum + request.constants.spare))
 
 
 def worth_asking(found: Field, scores: Mapping[str, float], request: Request) -> int:
