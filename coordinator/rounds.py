@@ -54,6 +54,7 @@ from coordinator.rulebook import (
     rule,
     short,
     stop_later,
+    stopped,
 )
 from coordinator.selection.plan import plan
 from coordinator.selection.stopping import advised, enough, progressed
@@ -211,7 +212,7 @@ def _published(state: JobState, _event: Published, now: float) -> Step:
     else:
         state = replace(state, kind=TRAIN, round=state.round + 1)
     if state.stop_asked:
-        return replace(state, phase=Phase.STOPPED, stop_asked=False), (Say("stopped as asked"),)
+        return stopped(state)
     return state, actions
 
 

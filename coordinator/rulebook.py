@@ -86,6 +86,12 @@ def stop_later(state: JobState, _event: StopAsked, _now: float) -> Step:
     return replace(state, stop_asked=True), ()
 
 
+def stopped(state: JobState, actions: tuple[Action, ...] = ()) -> Step:
+    """Do now what `stop_later` put off."""
+    said = Say("stopped as asked; `coordinator resume` goes on")
+    return replace(state, phase=Phase.STOPPED, stop_asked=False), (*actions, said)
+
+
 def resume(state: JobState, _event: ResumeAsked, now: float) -> Step:
     state = replace(state, phase=Phase.WAITING, not_before=now, misses=0)
     return state, (Say(f"goes on with {state.title}"),)
