@@ -6,7 +6,6 @@ Everything but the broker and the clock is what runs in the field: tables, seali
 import shutil
 from collections.abc import Callable
 from functools import partial
-from math import inf
 from pathlib import Path
 
 from coordinator import admission
@@ -68,8 +67,6 @@ class Actor:
         self._alive = True
         self._called = False
         self._turn_at = -1.0
-        self._due = inf
-        """When it last asked to wake."""
 
     def put(self, thing: Incoming | Result) -> None:
         self._inbox.append(thing)
@@ -79,14 +76,6 @@ class Actor:
 
     def turn_after(self, seconds: float) -> None:
         self._clock.after(seconds, self._turn)
-
-    def _wake(self) -> None:
-        """A timer fires: time for a turn, unless one since has asked for a later one."""
-        now = self._clock.now
-        if self._due <= now:
-            self._turn()
-        elif self._due != inf and self._turn_at <= now:
-            self._wake_at(self._due)
 
     def stop(self) -> None:
         self._alive = False
@@ -102,17 +91,14 @@ class Actor:
         if self._inbox:
             self._called = True
             self._clock.at(0.0, self._turn)
-        elif wait is None:
-            self._due = inf
-        else:
-            self._due = self._clock.now + max(wait, 0.001)
-            self._wake_at(self._due)
+        elif wait is not None:
+            self._wake_at(self._clock.now + max(wait, 0.001))
 
     def _wake_at(self, when: float) -> None:
         # One timer is enough: an earlier one asks again when it fires.
         if self._turn_at <= self._clock.now or when < self._turn_at:
             self._turn_at = when
-            self._clock.at(when, self._wake)
+            self._clock.at(when, self._turn)
 
 
 class Fleet:
@@ -253,9 +239,11 @@ class Fleet:
             self.expelled.add(name)
             self.kill_box(name)
             return None
-        if box.wait() == 0.0:
+        wait = box.wait()
+        if wait == 0.0:
             box.tick()
-        return box.wait()
+            wait = box.wait()
+        return wait
 
     # --- time ---
 
