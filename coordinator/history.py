@@ -6,7 +6,6 @@ from coordinator.selection.candidates import Past, Turn, after, came
 from coordinator.store import Row, Store
 from proto.messages import TRAIN, Metrics
 
-
 _metrics: msgspec.msgpack.Decoder[Metrics | None] = msgspec.msgpack.Decoder(Metrics | None)
 
 
