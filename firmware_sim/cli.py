@@ -273,6 +273,9 @@ def teach(
         Path | None,
         typer.Option(help="A student (.json or .gguf) that chooses while the teacher writes."),
     ] = None,
+    rollouts: Annotated[
+        bool, typer.Option(help="Judge sets by three rounds ahead as well; ten times the CPU.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have a teacher who knows the emulator's hidden state choose clients, for students to learn.
@@ -283,7 +286,8 @@ def teach(
     from firmware_sim import commands
     from firmware_sim import teach as teaching
 
-    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, objectives, lead)
+    how = teaching.How(objectives=objectives, lead=lead, rollouts=rollouts)
+    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, how)
     found = commands.run_teach(asked, shown=not json)
     if json:
         typer.echo(commands.as_json(found))

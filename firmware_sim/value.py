@@ -92,13 +92,8 @@ class Values:
         return math.log(counts + FLOOR) - math.log(self._cost(chosen, prospects)) - STEADY * odd
 
     def _cost(self, chosen: Sequence[Asked], prospects: Sequence[Prospect]) -> float:
-        usual, prices, all_ = self._usual, self._prices, self._future.cohort
-        seconds = OVERHEAD_S + max(p.seconds for p in prospects)
-        cost = prices.time * seconds / usual.seconds
-        cost += prices.energy * sum(p.joules for p in prospects) / all_ / usual.joules
-        cost += prices.bytes * sum(p.paid_bytes for p in prospects) / all_ / usual.paid_bytes
-        asked = sum(self._future.asked[box] for box, _ in chosen)
-        return cost + prices.fairness * asked / len(chosen) + 1e-3
+        shares = [self._future.asked[box] for box, _ in chosen]
+        return cost_of(prospects, shares, self._prices, self._usual, self._future.cohort)
 
     def best(self, boxes: Sequence[str], least: int, forced: frozenset[str]) -> list[Asked]:
         """From `least` clients to a cohort, greedily, those that are forced first; and steps."""
@@ -152,6 +147,20 @@ class Values:
 
     def _by_class(self, sets: Sequence[Sequence[Asked]]) -> list[float]:
         return [self.of(chosen) for chosen in sets]
+
+
+def cost_of(
+    prospects: Sequence[Prospect],
+    shares: Sequence[float],
+    prices: Prices,
+    usual: Usual,
+    cohort: int,
+) -> float:
+    """Of one round, 1 being usual; `shares` is how often its clients were asked, over the mean."""
+    cost = prices.time * (OVERHEAD_S + max(p.seconds for p in prospects)) / usual.seconds
+    cost += prices.energy * sum(p.joules for p in prospects) / cohort / usual.joules
+    cost += prices.bytes * sum(p.paid_bytes for p in prospects) / cohort / usual.paid_bytes
+    return cost + prices.fairness * sum(shares) / len(shares) + 1e-3
 
 
 class Join(NamedTuple):

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from coordinator.selection.advice import Part
 from coordinator.selection.candidates import Candidate, infeasible, waited
 from coordinator.selection.forecast import Forecast, forecast, together
 from coordinator.selection.request import Budget, Request
@@ -46,6 +47,10 @@ class Plan:
     """What a model was asked, if one was: what all questions begin with ..."""
     questions: dict[str, str] = field(default_factory=dict)
     """... and each box's own."""
+    prices: dict[str, float] = field(default_factory=dict)
+    """What the objective counts, as a model read it."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    """What made each score, where that was numbers, aim and words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,8 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
         forecast=forecast(best, steps, request),
         prefix=request.advice.prefix if request.advice else "",
         questions=request.advice.questions if request.advice else {},
+        prices=request.advice.prices if request.advice else {},
+        parts=request.advice.parts if request.advice else {},
     )
 
 
@@ -150,6 +157,8 @@ def both(first: Plan, more: Plan) -> Plan:
         forecast=together(first.forecast, more.forecast),
         prefix=more.prefix or first.prefix,
         questions={**first.questions, **more.questions},
+        prices=more.prices or first.prices,
+        parts={**first.parts, **more.parts},
     )
 
 
