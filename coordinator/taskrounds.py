@@ -58,7 +58,7 @@ def seconds(text: str) -> float:
 
 def check_rounds(table: RoundsTable, steps: str, model: ModelTable) -> None:
     """Raises ConfigError unless rounds, rule of steps and model go together."""
-    ranks = isinstance(model, AdapterModel) and model.least_rank > 0
+    least = model.least_rank if isinstance(model, AdapterModel) else 0
     if 0 < table.cohort < table.quorum:
         raise ConfigError(
             f"rounds.quorum is {table.quorum}; accepted: at most rounds.cohort, {table.cohort}"
@@ -68,10 +68,9 @@ def check_rounds(table: RoundsTable, steps: str, model: ModelTable) -> None:
             f"rounds.quorum is {table.quorum}; "
             f"accepted: at least {MAJORITY} for a {table.aggregation}"
         )
-    if table.aggregation in ROBUST and ranks:
+    if table.aggregation in ROBUST and least:
         raise ConfigError(
-            f"model.least_rank is {model.least_rank}; "
-            f"accepted: 0 for a {table.aggregation}: all ranks are equal"
+            f"model.least_rank is {least}; accepted: 0 for a {table.aggregation}: all ranks are equal"
         )
     if _stacked(model) and table.server_rate not in (None, 1.0):
         raise ConfigError(
