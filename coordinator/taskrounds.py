@@ -70,7 +70,8 @@ def check_rounds(table: RoundsTable, steps: str, model: ModelTable) -> None:
         )
     if table.aggregation in ROBUST and least:
         raise ConfigError(
-            f"model.least_rank is {least}; accepted: 0 for a {table.aggregation}: all ranks are equal"
+            f"model.least_rank is {least}; "
+            f"accepted: 0 for a {table.aggregation}: all ranks are equal"
         )
     if _stacked(model) and table.server_rate not in (None, 1.0):
         raise ConfigError(
