@@ -38,9 +38,9 @@ RULES = (
     "eafl",
     "refl",
     "fedcompass",
+    "fedbuff",
 )
-FEW = 10
-"""Fleets of a ceiling, which takes many times a policy's CPU."""
+RATIOS = ("seconds", "energy_j", "bytes")
 
 
 def main() -> None:
@@ -82,12 +82,11 @@ def column(cell: Cell, policies: list[Policy], fleets: int) -> dict[str, Any] | 
     if cell.suite == "traces" and not os.environ.get("QFLEET_TRACES"):
         return "QFLEET_TRACES names no folder of traces; left out"
     base = figures(cell, Policy(HAND_RULE), fleets)
-    found, few = {}, min(FEW, fleets)
+    found = {}
     for policy in policies:
-        top = policy.name in CEILINGS
-        if cell.suite == "traces" and top:
+        if cell.suite == "traces" and policy.name in CEILINGS:
             continue  # a teacher's rows are made up; here the data are a fixed set
-        found[policy.name] = figures(cell, policy, few if top else fleets)
+        found[policy.name] = figures(cell, policy, fleets)
     ceiling = found.get("teacher", [])
     return {name: summed(rows, base, ceiling) for name, rows in found.items()}
 
@@ -99,21 +98,24 @@ def show(found: dict[str, Any]) -> None:
             print(f"  {rows}")
             continue
         print(
-            f"  {'':16} hits  time                 energy               priced  jain waste rounds"
-            "  gap  own J"
+            f"  {'':16} hits  {'time':20} {'energy':20} {'bytes':20} priced  qpu s deaths"
+            "  jain waste rounds   gap  own CPU s, J"
         )
         for policy, row in rows.items():
-            ratio = row["ratio"]
-            spans = "  ".join(
-                f"{ratio[k]['mean']:.2f} [{ratio[k]['low']:.2f}, {ratio[k]['high']:.2f}]"
-                for k in ("seconds", "energy_j")
-            )
-            print(
-                f"  {policy:16} {row['hits']:2}/{row['fleets']:2} {spans}"
-                f"  {ratio['priced']['mean']:.2f}"
-                f"    {row['jain']:.2f} {row['waste']:.2f}  {row['rounds']:4.1f}"
-                f"  {gap(row):>4} {row['advice_j']:4.0f}"
-            )
+            print(f"  {policy:16} {line_of(row)}")
+
+
+def line_of(row: dict[str, Any]) -> str:
+    ratio = row["ratio"]
+    spans = [f"{r['mean']:5.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in map(ratio.get, RATIOS)]
+    return "  ".join(
+        (
+            f"{row['hits']:2}/{row['fleets']:2} {' '.join(spans)}",
+            f"{ratio['priced']['mean']:.2f} {row['queue_s']:6.0f} {row['deaths']:6.1f}",
+            f"{row['jain']:.2f} {row['waste']:.3f}  {row['rounds']:4.1f}  {gap(row):>4}",
+            f"{row['advice_cpu_s']:6.1f} {row['advice_j']:4.0f}",
+        )
+    )
 
 
 def gap(row: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ def measure(engine: str) -> dict[str, float]:
     assert mind is not None, pupil.error
     asked = asking(state, first, request_of(state, Consider(first, 2)), mind)
     for key in asked.keys:
-        pupil.memory.put(key, Answer(0.5, (0.25,) * 4))
+        pupil.memory.put(key, Answer(0.5, (0.25,) * 4, (0.25,) * 4))
     questions = list(asked.boxes.values())
     tokens = [mind.length(question) for question in questions]
     longest = sorted(questions, key=mind.length)[-33:]

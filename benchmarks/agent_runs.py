@@ -36,7 +36,7 @@ PREVALENCES = (0, 5, 10, 20, 40)
 """Per cent of boxes with a hidden fault, in the suite `journals`; its file has 10."""
 POLL = 10.0
 FEWER = "stalest-fewer"
-"""The hand rule with one box less in each cohort: what asking fewer saves by itself."""
+"""The hand rule with cohorts of no more than the quorum: what asking fewer saves by itself."""
 WHOM = {"pyramidfl": "oort", "fedcompass": "stalest", FEWER: "stalest", "gbm-words": "gbm"}
 STEPS = {
     "pyramidfl": {"rule": "slack", "least": 10, "most": 40},
@@ -48,6 +48,7 @@ LEARNED = ("linear", "gbm", "gbm-words")
 CODE = (
     "coordinator/selection/*.py",
     "coordinator/rounds.py",
+    "coordinator/buffered.py",
     "coordinator/considering.py",
     "edge_client/news.py",
     "firmware_sim/[a-jl-v]*.py",
@@ -193,7 +194,7 @@ def under(scenario: Scenario, policy: Policy) -> Scenario:
         told["weights"] = str(policy.file.resolve())
     rounds = work.rounds
     if name == FEWER:
-        rounds = replace(rounds, cohort=rounds.cohort - 1)
+        rounds = replace(rounds, cohort=rounds.quorum)
     work = replace(
         work,
         selection=msgspec.convert(told, Selection),

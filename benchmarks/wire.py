@@ -52,6 +52,7 @@ from quantization.scheme import Scheme
 
 LONG = "x" * 24
 YARDSTICK = 3000
+PATIENCE_S = 300
 COLUMNS = ("a", "b", "c", "d", "e")
 
 
@@ -135,9 +136,12 @@ def write_rows(path: Path, seed: int) -> None:
 
 
 def wait_until(boxes: list[subprocess.Popen], condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + PATIENCE_S
     while not condition():
         if any(box.poll() is not None for box in boxes):
             sys.exit("a box has ended; what it said is above")
+        if time.monotonic() > give_up:
+            sys.exit(f"not there after {PATIENCE_S} s; what coordinator and boxes said is above")
         time.sleep(0.1)
 
 

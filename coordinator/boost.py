@@ -15,7 +15,7 @@ import numpy as np
 
 from coordinator.decisionsfile import read_decisions
 from coordinator.distill import Examples, Floats, entropy, figures, split
-from coordinator.selection.features import FEATURES, LOGARITHMIC
+from coordinator.selection.features import BESIDE
 from coordinator.selection.forest import MAX_VALUE, Tree, Trees
 from coordinator.selection.terms import Terms, counts, values
 from coordinator.weightsfile import write_weights
@@ -32,13 +32,13 @@ def distill_trees(source: Path, target: Path, *, words: bool) -> dict[str, Any]:
     """Train on a decisions.jsonl, write the student; its figures. Raises ConfigError."""
     header, decisions = read_decisions(source)
     train, held = split(decisions)
-    if not len(train.join):
+    if not len(train.wanted):
         raise ConfigError(f"{source} holds no decision of a fleet to train on")
     terms = terms_of(train) if words else None
     name = f"{header.teacher}: {train.decisions} decisions of {train.fleets} fleets"
     student = grown(train, terms, name)
     write_weights(target, student)
-    found = figures(train, held, lambda part: entropy(part.join, chances(student, part)))
+    found = figures(train, held, lambda part: entropy(part.wanted, chances(student, part)))
     return {
         "student": "gbm",
         "file": str(target),
@@ -50,12 +50,24 @@ def distill_trees(source: Path, target: Path, *, words: bool) -> dict[str, Any]:
 
 def grown(examples: Examples, terms: Terms | None, trained_on: str = "") -> Trees:
     """Boosted trees on soft targets; no chance. Raises ConfigError without scikit-learn."""
+    bias, trees = boosted(table_of(examples, terms), examples.wanted)
+    return Trees(
+        version=1,
+        features=BESIDE,
+        trees=tuple(trees),
+        bias=bias,
+        terms=terms,
+        trained_on=trained_on[:200],
+    )
+
+
+def boosted(X: Floats, y: Floats) -> tuple[float, list[Tree]]:
+    """A bias and what each tree adds, of columns X (boxes, columns) and soft targets y (boxes,)."""
     try:
         from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415 - an extra, heavy
     except ImportError:
         text = "gbm is trained by scikit-learn: pip install scikit-learn (extra demo)"
         raise ConfigError(text) from None
-    X, y = table_of(examples, terms), examples.join
     mean = float(np.clip(y.mean(), CLOSE, 1 - CLOSE))
     bias = math.log(mean / (1 - mean))
     total, trees = np.full(len(y), bias), []
@@ -67,14 +79,7 @@ def grown(examples: Examples, terms: Terms | None, trained_on: str = "") -> Tree
         tree = _tree(model.tree_, _steps(leaves, y - chance, chance * (1 - chance)))
         trees.append(tree)
         total += np.array(tree.value)[leaves]
-    return Trees(
-        version=1,
-        features=FEATURES,
-        trees=tuple(trees),
-        bias=bias,
-        terms=terms,
-        trained_on=trained_on[:200],
-    )
+    return bias, trees
 
 
 def terms_of(examples: Examples) -> Terms:
@@ -86,7 +91,7 @@ def terms_of(examples: Examples) -> Terms:
     has = np.zeros((len(seen), len(known)), bool)
     for row, each in enumerate(seen):
         has[row, [place[term] for term in each if term in place]] = True
-    off = examples.join - examples.join.mean()
+    off = examples.wanted - examples.wanted.mean()
     spread = np.sqrt(has.mean(axis=0) * (1 - has.mean(axis=0))) + CLOSE
     strength = np.abs((has * off[:, None]).mean(axis=0)) / spread
     kept = sorted(known[at] for at in np.argsort(-strength, kind="stable")[:TERMS])
@@ -96,13 +101,10 @@ def terms_of(examples: Examples) -> Terms:
 
 def table_of(examples: Examples, terms: Terms | None) -> Floats:
     """(boxes, columns): features in their own units with NaN for unknown, then terms."""
-    X = examples.values.copy()
-    for at, name in enumerate(FEATURES):
-        if name in LOGARITHMIC:
-            X[:, at] = np.expm1(X[:, at])
     if terms is None:
-        return X
-    return np.hstack([X, np.array([values(terms, text) for text in examples.texts])])
+        return examples.values
+    words = np.array([values(terms, text) for text in examples.texts])
+    return np.hstack([examples.values, words])
 
 
 def chances(student: Trees, examples: Examples) -> Floats:

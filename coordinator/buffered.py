@@ -49,6 +49,7 @@ from coordinator.rulebook import (
     rule,
     short,
     stop_later,
+    stopped,
 )
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.plan import Plan, plan
@@ -152,7 +153,7 @@ def _answered(state: JobState, event: Answered, _now: float) -> Step:
         return state, ()
     if not event.accepted:
         return _without(state, event.box), ()
-    accepted = replace(member, answer="accepted")
+    accepted = replace(member, silent=False)
     return replace(state, members=tuple(accepted if m is member else m for m in state.members)), ()
 
 
@@ -181,7 +182,7 @@ def _tick(state: JobState, _event: Tick, now: float) -> Step:
         state = _at_work(state, [m for m in state.members if now < m.due])
         actions += [Say(f"{m.box} is given up: no update within its time") for m in late]
     if state.nudge and now >= state.nudge:
-        silent = [m for m in state.members if m.answer == "offered"]
+        silent = [m for m in state.members if m.silent]
         actions += [offer(m, m.due - now) for m in silent if now >= m.asked + NUDGE]
         state = replace(state, nudge=now + NUDGE if silent else 0.0)
     return state, tuple(actions)
@@ -213,8 +214,7 @@ def _published(state: JobState, event: Published, now: float) -> Step:
     state = replace(state, round=state.round + 1)
     if state.stop_asked:
         state, given_up = _given_up(state, "stopped")
-        state = replace(state, phase=Phase.STOPPED, stop_asked=False)
-        return state, (*given_up, Say("stopped as asked"))
+        return stopped(state, given_up)
     most = state.rules.max_staleness
     old = [m for m in state.members if state.round - m.round > most]
     state = _at_work(state, [m for m in state.members if state.round - m.round <= most])
@@ -229,8 +229,7 @@ def _over(state: JobState, reason: str, now: float) -> Step:
     state, given_up = _given_up(state, "training is over")
     state, actions = end(replace(state, phase=Phase.WAITING, not_before=now + 0.001), reason)
     if state.stop_asked and state.phase is Phase.WAITING:
-        state = replace(state, phase=Phase.STOPPED, stop_asked=False)
-        actions = (*actions, Say("stopped as asked"))
+        state, actions = stopped(state, actions)
     return state, (*close, *given_up, *actions)
 
 
@@ -248,8 +247,7 @@ def _given_up(state: JobState, why: str) -> tuple[JobState, tuple[Say, ...]]:
 def _stop(state: JobState, _event: StopAsked, _now: float) -> Step:
     close = (CloseMissed(),) if state.phase is Phase.COLLECTING else ()
     state, given_up = _given_up(state, "stopped")
-    text = "stopped as asked; `coordinator resume` goes on"
-    return replace(state, phase=Phase.STOPPED), (*close, *given_up, Say(text))
+    return stopped(state, (*close, *given_up))
 
 
 def _era(state: JobState, _event: EraBegan, now: float) -> Step:

@@ -58,6 +58,7 @@ from proto.messages import (
 )
 from proto.pieces import Piles
 
+_ANSWERS = frozenset({Answered, UpdateStored})
 ASK_WAIT = 0.5
 """Seconds between two looks for boxes to ask in one turn: places freed together cost one look."""
 
@@ -143,13 +144,16 @@ class Jobs:
             job.dirty = True
             self._dispatch(job, BoxReady(box), now)
 
-    def report(self, box: str, message: Report, now: float) -> None:
+    def report(self, box: str, message: Report, size: int, now: float) -> None:
+        """A box's answer to an offer; of no account where its turn is over."""
         job = self._of_turn(message.turn)
-        if job is not None:
-            if not message.accepted:
-                text = f"{box} declined {job.state.title}: {message.reason}"
-                self._notices.say(now, text, job.state.job)
-            self._dispatch(job, Answered(box, message.turn, message.accepted), now)
+        if job is None:
+            return
+        self._books.count(job.state.turn, size)
+        if not message.accepted:
+            text = f"{box} declined {job.state.title}: {message.reason}"
+            self._notices.say(now, text, job.state.job)
+        self._dispatch(job, Answered(box, message.turn, message.accepted), now)
 
     def enlist(self, box: str, message: Enlistment, now: float) -> None:
         job = self._jobs.get(message.job)
@@ -226,11 +230,6 @@ class Jobs:
         for job in self._jobs.values():
             self._dispatch(job, EraBegan(), now)
 
-    def add_bytes_up(self, turn: int, size: int) -> None:
-        """Count a report's bytes towards its turn, if that is open."""
-        if (job := self._of_turn(turn)) is not None:
-            self._books.count(job.state.turn, size)
-
     # --- carrying actions out ---
 
     def _dispatch(self, job: Job, event: Event, now: float) -> None:
@@ -238,7 +237,7 @@ class Jobs:
         if self.tell:
             self.tell(now, before, event)
         job.state, actions = step(before, event, now)
-        if job.state is not before and _lasting(before, job.state):
+        if job.state is not before and _lasting(before, event, job.state):
             self._store.save_state(job.state)
         if job.state.hungry and len(job.state.members) < len(before.members):
             job.dirty = True  # a place is free
@@ -247,14 +246,15 @@ class Jobs:
 
     def _do(self, job: Job, action: Action, now: float) -> None:
         match action:
+            case OfferTo():
+                box = action.box
+                offer = job.offer(box, action.seconds, action.steps, self._counted(job, box))
+                self._post.to_box(box, offer, job.state.turn)
             case Open(plan):
                 self._books.open(job, plan, now)
                 self._notices.say(now, asks(job.state, plan), job.state.job)
             case Ask(plan):
                 self._books.ask(job, plan)
-            case OfferTo(box, seconds, steps):
-                offer = job.offer(box, seconds, steps, self._counted(job, box))
-                self._post.to_box(box, offer, job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -325,11 +325,13 @@ class Jobs:
         return None
 
 
-def _lasting(before: JobState, after: JobState) -> bool:
+def _lasting(before: JobState, event: Event, after: JobState) -> bool:
     """Whether more has changed than what boxes have answered to offers."""
     if len(before.members) != len(after.members):
         return True
-    return replace(before, members=after.members) != after
+    if type(event) in _ANSWERS and after.phase is before.phase and not after.buffered:
+        return False
+    return replace(before, members=after.members, answers=after.answers) != after
 
 
 def _considers(job: Job, now: float) -> float | None:

@@ -44,4 +44,6 @@ class Notices:
 
 def printable(text: str, limit: int = 300) -> str:
     """A peer's text without control or direction characters, and capped."""
+    if text.isprintable():  # then it holds none of them
+        return text[:limit]
     return "".join(c if unicodedata.category(c)[0] != "C" else "?" for c in text[:limit])

@@ -75,6 +75,7 @@ def fold_failed(state: JobState, event: FoldFailed, now: float) -> Step:
         phase=Phase.STOPPED if state.stop_asked else Phase.WAITING,
         stop_asked=False,
         members=(),
+        answers="",
         misses=min(state.misses + 1, 16),
         not_before=now + pause(state),
     )
@@ -83,6 +84,12 @@ def fold_failed(state: JobState, event: FoldFailed, now: float) -> Step:
 
 def stop_later(state: JobState, _event: StopAsked, _now: float) -> Step:
     return replace(state, stop_asked=True), ()
+
+
+def stopped(state: JobState, actions: tuple[Action, ...] = ()) -> Step:
+    """Do now what `stop_later` put off."""
+    said = Say("stopped as asked; `coordinator resume` goes on")
+    return replace(state, phase=Phase.STOPPED, stop_asked=False), (*actions, said)
 
 
 def resume(state: JobState, _event: ResumeAsked, now: float) -> Step:

@@ -87,6 +87,10 @@ def decisions(rows: list[Report]) -> None:
     _print("Decisions", columns, lines)
 
 
+SMALL = 0.005
+"""Of an aim: what is not told."""
+
+
 def _chosen(row: Report) -> str:
     named = (
         f"{box} {row['scores'][box]:.2f}"
@@ -95,7 +99,9 @@ def _chosen(row: Report) -> str:
     )
     why = f"\nthe hand rule chose: {row['fallback']}" if row["fallback"] else ""
     words = (f"\n{box}: {_mattered(said)}" for box, said in row.get("words", {}).items())
-    return f"{row['policy']}: " + "; ".join(named) + why + "".join(words)
+    counts = (f"{name} {part:.2f}" for name, part in row["prices"].items() if part >= SMALL)
+    aim = "\nthe aim as read: " + ", ".join(counts) if row["prices"] else ""
+    return f"{row['policy']}: " + "; ".join(named) + why + aim + "".join(words)
 
 
 def _mattered(words: list[Report]) -> str:

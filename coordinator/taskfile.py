@@ -222,10 +222,13 @@ def rules_of(file: TaskFile) -> Rules:
         )
     if table.policy in LEARNED and file.weights is None:
         raise ConfigError(
-            f'rounds.policy "{table.policy}" needs selection.weights: see `coordinator distill`'
+            "selection.weights is nothing; accepted: the file of a student for rounds.policy "
+            f'"{table.policy}", see `coordinator distill`'
         )
     if file.steps.rule == AGENT != table.policy:
-        raise ConfigError('steps.rule "agent" needs rounds.policy "agent"')
+        raise ConfigError(
+            f'rounds.policy is {table.policy}; accepted: agent, which steps.rule "agent" needs'
+        )
     return Rules(
         rounds=table.count,
         cohort=table.cohort,

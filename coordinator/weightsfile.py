@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from coordinator.selection.features import FEATURES
+from coordinator.selection.features import COLUMNS
 from coordinator.selection.forest import Student
 from coordinator.selection.weights import Weights
 from proto.errors import ConfigError
@@ -25,7 +25,7 @@ def read_weights(path: Path) -> Student:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
-    if unknown := sorted(set(weights.features) - set(FEATURES)):
+    if unknown := sorted(set(weights.features) - set(COLUMNS)):
         raise ConfigError(f"{path}: features this release does not know: {', '.join(unknown)}")
     return weights
 

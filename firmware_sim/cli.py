@@ -273,6 +273,9 @@ def teach(
         Path | None,
         typer.Option(help="A student (.json or .gguf) that chooses while the teacher writes."),
     ] = None,
+    rollouts: Annotated[
+        bool, typer.Option(help="Judge sets by three rounds ahead as well; ten times the CPU.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have a teacher who knows the emulator's hidden state choose clients, for students to learn.
@@ -283,7 +286,8 @@ def teach(
     from firmware_sim import commands
     from firmware_sim import teach as teaching
 
-    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, objectives, lead)
+    how = teaching.How(objectives=objectives, lead=lead, rollouts=rollouts)
+    asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, how)
     found = commands.run_teach(asked, shown=not json)
     if json:
         typer.echo(commands.as_json(found))
@@ -300,18 +304,17 @@ def calibrate(
     *,
     adapter: Annotated[bool, typer.Option(help="Measure an adapter too.")] = True,
     limited: Annotated[
-        bool, typer.Option(help="Under the CPU quota that `run --engine processes` gives a board.")
-    ] = False,
+        str,
+        typer.Option(help="Under the CPU quota that `run --engine processes` gives a board."),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure what circuits and adapters cost on this machine, for --costs of run and compare.
 
     Some seconds of CPU time. An adapter is measured where its extra and base model are installed;
     elsewhere its shipped figures stay. Work under a quota takes more CPU than work without pauses:
-    use --limited before you compare engines.
+    use --limited with the fleet's slowest board before you compare engines.
     """
-    from contextlib import nullcontext
-
     from firmware_sim import calibrate as measuring
     from proto.files import write_whole
 
@@ -319,10 +322,8 @@ def calibrate(
         typer.echo(f"measuring {what}", err=True)
 
     if limited:
-        from firmware_sim.limits import Limit, under
-
-        quota = under("qfleet-calibrate", Limit(1 / core, 2048))
-    with quota if limited else nullcontext():
+        found = measuring.measure_as(limited, core, tell, adapter=adapter)
+    else:
         found = measuring.measure(core, tell, adapter=adapter)
     if out is not None:
         write_whole(out, measuring.text(found).encode())

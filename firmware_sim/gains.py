@@ -24,7 +24,7 @@ from proto.codec import encode as encoded
 from proto.messages import TRAIN, Offer, Task
 from proto.models import model_layout
 from quantization.arrays import Array, flatten, unflatten
-from quantization.pack import unpack, unpack_vector
+from quantization.pack import pack_all, unpack, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 FLOOR = 1e-12
@@ -43,7 +43,7 @@ class Updates:
     """What each of some boxes would send now; `gain` of any of them together."""
 
     def __init__(self, start: Array, loss: Loss, moves: dict[Asked, Move]) -> None:
-        self._start, self._loss, self._moves = start, loss, moves
+        self.start, self.judge, self._moves = start, loss, moves
         self._known: dict[frozenset[Asked], float] = {}
         self.loss = loss(start)
         """Of the model as it is."""
@@ -51,15 +51,18 @@ class Updates:
     def gain(self, boxes: frozenset[Asked]) -> float:
         """How far these boxes' updates together lower the loss, in nats; 0 of none."""
         if boxes not in self._known:
-            self._known[boxes] = self.loss - self._after(boxes) if boxes else 0.0
+            self._known[boxes] = self.loss - self.judge(self.after(boxes)) if boxes else 0.0
         return self._known[boxes]
 
-    def _after(self, boxes: frozenset[Asked]) -> float:
-        parts = [self._moves[box] for box in sorted(boxes) if box in self._moves]
-        if not parts:
-            return self.loss
-        rows = sum(rows for _, rows in parts)
-        return self._loss(self._start + sum(move * (n / rows) for move, n in parts))
+    def after(self, boxes: frozenset[Asked]) -> Array:
+        """The model with these boxes' updates."""
+        return moved_by(self.start, [self._moves[b] for b in sorted(boxes) if b in self._moves])
+
+
+def moved_by(start: Array, moves: Sequence[Move]) -> Array:
+    """The mean by rows of some updates, added; the start itself where there are none."""
+    rows = sum(rows for _, rows in moves)
+    return start + sum((move * (n / rows) for move, n in moves), np.zeros_like(start))
 
 
 class Gains:
@@ -75,18 +78,29 @@ class Gains:
         """What these boxes would send for a round opened now, in each class of steps."""
         task, features = self._task(), self._blob("features")
         layout = model_layout(task.model)
-        by = {n: self._trained(task, self._offer(state, turn, n), boxes) for n in set(steps)}
+        model = self._blob("model")
+        by = {
+            n: self._trained(self._offer(state, turn, n, model), boxes, model) for n in set(steps)
+        }
         moves = {
             (box, place): move
             for place, count in enumerate(steps)
             for box, move in by[count].items()
         }
-        start = flatten(unpack(self._blob("model"), layout, EXACT), layout)
+        start = flatten(unpack(model, layout, EXACT), layout)
         return Updates(start, self._loss(task, features), moves)
 
-    def _trained(self, task: Task, offer: Offer, boxes: Sequence[str]) -> dict[str, Move]:
+    def from_model(
+        self, state: JobState, turn: int, model: Array, boxes: Sequence[str]
+    ) -> dict[str, Move]:
+        """What these boxes would send if this were the model, at the task's own steps."""
+        steps, blob = state.rules.steps, pack_all(model[np.newaxis], EXACT, [])[0]
+        return self._trained(self._offer(state, turn, steps, blob), boxes, blob)
+
+    def _trained(self, offer: Offer, boxes: Sequence[str], model: bytes) -> dict[str, Move]:
         """Moves and rows of those that can train."""
-        requests = [self._request(box, encoded(offer)) for box in boxes]
+        task = self._task()
+        requests = [self._request(box, encoded(offer), model) for box in boxes]
         layout, scheme = model_layout(task.model), _scheme(task)
         found = {}
         for box, result in zip(boxes, self._workshop.foretell(requests), strict=True):
@@ -95,7 +109,7 @@ class Gains:
                 found[box] = unpack_vector(update.payload, layout, scheme), update.rows
         return found
 
-    def _offer(self, state: JobState, turn: int, steps: int) -> Offer:
+    def _offer(self, state: JobState, turn: int, steps: int, model: bytes) -> Offer:
         key = bytes(32)
         return Offer(
             job=self._job,
@@ -104,7 +118,7 @@ class Gains:
             kind=TRAIN,
             task=bytes(16),
             key=key,
-            model=encrypt(self._blob("model"), key)[0],
+            model=encrypt(model, key)[0],
             features=None,
             inline=b"",
             steps=steps,
@@ -112,13 +126,13 @@ class Gains:
             seed=state.rules.seed,
         )
 
-    def _request(self, box: str, offer: bytes) -> Assignment:
+    def _request(self, box: str, offer: bytes, model: bytes) -> Assignment:
         return Assignment(
             box=box,
             id=hashlib.blake2b(box.encode(), digest_size=16).digest(),
             task=self._store.job(self._job).task,
             offer=offer,
-            model=self._blob("model"),
+            model=model,
             features=self._blob("features"),
             data=Data(source=box),
         )

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 class Wire:
     """One connection. Once `severed`, nothing that was on its way arrives."""
 
-    __slots__ = ("acks", "began", "number", "patterns", "port", "severed")
+    __slots__ = ("acks", "began", "client_id", "number", "patterns", "port", "severed")
 
     def __init__(self, port: "MemoryPort", number: int, began: float) -> None:
-        self.port = port
+        self.port, self.client_id = port, port.client_id
         self.number = number
         self.began = began
         self.patterns = tuple(port.patterns)

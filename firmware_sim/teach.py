@@ -4,6 +4,7 @@ Every fleet is a scenario with a seed; its decisions are one part of the file, w
 fleet's job is over. A file that is there is gone on with: fleets it holds are not run again.
 """
 
+import itertools
 import logging
 import math
 import multiprocessing
@@ -20,10 +21,11 @@ from coordinator.selection.examples import FORMAT, VERSION, Decision, Header
 from coordinator.selection.scorers import AGENT
 from coordinator.taskfile import Steps
 from firmware_sim.emulation import Emulation, Settings
+from firmware_sim.futures import FUTURES
 from firmware_sim.leads import lead_of
 from firmware_sim.prices import aims, prices_of
 from firmware_sim.scenario import Scenario, read
-from firmware_sim.teacher import FUTURES, Teacher
+from firmware_sim.teacher import Teacher
 from proto.errors import ConfigError
 
 DRIVERS = ("teacher", "stalest", "teacher", "random")
@@ -37,6 +39,17 @@ EVEN = 0.5
 """A teacher's `join` is above it for those it would ask, below it for the others."""
 
 
+class How(NamedTuple):
+    """How a fleet is taught."""
+
+    objectives: bool = True
+    """Whether fleets get all taught objectives in turn, or only their scenario's."""
+    lead: Path | None = None
+    """A student whose choices lead from round to round in place of DRIVERS'."""
+    rollouts: bool = False
+    """Whether sets are judged by some rounds ahead as well."""
+
+
 class Asked(NamedTuple):
     """What is to be taught."""
 
@@ -47,10 +60,8 @@ class Asked(NamedTuple):
     first: int = 0
     """The first seed."""
     processes: int = 1
-    objectives: bool = True
-    """Whether fleets get all taught objectives in turn, or only their scenario's."""
-    lead: Path | None = None
-    """A student whose choices lead from round to round in place of DRIVERS'."""
+    """Fleets that run side by side."""
+    how: How = How()
 
 
 class Fleet(NamedTuple):
@@ -59,7 +70,7 @@ class Fleet(NamedTuple):
     scenario: Scenario
     seed: int
     driver: str
-    lead: Path | None = None
+    how: How = How()
 
     @property
     def name(self) -> str:
@@ -85,21 +96,22 @@ def teach(asked: Asked, tell: Callable[[str, int, int], None]) -> dict[str, obje
 
 
 def fleets_of(asked: Asked) -> list[Fleet]:
-    """Every scenario with each of its seeds. Raises ConfigError."""
+    """Every scenario with each of its seeds, seed by seed. Raises ConfigError."""
     if asked.fleets < 1:
         raise ConfigError(f"fleets is {asked.fleets}; accepted: a whole number from 1")
     fleets: list[Fleet] = []
     sentences = sorted(sentence for aim in aims().values() for sentence in aim.taught)
-    for path in asked.scenarios:
-        scenario = read(path)
+    scenarios = [read(path) for path in asked.scenarios]
+    for number, scenario in itertools.product(range(asked.fleets), scenarios):
         prices_of(scenario.work.objective)
-        for number in range(asked.fleets):
-            seed = asked.first + number
-            own = scenario.work.objective
-            objective = sentences[len(fleets) % len(sentences)] if asked.objectives else own
-            work = replace(scenario.work, objective=objective)
-            driver = DRIVERS[number % len(DRIVERS)]
-            fleets.append(Fleet(replace(scenario, work=work), seed, driver, asked.lead))
+        # Each time around begins one sentence later, so that all scenarios come by all of them.
+        turn = len(fleets) + len(fleets) // len(sentences)
+        own = scenario.work.objective
+        objective = sentences[turn % len(sentences)] if asked.how.objectives else own
+        work = replace(scenario.work, objective=objective)
+        driver = DRIVERS[number % len(DRIVERS)]
+        told = replace(scenario, work=work)
+        fleets.append(Fleet(told, asked.first + number, driver, asked.how))
     if len({fleet.name for fleet in fleets}) < len(fleets):
         raise ConfigError("two scenarios have the same name: their fleets could not be told apart")
     return fleets
@@ -110,10 +122,11 @@ def decisions_of(fleet: Fleet) -> list[Decision]:
     for name in ("edge_client", "coordinator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     teachers: list[Teacher] = []
-    lead = lead_of(fleet.lead) if fleet.lead else None
+    how = fleet.how
+    lead = lead_of(how.lead) if how.lead else None
 
     def advisor(emulation: Emulation) -> Teacher:
-        teachers.append(Teacher(emulation, fleet.driver, lead=lead))
+        teachers.append(Teacher(emulation, fleet.driver, lead=lead, rollouts=how.rollouts))
         return teachers[0]
 
     settings = Settings(traced=False, poll=POLL, advisor=advisor)
@@ -127,7 +140,7 @@ def led(scenario: Scenario) -> Scenario:
     """With a teacher in the agent's place, who sets steps and how many are asked as well."""
     own = scenario.work.training.steps
     steps = Steps(rule=AGENT, most=max(100, math.ceil(max(SHARES) * own)))
-    selection = replace(scenario.work.selection, least_score=EVEN)
+    selection = replace(scenario.work.selection, least_score=EVEN, spare=0)
     rounds = replace(scenario.work.rounds, policy=AGENT)
     work = replace(scenario.work, steps=steps, selection=selection, rounds=rounds)
     return replace(scenario, work=work)
@@ -168,7 +181,7 @@ def _all(fleets: Sequence[Fleet], processes: int) -> Iterator[tuple[str, list[De
         yield from ((fleet.name, decisions_of(fleet)) for fleet in fleets)
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap_unordered(_taught, fleets)
+        yield from pool.imap(_taught, fleets)
 
 
 def _taught(fleet: Fleet) -> tuple[str, list[Decision]]:
@@ -180,7 +193,7 @@ def _begun(asked: Asked, fleets: Sequence[Fleet]) -> set[str]:
     header = Header(
         format=FORMAT,
         version=VERSION,
-        teacher=f"hindsight, {FUTURES} futures",
+        teacher=f"hindsight, {FUTURES} futures" + ", rollouts" * asked.how.rollouts,
         seed=asked.first,
         scenarios=tuple(sorted({fleet.scenario.name for fleet in fleets})),
         steps=_steps(fleets),

@@ -1,6 +1,6 @@
 """What it is worth to ask a set of clients: progress for its priced cost, in one future.
 
-    value = ln((gain + steps) * sqrt(delivered / cohort)) - ln(sum of price * cost / usual cost)
+    value = ln((gain + steps) * (delivered / cohort)^(1/4)) - ln(sum of price * cost / usual cost)
 
 Gain is how far the set's updates lower the loss, in what all updates together do at the task's own
 steps, 0 to 2 for each share of them that was done; fewer updates are a noisier mean, and below the
@@ -29,6 +29,9 @@ one round ahead is not all, and where it hardly moves at first it says little.""
 STEADY = 0.4
 """What other steps than the task's own have to bring more: one round ahead is not far."""
 MOST = 2.0
+FEWER = 0.25
+"""Exponent on the share of a cohort that delivers. A half would be the noise of a mean's; well
+chosen updates are fewer without being as much worse."""
 FLOOR = 0.01
 """Of what counts, so that a round nobody delivers in is not infinitely bad."""
 
@@ -84,18 +87,13 @@ class Values:
             gain = self._updates.gain(frozenset(came)) / self._usual.gain
             done = sum(self._future.shares[place] for _, place in came) / len(came)
             counts = done * PATIENT + min(done * MOST, max(0.0, gain))
-            counts *= math.sqrt(len(came) / self._future.cohort)
+            counts *= (len(came) / self._future.cohort) ** FEWER
         odd = sum(place != OWN for _, place in chosen) / len(chosen)
         return math.log(counts + FLOOR) - math.log(self._cost(chosen, prospects)) - STEADY * odd
 
     def _cost(self, chosen: Sequence[Asked], prospects: Sequence[Prospect]) -> float:
-        usual, prices, all_ = self._usual, self._prices, self._future.cohort
-        seconds = OVERHEAD_S + max(p.seconds for p in prospects)
-        cost = prices.time * seconds / usual.seconds
-        cost += prices.energy * sum(p.joules for p in prospects) / all_ / usual.joules
-        cost += prices.bytes * sum(p.paid_bytes for p in prospects) / all_ / usual.paid_bytes
-        asked = sum(self._future.asked[box] for box, _ in chosen)
-        return cost + prices.fairness * asked / len(chosen) + 1e-3
+        shares = [self._future.asked[box] for box, _ in chosen]
+        return cost_of(prospects, shares, self._prices, self._usual, self._future.cohort)
 
     def best(self, boxes: Sequence[str], least: int, forced: frozenset[str]) -> list[Asked]:
         """From `least` clients to a cohort, greedily, those that are forced first; and steps."""
@@ -149,6 +147,20 @@ class Values:
 
     def _by_class(self, sets: Sequence[Sequence[Asked]]) -> list[float]:
         return [self.of(chosen) for chosen in sets]
+
+
+def cost_of(
+    prospects: Sequence[Prospect],
+    shares: Sequence[float],
+    prices: Prices,
+    usual: Usual,
+    cohort: int,
+) -> float:
+    """Of one round, 1 being usual; `shares` is how often its clients were asked, over the mean."""
+    cost = prices.time * (OVERHEAD_S + max(p.seconds for p in prospects)) / usual.seconds
+    cost += prices.energy * sum(p.joules for p in prospects) / cohort / usual.joules
+    cost += prices.bytes * sum(p.paid_bytes for p in prospects) / cohort / usual.paid_bytes
+    return cost + prices.fairness * sum(shares) / len(shares) + 1e-3
 
 
 class Join(NamedTuple):

@@ -5,6 +5,7 @@ body, and the body's first element names its kind, so a signature never serves a
 """
 
 import hashlib
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
@@ -68,9 +69,14 @@ def task_id(body: bytes) -> bytes:
 def verify(public: bytes, signature: bytes, data: bytes) -> None:
     """Raise SealError unless `public` signed `data` (Ed25519, RFC 8032)."""
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
+        _key(public).verify(signature, data)
     except (InvalidSignature, ValueError):
         raise SealError(f"not signed by {fingerprint(public)}") from None
+
+
+@lru_cache(maxsize=4096)
+def _key(public: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def sign(message: Struct, identity: Identity) -> bytes:

@@ -7,6 +7,7 @@ codes. Sparse ones are followed by their places.
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -27,6 +28,7 @@ _NO_CODE = b"\x80"
 _MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
 
 
+@lru_cache(maxsize=256)
 def packed_size(layout: Layout, scheme: Scheme) -> int:
     """Length in bytes of what `pack` makes; of a sparse scheme, the most it can make."""
     length = size(layout)

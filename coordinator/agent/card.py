@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 TEXT = """\
 # {name}
 
-A LoRA adapter for SmolLM2-135M-Instruct (Apache-2.0), read after {depth} of its blocks: it says
-from one short text about a box whether it should train now, and with how many steps. For
-`rounds.policy = "agent"`.
+A LoRA adapter for SmolLM2-135M-Instruct (Apache-2.0), read after {depth} of its blocks. {reads}
+For `rounds.policy = "agent"`.
 
 | | |
 |---|---|
 | base model | SHA-256 {base} |
 | teacher | {teacher}, seed {teacher_seed} |
 | scenarios | {scenarios} |
-| lessons | {lessons} different questions from {fleets} fleets |
+| lessons | {lessons} different questions from {fleets} fleets; {aims} objectives |
 | adapter | rank {rank}, alpha {alpha:g}, queries and values of blocks {first} to {last} |
-| course | {epochs:g} epochs, batches of {batch}, AdamW at {rate:g}, seed {seed} |
+| course | {before:g} epochs of objectives, {epochs:g} of all, in batches of {batch}; seed {seed} |
+| AdamW at | {rate:g} |
 
 {figures}
 
@@ -34,10 +34,20 @@ Made again by:
 Limits: taught by emulated fleets alone, in English. It orders boxes that a plan would accept
 anyway; its chances are not calibrated for other uses. Words that it never met may mislead it.
 """
+BESIDE = """\
+It reads what the owner's objective
+counts, and from a box's journal and note what that adds to the log-odds by which the judge in the
+file beside it, a linear student of the box's numbers, would ask it."""
+ALONE = "It says from one short text about a box whether it should train now, with how many steps."
 HELD = """\
 On {fleets} fleets held back, {boxes:.0f} boxes: loss {loss:.4f} (a constant's
 {loss_of_a_constant:.4f}, the teacher's own uncertainty {least_loss:.4f}); {captured:.0%} of what
-could be gained over lots by the teacher's chances."""
+could be gained over lots by the teacher's worths."""
+PARTS = """
+The judge of numbers alone: loss {loss_of_numbers:.4f}, {captured_by_numbers:.0%}; with the aim as
+read {loss_of_numbers_and_aim:.4f}, {captured_by_numbers_and_aim:.0%}.
+Its log-odds of words count {words:g} times.
+Of sentences that were kept back {aims_read:.0%} were read rightly."""
 
 
 def write_card(lecture: "Lecture", header: Header, found: dict[str, Any]) -> None:
@@ -50,7 +60,10 @@ def write_card(lecture: "Lecture", header: Header, found: dict[str, Any]) -> Non
         teacher=header.teacher,
         teacher_seed=header.seed,
         scenarios=", ".join(header.scenarios) or "not told",
+        reads=BESIDE if lecture.judge else ALONE,
         lessons=found["lessons"],
+        aims=found["aims"],
+        before=course.first,
         fleets=found["fleets"],
         rank=course.rank,
         alpha=course.alpha,
@@ -60,10 +73,16 @@ def write_card(lecture: "Lecture", header: Header, found: dict[str, Any]) -> Non
         batch=course.batch,
         rate=course.rate,
         seed=course.seed,
-        figures=HELD.format(**held) if held else "No fleet was held back: nothing is known of it.",
+        figures=_figures(held),
         source=lecture.source.name,
         file=lecture.target.name,
         blocks=course.blocks,
         most=lecture.most,
     )
     write_whole(lecture.target.with_suffix(".md"), text.encode())
+
+
+def _figures(held: dict[str, float] | None) -> str:
+    if not held:
+        return "No fleet was held back: nothing is known of it."
+    return HELD.format(**held) + (PARTS.format(**held) if "words" in held else "")

@@ -4,6 +4,7 @@ llama.cpp where it is installed, else onnxruntime: one way to ask for both. With
 there is no agent, and the error says how to get it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coordinator.selection.prompt import JOIN, LABELS
+from coordinator.selection.prompt import AIMS, JOIN, LABELS, STEPS
 from coordinator.selection.weights import Weights
 from coordinator.weightsfile import read_weights
 from proto.errors import ConfigError
@@ -30,6 +31,8 @@ from quantization.runtime.scoring import (
 
 BASE = "smollm2-135m"
 SHIPPED = Path(__file__).with_name("agent.gguf")
+SURE = 1e-6
+"""A chance counts as at least so far from 0 and 1."""
 
 
 class Answer(NamedTuple):
@@ -39,6 +42,14 @@ class Answer(NamedTuple):
     """The chance of " yes" against " no"."""
     steps: tuple[float, ...]
     """The chance of each class of steps."""
+    aims: tuple[float, ...] = ()
+    """What each of AIMS counts, 1 in all; of use where that was the question."""
+
+    @property
+    def odds(self) -> float:
+        """Of `join`, in nats."""
+        kept = min(1 - SURE, max(SURE, self.join))
+        return math.log(kept / (1 - kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,8 @@ class Mind:
     model: Model
     scorer: Scorer
     engine: str
-    gauge: Weights | None = None
-    """The linear student whose verdicts its questions tell."""
+    judge: Weights | None = None
+    """Who judges the boxes' numbers; the model's log-odds of their words are added to its own."""
 
     def answer(self, prefix: str, questions: Sequence[str]) -> list[Answer]:
         """One answer for each question. Raises ConfigError, LocalError."""
@@ -60,21 +71,29 @@ class Mind:
         return len(self.model.tokens.encode(question, begin=False))
 
 
-def gauge_beside(adapter: Path) -> Path:
-    """Where the linear student of an adapter's questions lies."""
-    return adapter.with_suffix(".linear.json")
+def judge_beside(adapter: Path) -> Path:
+    """Where the judge of numbers lies that an adapter was taught to go with."""
+    return adapter.with_suffix(".judge.json")
 
 
 def answers_of(logp: Array) -> list[Answer]:
     """From log-probabilities of LABELS (texts, labels): each group of labels by itself."""
-    join, steps = logp[:, : len(JOIN)], logp[:, len(JOIN) :]
-    yes = 1 / (1 + np.exp(np.clip(join[:, 0] - join[:, 1], -50, 50)))
-    parts = np.exp(steps - steps.max(axis=1, keepdims=True))
-    parts /= parts.sum(axis=1, keepdims=True)
+    join, steps, aims = np.split(logp, [len(JOIN), len(JOIN) + len(STEPS)], axis=1)
     return [
-        Answer(float(chance), tuple(map(float, row)))
-        for chance, row in zip(yes, parts, strict=True)
+        Answer(float(row[1]), tuple(map(float, paces)), tuple(map(float, counts)))
+        for row, paces, counts in zip(_chances(join), _chances(steps), _chances(aims), strict=True)
     ]
+
+
+def prices_of(answer: Answer) -> dict[str, float]:
+    """What an objective counts, by name, 1 in all."""
+    return dict(zip(AIMS, answer.aims, strict=True))
+
+
+def _chances(logp: Array) -> Array:
+    parts = np.exp(logp.astype(np.float64) - logp.max(axis=1, keepdims=True))
+    found: Array = parts / parts.sum(axis=1, keepdims=True)
+    return found
 
 
 @contextmanager
@@ -86,9 +105,9 @@ def open_mind(adapter: str = "", engine: Engine = "auto", base: str = BASE) -> I
     path = Path(adapter) if adapter else SHIPPED
     with open_model(base) as model:
         held = read_adapter(path, model.facts, model.sha256)
-        beside = gauge_beside(path)
-        gauge = read_weights(beside) if beside.is_file() else None
-        if gauge is not None and not isinstance(gauge, Weights):
+        beside = judge_beside(path)
+        judge = read_weights(beside) if beside.is_file() else None
+        if judge is not None and not isinstance(judge, Weights):
             raise ConfigError(f"{beside} is no linear student")
         short = shortened(model, held.first + held.blocks)
         labels = [model.tokens.single(word) for word in LABELS]
@@ -96,4 +115,4 @@ def open_mind(adapter: str = "", engine: Engine = "auto", base: str = BASE) -> I
         # llama.cpp rounds activations by the batch: one by one, an answer is its question's alone.
         with open_scorer(short, labels, engine, 1 if taken == "llama" else TOGETHER) as scorer:
             scorer.adapt(held)
-            yield Mind(short, scorer, taken, gauge)
+            yield Mind(short, scorer, taken, judge)

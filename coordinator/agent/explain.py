@@ -4,22 +4,18 @@ Leave-one-out attribution (Li, Monroe and Jurafsky 2016, arXiv 1612.08220). It c
 each word, so it is worked out only on request.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from coordinator.agent.engine import Mind
-from coordinator.selection.gauge import LABEL, VERDICTS
+from coordinator.selection.advice import Part
 from coordinator.selection.prompt import ASKED
 from coordinator.selection.words import WORDS
 
-SURE = 1e-6
-"""A chance counts as at least so far from 0 and 1."""
-
 _PAIRS = "|".join(
     f"{label} (?:{'|'.join(sorted(words, key=len, reverse=True))})(?: charging)?"
-    for label, words in sorted([*WORDS.values(), (LABEL, VERDICTS)], key=lambda pair: -len(pair[0]))
+    for label, words in sorted(WORDS.values(), key=lambda pair: -len(pair[0]))
 )
 _PIECE = re.compile(rf'(?:{_PAIRS})(?= |\n|$)|[^\s"]+')
 _LABEL = re.compile(r'^(?:log|note) "', re.MULTILINE)
@@ -61,13 +57,15 @@ def strongest(mind: Mind, prefix: str, question: str) -> list[Word]:
     places = spans(question)
     asked = [question, *(without(question, span) for span in places)]
     told, *rest = mind.answer(prefix, asked)
+    much = mind.judge.words if mind.judge else 1.0
     found = [
-        Word(question[a:b], _odds(told.join) - _odds(answer.join))
+        Word(question[a:b], much * (told.odds - answer.odds))
         for (a, b), answer in zip(places, rest, strict=True)
     ]
     return sorted(found, key=lambda word: -abs(word.effect))
 
 
-def _odds(chance: float) -> float:
-    kept = min(1 - SURE, max(SURE, chance))
-    return math.log(kept / (1 - kept))
+def parts_told(part: Part) -> list[Word]:
+    """What made a score beside single words."""
+    told = [Word("its numbers", part.numbers), Word("the aim", part.aim)]
+    return [*told, *([Word("its words", part.words)] if part.words else [])]

@@ -1,25 +1,43 @@
 """What a teacher decided, as questions with the answers they should get."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
+from coordinator.distill import HELD_OUT, wanted_of
 from coordinator.selection.advice import SHARES
 from coordinator.selection.examples import Client, Decision
-from coordinator.selection.prompt import JOIN, LABELS, prefix_of, question_of, stop_question
+from coordinator.selection.features import beside
+from coordinator.selection.linear import chance, log_odds
+from coordinator.selection.prompt import (
+    AIMS,
+    COUNTS,
+    JOIN,
+    LABELS,
+    OURS,
+    STEPS,
+    prefix_of,
+    question_of,
+    stop_question,
+)
 from coordinator.selection.weights import Weights
 from coordinator.selection.words import edges_of
 from quantization.arrays import Array
 
-HELD_OUT = 5
-"""One fleet in so many is kept back, to tell how a student does where it was not trained."""
 STEPS_SHARE = 0.25
 """Part of the loss that is about steps: which boxes to ask matters more."""
 UNSAID = 0.05
 """The same where the teacher said nothing about steps."""
+
+
+FAR = 3.0
+"""Nats that words may be taught to add at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,56 +50,100 @@ class Lesson:
     count: int = 1
 
 
+class Met(NamedTuple):
+    """One time that a teacher met a question."""
+
+    wanted: float
+    """How good it was to ask that box ..."""
+    judged: float
+    """... and by its numbers alone, a half where nobody judges them."""
+    steps: tuple[float, ...]
+
+
 def held_back(decision: Decision) -> bool:
     """Whether a decision is of a fleet that is kept back: by its name alone."""
     return hashlib.sha256(decision.fleet.encode()).digest()[0] % HELD_OUT == 0
 
 
-def lessons_of(decisions: Iterable[Decision], gauge: Weights | None = None) -> list[Lesson]:
-    """A lesson for each different question, its target the mean of what the teacher said to it."""
-    met: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+def lessons_of(decisions: Iterable[Decision], judge: Weights | None = None) -> list[Lesson]:
+    """A lesson for each different question, its target the mean of what the teacher said to it.
+
+    With a judge of numbers they are about words, and say what is to be added to its log-odds.
+    """
+    met: dict[tuple[str, str], list[Met]] = {}
+    stops: dict[tuple[str, str], list[float]] = {}
     for decision in with_edges(decisions):
-        prefix = prefix_of(decision.objective)
-        for client in decision.clients:
-            met.setdefault((prefix, asked(client, decision, gauge)), []).append(target_of(client))
+        prefix = prefix_for(decision, judge)
+        for client, judged in zip(decision.clients, judged_by(judge, decision), strict=True):
+            if question := asked(client, decision, numbers=judge is None):
+                one = Met(wanted_of(client), judged, client.steps)
+                met.setdefault((prefix, question), []).append(one)
         if decision.stop is not None and decision.progress:
-            target = joined(decision.stop, 1.0) + (0.0,) * (len(LABELS) - len(JOIN))
-            met.setdefault((prefix, stop_question(decision.progress)), []).append(target)
+            question = stop_question(decision.progress)
+            stops.setdefault((prefix, question), []).append(decision.stop)
     return [
-        Lesson(prefix, question, tuple(np.mean(targets, axis=0).tolist()), len(targets))
-        for (prefix, question), targets in met.items()
+        *(Lesson(*key, target_of(every), len(every)) for key, every in met.items()),
+        *(Lesson(*key, only(JOIN, told(fmean(x))), len(x)) for key, x in stops.items()),
     ]
 
 
-def asked(client: Client, decision: Decision, gauge: Weights | None = None) -> str:
-    """The question about one box of a decision."""
+def aim_lessons(sentences: Iterable[tuple[str, Mapping[str, float]]]) -> list[Lesson]:
+    """One for each objective: how its parts are priced."""
+    return [
+        Lesson(prefix_of(text), COUNTS, only(tuple(AIMS), [prices.get(n, 0.0) for n in AIMS]))
+        for text, prices in sentences
+    ]
+
+
+def prefix_for(decision: Decision, judge: Weights | None) -> str:
+    """What questions of a decision begin with."""
+    return prefix_of(decision.objective) if judge is None else OURS
+
+
+def judged_by(judge: Weights | None, decision: Decision) -> list[float]:
+    """Each box's chance by its numbers and the decision's prices."""
+    if judge is None:
+        return [0.5 for _ in decision.clients]
+    others = beside([client.features for client in decision.clients])
+    return [chance(log_odds(judge, judge.join, values, decision.prices)) for values in others]
+
+
+def asked(client: Client, decision: Decision, *, numbers: bool) -> str:
+    """The question about one box of a decision; `numbers` are told where nobody judges them."""
     assert decision.edges is not None
-    told = client.features, decision.edges, client.note, client.journal
-    return question_of(*told, gauge=gauge)
+    values = client.features if numbers else None
+    return question_of(values, decision.edges, client.note, client.journal)
 
 
-def wanted(client: Client) -> float:
-    """How good it is to ask this box now: the mean of the teacher's choice and of its worth alone.
-
-    A choice depends on the others of its round, of whom a question tells nothing, and on what a
-    box's rows would teach, which nobody can see; its worth does not, so the mean holds less chance.
-    """
-    return client.join if client.worth is None else (client.join + client.worth) / 2
+def told(chance: float) -> list[float]:
+    """Of the two labels of JOIN."""
+    return [1 - chance, chance]
 
 
-def joined(chance: float, share: float) -> tuple[float, ...]:
-    """Targets of the two labels of JOIN."""
-    return (share * (1 - chance), share * chance)
+def only(group: Sequence[str], shares: Sequence[float]) -> tuple[float, ...]:
+    """Targets where nothing but one group of labels is answered."""
+    first = {JOIN: 0, STEPS: len(JOIN)}.get(tuple(group), len(JOIN) + len(STEPS))
+    target = [0.0] * len(LABELS)
+    target[first : first + len(shares)] = shares
+    return tuple(target)
 
 
-def target_of(client: Client) -> tuple[float, ...]:
+def target_of(met: Sequence[Met]) -> tuple[float, ...]:
     """What each label should get; the task's own steps where the teacher named none."""
-    classes = len(LABELS) - len(JOIN)
-    steps, share = client.steps, STEPS_SHARE
-    if len(steps) != classes or sum(steps) <= 0:
-        steps, share = tuple(float(part == 1) for part in SHARES), UNSAID
-    whole = sum(steps)
-    return joined(wanted(client), 1 - share) + tuple(share * s / whole for s in steps)
+    named = [one.steps for one in met if len(one.steps) == len(STEPS) and sum(one.steps) > 0]
+    share = STEPS_SHARE if named else UNSAID
+    steps = np.mean(named, axis=0) if named else np.array([part == 1 for part in SHARES], float)
+    wanted, judged = fmean(one.wanted for one in met), fmean(one.judged for one in met)
+    more = max(-FAR, min(FAR, odds(wanted) - odds(judged)))
+    join = [(1 - share) * part for part in told(chance(more))]
+    paces = (share * steps / steps.sum()).tolist()
+    return (*join, *paces, *(0.0 for _ in AIMS))
+
+
+def odds(chance: float) -> float:
+    """In nats."""
+    kept = min(0.999, max(0.001, chance))
+    return math.log(kept / (1 - kept))
 
 
 def with_edges(decisions: Iterable[Decision]) -> Iterator[Decision]:

@@ -43,6 +43,8 @@ class Course:
     rank: int = 8
     alpha: float = 16.0
     epochs: float = 3.0
+    first: float = 6.0
+    """Epochs of the early lessons before all are learned together."""
     batch: int = 8
     rate: float = 1e-3
     decay: float = 0.01
@@ -54,6 +56,8 @@ class Lot(NamedTuple):
 
     states: States
     targets: Array
+    early: int = 0
+    """So many of the lessons are learned by themselves first."""
 
 
 @dataclass(slots=True)
@@ -82,18 +86,30 @@ class Pupil:
     @property
     def steps(self) -> int:
         """In the whole course."""
-        return max(1, round(self.course.epochs * len(self.lot.targets) / self.course.batch))
+        return self.early + max(1, round(self.course.epochs * self._count / self.course.batch))
+
+    @property
+    def early(self) -> int:
+        """Steps with the early lessons alone."""
+        return round(self.course.first * self.lot.early / self.course.batch)
+
+    @property
+    def _count(self) -> int:
+        return len(self.lot.targets)
 
     def finish(self, tell: Progress) -> Standing:
         """To the end of the course."""
         order: list[list[int]] = []
-        epoch = -1
-        per_epoch = math.ceil(len(self.lot.targets) / self.course.batch)
+        part: tuple[bool, int] | None = None
         while self.standing.step < self.steps:
-            now, at = divmod(self.standing.step, per_epoch)
-            if now != epoch:
-                epoch = now
-                order = _order(self.lot.states, self.course, epoch)
+            step, early = self.standing.step, self.standing.step < self.early
+            count = self.lot.early if early else self._count
+            epoch, at = divmod(
+                step if early else step - self.early, math.ceil(count / self.course.batch)
+            )
+            if part != (early, epoch):
+                part = early, epoch
+                order = _order(self.lot.states, self.course, count, epoch)
             self._step(order[at])
             if self.standing.step % SAVE == 0:
                 tell(f"learning, loss {self.standing.loss:.4f}", self.standing.step, self.steps)
@@ -135,10 +151,10 @@ def _shape(done: float) -> float:
     return LEAST + (1 - LEAST) * turn
 
 
-def _order(states: States, course: Course, epoch: int) -> list[list[int]]:
-    """Batches of lessons of like length, in an order that depends on seed and epoch alone."""
-    rng = np.random.default_rng([course.seed, epoch])
-    every = rng.permutation(len(states.starts) - 1).tolist()
+def _order(states: States, course: Course, count: int, epoch: int) -> list[list[int]]:
+    """Batches of the first lessons, of like length, in an order of seed, count and epoch alone."""
+    rng = np.random.default_rng([course.seed, count, epoch])
+    every = rng.permutation(count).tolist()
     size = course.batch
     batches = []
     for k in range(0, len(every), NEAR * size):

@@ -57,7 +57,9 @@ class Constants(Table, frozen=True):
     """All of them; fixed when a job starts."""
 
     least_score: Share = 0.0
-    """Of scores that are chances: a box below it is asked only to have the quorum and one more."""
+    """Of scores that are chances: a box below it is asked only to have the quorum and `spare`."""
+    spare: Annotated[int, Meta(ge=0, le=100_000)] = 1
+    """Boxes above the quorum that are asked however low their scores, as one may fail."""
     fedcs: FedCS = FedCS()
     tifl: TiFL = TiFL()
     power_of_choice: PowerOfChoice = PowerOfChoice()

@@ -67,6 +67,8 @@ class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cohort: Annotated[int, Meta(ge=1)]
     clients: Annotated[tuple[Client, ...], Meta(min_length=1, max_length=10_000)]
     objective: Text = ""
+    prices: Annotated[dict[Label, Chance], Meta(max_length=16)] = {}
+    """What the objective made time, energy, bytes and fairness worth to the teacher."""
     stop: Chance | None = None
     """The share of futures in which this was the moment to stop."""
     edges: Edges | None = None

@@ -4,6 +4,8 @@ How long a box has waited is not among them: coverage is the wrapper's affair, n
 """
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.forecast import seconds_of
@@ -28,8 +30,19 @@ FEATURES: tuple[str, ...] = (
     "misses",
     "asked",
 )
-LOGARITHMIC = frozenset({"ram_free_mib", "disk_free_mib", "link_kbps", "rows", "qpu_queue_s"})
-"""Those that span decades: a linear scorer takes log(1 + x) of them."""
+BESIDE = tuple(f"{name}_beside" for name in FEATURES)
+"""Each of them beside the other boxes of its round: whom to ask is a choice among them."""
+COLUMNS = (*FEATURES, *BESIDE)
+LOGARITHMIC = {
+    "ram_free_mib": 1.0,
+    "disk_free_mib": 1.0,
+    "link_kbps": 1.0,
+    "rows": 1.0,
+    "qpu_queue_s": 1.0,
+    "time_ratio": 0.01,
+    "asked": 0.5,
+}
+"""Those whose ratios count, not their differences: what is added to each before its logarithm."""
 
 
 def features(candidate: Candidate, request: Request) -> Features:
@@ -59,9 +72,26 @@ def features(candidate: Candidate, request: Request) -> Features:
     }
 
 
+def beside(boxes: Sequence[Features]) -> list[Features]:
+    """Of all boxes of a round, with COLUMNS: how far each number is from the mean of those known.
+
+    Where nobody else's is known that is 0.
+    """
+    found = [dict(told) for told in boxes]
+    for name, column in zip(FEATURES, BESIDE, strict=True):
+        values = [scaled(name, told.get(name)) for told in boxes]
+        known = [value for value in values if value is not None]
+        middle = fmean(known) if known else 0.0
+        for told, value in zip(found, values, strict=True):
+            told[column] = None if value is None else value - middle
+    return found
+
+
 def scaled(name: str, value: float | None) -> float | None:
-    """As a linear scorer sees it."""
-    return math.log1p(max(value, 0.0)) if value is not None and name in LOGARITHMIC else value
+    """As differences of it mean something."""
+    if value is None or name not in LOGARITHMIC:
+        return value
+    return math.log(max(value, 0.0) + LOGARITHMIC[name])
 
 
 def _number(value: int | None) -> float | None:

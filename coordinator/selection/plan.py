@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from coordinator.selection.advice import Part
 from coordinator.selection.candidates import Candidate, infeasible, waited
 from coordinator.selection.forecast import Forecast, forecast, together
 from coordinator.selection.request import Budget, Request
@@ -22,8 +23,6 @@ COVERAGE = 2.5
 OVERDUE = 4.0
 """... and a box that has waited OVERDUE times as long as if all took turns is asked before them:
 without it a scorer could leave some of the stalest out for ever."""
-SPARE = 1
-"""Boxes above the quorum that are asked however low their scores: one may fail."""
 MAX_SCORE = 1e9
 """A score beyond it is no answer."""
 
@@ -48,6 +47,10 @@ class Plan:
     """What a model was asked, if one was: what all questions begin with ..."""
     questions: dict[str, str] = field(default_factory=dict)
     """... and each box's own."""
+    prices: dict[str, float] = field(default_factory=dict)
+    """What the objective counts, as a model read it."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    """What made each score, where that was numbers, aim and words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,10 @@ def field_of(candidates: Sequence[Candidate], request: Request) -> Field:
     size = affordable(request.size or len(fit), request)
     served = request.served or size
     reach = max(size, math.ceil(COVERAGE * served))
-    stale = by_staleness(fit, request)
-    covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
+    covered = fit
+    if len(fit) > reach:
+        stale = by_staleness(fit, request)
+        covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
     late = overdue(covered, (len(fit) + request.busy) / served if served else 0.0, request)
     return Field(tuple(sorted(covered, key=lambda c: c.box)), size, refused, late)
 
@@ -98,7 +103,7 @@ def affordable(size: int, request: Request) -> int:
 
 def least(size: int, request: Request) -> int:
     """How many of a cohort of `size` are asked in any case."""
-    return min(size, request.quorum + SPARE)
+    return min(size, max(1, request.quorum + request.constants.spare))
 
 
 def worth_asking(found: Field, scores: Mapping[str, float], request: Request) -> int:
@@ -132,6 +137,8 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
         forecast=forecast(best, steps, request),
         prefix=request.advice.prefix if request.advice else "",
         questions=request.advice.questions if request.advice else {},
+        prices=request.advice.prices if request.advice else {},
+        parts=request.advice.parts if request.advice else {},
     )
 
 
@@ -150,6 +157,8 @@ def both(first: Plan, more: Plan) -> Plan:
         forecast=together(first.forecast, more.forecast),
         prefix=more.prefix or first.prefix,
         questions={**first.questions, **more.questions},
+        prices=more.prices or first.prices,
+        parts={**first.parts, **more.parts},
     )
 
 

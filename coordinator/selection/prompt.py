@@ -1,9 +1,11 @@
-"""What a language model is asked about a box: a prefix that all share, and a few words on this one.
+"""What a language model is asked: what an owner's objective counts, and what a box's words tell.
 
-The prefix holds the objective and nothing of any box, so that its part of the work is done once for
-a whole job. How long a box has waited is not told: coverage is the plan's, and a prompt that does
-not change from round to round is answered from the cache. Answers are read from the logits of
-labels alone; no text that a model could write is ever acted on.
+With a judge of numbers beside it, the model reads the objective once a job, and of a box its own
+words alone: a box without any is not asked about. Without a judge it is told the numbers in words.
+A prefix holds nothing of any box, so that its part of the work is done once for a whole job.
+How long a box has waited is not told: coverage is the plan's, and a prompt that does not change
+from round to round is answered from the cache. Answers are read from the logits of labels alone; no
+text that a model could write is ever acted on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +13,8 @@ from collections.abc import Mapping, Sequence
 from coordinator.selection.edges import Edges
 from coordinator.selection.features import Features
 from coordinator.selection.fence import MAX_JOURNAL, MAX_NOTE, fenced, joined, plain
-from coordinator.selection.gauge import verdict
 from coordinator.selection.gist import gist
 from coordinator.selection.progress import words_of_progress
-from coordinator.selection.weights import Weights
 from coordinator.selection.words import words_of
 
 DEFAULT_OBJECTIVE = "learn fast and waste no energy"
@@ -23,12 +23,18 @@ MAX_OBJECTIVE = 120
 JOIN = (" no", " yes")
 STEPS = (" few", " own", " more", " most")
 """One for each of SHARES (coordinator/selection/advice.py)."""
-LABELS = (*JOIN, *STEPS)
+AIMS = {"time": " time", "energy": " energy", "bytes": " data", "fairness": " all"}
+"""What an owner may count, and the token that says so: their chances are the prices."""
+LABELS = (*JOIN, *STEPS, *AIMS.values())
 """What is read after a question, each a token of its own: whether to ask the box, and how many
-steps it should do. Whether to stop is asked apart, and answered by JOIN."""
+steps it should do. Whether to stop is asked apart, and answered by JOIN; what counts, by AIMS."""
 ASKED = "\nask it?"
 STOPPED = "\nenough?"
+COUNTS = "what counts?"
+"""Asked of the objective alone."""
 
+OURS = "Boxes learn together.\n"
+"""The prefix of questions about words: they mean the same whatever the objective."""
 PREFIX = "Boxes learn together. Aim: {objective}\n"
 
 
@@ -43,23 +49,23 @@ def stop_question(values: Mapping[str, float | None]) -> str:
 
 
 def question_of(
-    values: Features,
+    values: Features | None,
     edges: Edges,
     note: str = "",
     journal: Sequence[str] = (),
     *,
     room: int = MAX_JOURNAL,
-    gauge: Weights | None = None,
 ) -> str:
     """The part about one box: its own words, fenced and capped, then its numbers in words.
 
-    `room` bounds the journal's characters further, where a prompt would be too long; `gauge` is a
-    linear student whose verdict on the numbers is told with them.
+    Without `values` nothing is told of its numbers, and of a box without words nothing is asked.
+    `room` bounds the journal's characters further, where a prompt would be too long.
     """
     most = min(room, MAX_JOURNAL)
     parts = [
         fenced("log", joined(gist(journal, edges.routine), most), most),
         fenced("note", note, MAX_NOTE),
-        " ".join(filter(None, (verdict(values, gauge), words_of(values, edges)))),
+        "" if values is None else words_of(values, edges),
     ]
-    return "\n".join(part for part in parts if part) + ASKED
+    told = [part for part in parts if part]
+    return "\n".join(told) + ASKED if told or values is not None else ""

@@ -6,7 +6,7 @@ import numpy as np
 
 from coordinator.decisionsfile import write_decisions
 from coordinator.selection.examples import FORMAT, VERSION, Client, Decision, Header
-from coordinator.selection.prompt import LABELS, STEPS
+from coordinator.selection.prompt import AIMS, LABELS, STEPS
 from tests.adapters.tiny import write_tiny
 
 DEPTH = 3
@@ -14,7 +14,7 @@ DEPTH = 3
 
 
 def write_base(path: Path) -> Path:
-    return write_tiny(path, blocks=4, more=STEPS)
+    return write_tiny(path, blocks=4, more=(*STEPS, *AIMS.values()))
 
 
 def write_agent(path: Path, base: Path, seed: int = 0, size: float = 0.5) -> Path:
@@ -63,4 +63,4 @@ def write_lessons(path: Path, fleets: int = 6, rounds: int = 3) -> Path:
     return path
 
 
-assert len(LABELS) == 6
+assert len(LABELS) == 10

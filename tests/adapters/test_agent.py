@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from coordinator import tables
 from coordinator.agent.advisor import Agent
 from coordinator.agent.asking import Asking, advice_of
-from coordinator.agent.engine import Answer, open_mind
+from coordinator.agent.engine import Answer, judge_beside, open_mind
 from coordinator.agent.explain import spans, strongest, without
 from coordinator.agent.memory import Memory
 from coordinator.agent.review import explained
@@ -25,10 +25,12 @@ from coordinator.selection.advice import SHARES, Advice
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.constants import Agent as Limits
 from coordinator.selection.plan import field_of, plan
-from coordinator.selection.prompt import JOIN, LABELS, prefix_of
+from coordinator.selection.prompt import AIMS, COUNTS, JOIN, OURS, STEPS, prefix_of
+from coordinator.selection.weights import Head, Weights
 from coordinator.selection.words import edges_of
 from coordinator.store import Store
 from coordinator.taskfile import Selection, Steps, task_of
+from coordinator.weightsfile import write_weights
 from firmware_sim.fleet import Fleet
 from proto.errors import ConfigError
 from proto.messages import TRAIN, Resources
@@ -237,7 +239,7 @@ def test_the_steps_a_box_does_are_the_class_its_logits_name(tmp_path, base, adap
     fleet = whole(tmp_path, base, str(adapter))
     rows = [row for row in fleet.store.rounds("job") if row.kind == TRAIN]
     told = [d for d in decisions(fleet.store, "job") if d["kind"] == "train"]
-    labels = [*JOIN, *LABELS[len(JOIN) :]]
+    labels = [*JOIN, *STEPS]
     different = set()
     for row, decision in zip(rows, told, strict=True):
         assert decision["fallback"] == ""
@@ -360,3 +362,86 @@ def test_the_command_says_of_each_round_what_the_agent_answered(tmp_path, base, 
     found = CliRunner().invoke(app, call)
     assert found.exit_code == 0, found.output
     assert "agent:" in found.stdout
+
+
+# --- with a judge of numbers ----------------------------------------------------------------------
+
+JUDGE = Weights(
+    version=1,
+    features=("battery_beside",),
+    mean=(0.0,),
+    scale=(10.0,),
+    join=Head(weights=(1.0,), bias=-0.5),
+    aims={"energy": (2.0,)},
+    usual={"energy": 0.4},
+    words=0.5,
+    steps=tuple(Head(weights=(0.1 * at,), bias=0.0) for at in range(4)),
+)
+
+
+@pytest.fixture
+def judged(base, adapter, tmp_path) -> Path:
+    own = tmp_path / "judged.gguf"
+    own.write_bytes(adapter.read_bytes())
+    write_weights(judge_beside(own), JUDGE)
+    return own
+
+
+def test_a_score_is_the_judges_odds_and_the_aims_and_what_a_boxs_words_add(base, judged):
+    agent = Agent("onnx", str(base), beside=False)
+    state = job(judged)
+    advice = advise(agent, state)
+    covered = field_of(boxes(), request_of(state, Consider(boxes(), 1))).covered
+    speaking = {c.box for c in covered if c.resources.note}
+    with open_mind(str(judged), "onnx", str(base)) as mind:
+        counts = mind.answer(prefix_of(""), [COUNTS])[0]
+        said = {
+            c.box: mind.answer(OURS, [f'note "{c.resources.note}"\nask it?'])[0]
+            for c in covered
+            if c.box in speaking
+        }
+    agent.close()
+    mean = np.mean([c.resources.battery for c in covered])
+    weight = 1 + 2 * (advice.prices["energy"] - 0.4)
+    assert advice.prices == pytest.approx(dict(zip(AIMS, counts.aims, strict=True)), abs=1e-5)
+    assert sum(advice.prices.values()) == pytest.approx(1)
+    for c in covered:
+        odds = weight * (c.resources.battery - mean) / 10 - 0.5
+        if c.box in speaking:
+            odds += 0.5 * np.log(said[c.box].join / (1 - said[c.box].join))
+        assert advice.scores[c.box] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)
+    assert set(advice.questions) == speaking
+    silent = next(c.box for c in covered if c.box not in speaking)
+    assert advice.parts[silent].words == 0.0
+
+
+def test_a_judge_named_with_broken_numbers_leaves_the_job_to_the_hand_rule(base, judged):
+    judge_beside(judged).write_bytes(b"{}")
+    agent = Agent("onnx", str(base), beside=False)
+    remark = advise(agent, job(judged)).remark
+    agent.close()
+    assert "the agent cannot answer" in remark
+    assert "judge.json" in remark
+
+
+def test_an_objective_that_is_read_as_no_chances_leaves_the_round_to_the_hand_rule():
+    asked = Asking(OURS, {}, "", edges_of([]), ("p", COUNTS), {"b0": {}}, JUDGE)
+    broken = Answer(0.5, (1.0, 0.0, 0.0, 0.0), (float("nan"), 0.0, 0.0, 0.0))
+    advice = advice_of(asked, {("p", COUNTS): broken})
+    assert (advice.scores, advice.remark) == (
+        None,
+        "the agent's answer on the objective is no chance",
+    )
+
+
+def test_a_judged_job_is_explained_by_its_numbers_its_aim_and_its_words(tmp_path, base, judged):
+    fleet = whole(tmp_path / "home", base, str(judged))
+    store = fleet.open_store()
+    rows = [row for row in decisions(store, "job") if row["kind"] == "train"]
+    assert all(row["fallback"] == "" for row in rows)
+    # Boxes here write nothing: steps are the judge's alone, and no words count.
+    assert {row["parts"][box]["words"] for row in rows for box in row["cohort"]} == {0.0}
+    newest = explained(store, "job", rows, str(base))[-1]
+    told = [[word["word"] for word in newest["words"][box]] for box in newest["cohort"]]
+    assert told == [["its numbers", "the aim"]] * len(told)
+    tables.decisions([newest])

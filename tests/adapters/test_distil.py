@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from coordinator.agent.asking import pace_of
 from coordinator.agent.distil import Lecture, distill_agent
 from coordinator.agent.engine import open_mind
 from coordinator.agent.judging import Choice, judged
 from coordinator.agent.lessons import lessons_of
 from coordinator.agent.school import Course
 from coordinator.decisionsfile import read_decisions
-from coordinator.selection.prompt import prefix_of, question_of
+from coordinator.selection.features import beside
+from coordinator.selection.prompt import OURS, question_of
 from coordinator.selection.words import edges_of
 from proto.errors import ConfigError
 from tests.adapters.agents import DEPTH, write_base, write_lessons
@@ -55,15 +56,15 @@ def test_a_student_learns_what_its_teacher_reads_and_how_many_steps(folder):
     assert f"{held['captured']:.0%}" in card
     assert not (folder / "agent.work").exists()
     with open_mind(str(folder / "agent.gguf"), "onnx", str(folder / "base.gguf")) as mind:
-        assert mind.gauge is not None
-        questions = [
-            question_of({"battery": 50.0, "time_ratio": time}, edges_of([]), note, gauge=mind.gauge)
-            for note in ("all well", "fan broken")
-            for time in (0.2, 0.8)
+        assert mind.judge is not None
+        notes = ("all well", "fan broken")
+        found = mind.answer(OURS, [question_of(None, edges_of([]), note) for note in notes])
+        paces = [
+            pace_of(mind.judge, told, found[0])
+            for told in beside([{"battery": 50.0, "time_ratio": time} for time in (0.2, 0.8)])
         ]
-        found = mind.answer(prefix_of(""), questions)
-    assert [answer.join > 0.5 for answer in found] == [True, True, False, False]
-    assert [int(np.argmax(answer.steps)) for answer in found] == [3, 0, 3, 0]
+    assert [answer.join > 0.5 for answer in found] == [True, False]
+    assert paces == [3, 0]
 
 
 class Broken(Exception):

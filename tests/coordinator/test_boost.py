@@ -79,7 +79,7 @@ def test_trees_with_words_read_what_numbers_do_not_tell(taught, tmp_path):
     numbers = distilled(taught, tmp_path / "gbm.json", "gbm")["held_out"]
     words = distilled(taught, tmp_path / "words.json", "gbm-words")["held_out"]
     assert words["loss"] < numbers["loss"] - 0.1
-    assert numbers["loss"] < numbers["loss_of_a_constant"]
+    assert words["loss"] < words["loss_of_a_constant"] - 0.1
 
 
 def test_a_task_plans_with_them_and_old_news_do_not_count(taught, tmp_path):

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from coordinator.cli import app
 from coordinator.decisionsfile import line_of, read_decisions, write_decisions
-from coordinator.distill import distill_linear
+from coordinator.distill import distill_linear, examples_of, fit
 from coordinator.selection.candidates import Candidate, Past
 from coordinator.selection.examples import Client, Decision, Header
-from coordinator.selection.features import FEATURES, features
+from coordinator.selection.features import BESIDE, FEATURES, beside, features
+from coordinator.selection.linear import log_odds
 from coordinator.selection.plan import plan
 from coordinator.selection.request import Pace, Request
 from coordinator.taskfile import read, rules_of
@@ -75,8 +76,8 @@ def test_what_a_teacher_wrote_is_read_back(taught):
 def test_a_student_finds_what_its_teacher_goes_by(taught, tmp_path):
     figures = distill_linear(taught, tmp_path / "linear.json")
     strongest = max(figures["weights"], key=lambda name: abs(figures["weights"][name]))
-    assert strongest == "link_kbps"
-    assert figures["weights"]["link_kbps"] > 1
+    assert strongest == "link_kbps_beside"
+    assert figures["weights"]["link_kbps_beside"] > 1
     assert figures["held_out"]["loss"] < 0.8 * figures["held_out"]["loss_of_a_constant"]
     again = distill_linear(taught, tmp_path / "again.json")
     assert again["weights"] == figures["weights"]
@@ -102,6 +103,53 @@ def test_the_command_writes_a_student_that_a_task_plans_with(taught, tmp_path):
     assert len(set(made.cohort) & set(fastest)) >= 2
 
 
+def test_a_number_is_read_beside_those_of_the_rounds_other_boxes():
+    told = beside([{"rows": 99.0, "misses": 1.0}, {"rows": 99.0, "misses": 3.0}, {"rows": 999.0}])
+    assert [one["rows_beside"] for one in told] == pytest.approx(
+        [-np.log(10) / 3, -np.log(10) / 3, 2 * np.log(10) / 3]
+    )
+    assert [one["misses_beside"] for one in told] == [-1.0, 1.0, None]
+    assert beside([{"rows": 5.0}])[0]["rows_beside"] == 0.0
+
+
+def test_what_a_number_is_worth_depends_on_the_owners_prices():
+    """A teacher who shuns slow boxes where time counts, and minds nothing where energy does."""
+    rng, made = np.random.default_rng(4), []
+    for fleet in range(10):
+        time = float(fleet % 2)
+        for number in range(1, 5):
+            wanted = Request("linear", 4, 0, number, Pace(10, number), 60.0)
+            found = boxes(rng)
+            paces = [np.log((c.past.seconds or 1) / 60 + 0.01) for c in found]
+            clients = tuple(
+                Client(
+                    box=c.box,
+                    features=features(c, wanted),
+                    join=0.1,
+                    worth=float(1 / (1 + np.exp(2 * time * (pace - np.mean(paces))))),
+                )
+                for c, pace in zip(found, paces, strict=True)
+            )
+            prices = {"time": time, "energy": 1 - time}
+            made.append(
+                Decision(
+                    fleet=f"fleet-{fleet}", round=number, cohort=4, clients=clients, prices=prices
+                )
+            )
+    student = fit(examples_of(made), aims=True)
+    slow, quick = beside([{"time_ratio": 0.9}, {"time_ratio": 0.1}])
+
+    def apart(**prices: float) -> float:
+        odds = [log_odds(student, student.join, box, prices) for box in (quick, slow)]
+        return odds[0] - odds[1]
+
+    assert apart(time=1.0, energy=0.0) > 2.5
+    assert abs(apart(time=0.0, energy=1.0)) < 0.8
+    assert apart(**student.usual) == pytest.approx(apart())
+    assert 0.5 < apart() < apart(time=1.0, energy=0.0)
+    assert fit(examples_of(made)).aims == {}
+
+
 def test_the_table_for_people_names_the_strongest_feature_first(taught, tmp_path):
     found = CliRunner().invoke(app, ["distill", str(taught), "-o", str(tmp_path / "linear.json")])
     assert found.exit_code == 0, found.output
@@ -119,10 +167,14 @@ def test_a_job_by_linear_without_a_student_is_refused(tmp_path):
     ("change", "said"),
     [
         ({"version": 2}, "not a linear student of version 1"),
-        ({"scale": [0.0] * len(FEATURES)}, "not above 0"),
+        ({"scale": [0.0] * len(BESIDE)}, "not above 0"),
         ({"mean": [1.0]}, "one number for each feature"),
-        ({"features": ["shoe size", *FEATURES[1:]]}, "does not know: shoe size"),
+        ({"features": ["shoe size", *BESIDE[1:]]}, "does not know: shoe size"),
         ({"features": [FEATURES[0]] * len(FEATURES)}, "named twice"),
+        ({"aims": {"time": [0.0] * len(FEATURES)}}, "the same prices"),
+        ({"aims": {"time": [0.0]}, "usual": {"time": 0.5}}, "one number for each feature"),
+        ({"steps": [{"weights": [0.0], "bias": 0.0}]}, "one number for each feature"),
+        ({"words": -1.0}, "words"),
         ({"mean": [1e7] * len(FEATURES)}, "beyond 1e"),
         ({"extra": 1}, "unknown field"),
     ],

@@ -5,7 +5,6 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from coordinator.selection.candidates import Candidate, Past, Standing
 from coordinator.selection.features import FEATURES, features
@@ -15,7 +14,6 @@ from coordinator.selection.progress import WORDS as OF_PROGRESS
 from coordinator.selection.progress import progress
 from coordinator.selection.prompt import ASKED, prefix_of, question_of, stop_question
 from coordinator.selection.request import Pace, Request
-from coordinator.selection.weights import Head, Weights
 from coordinator.selection.words import RELATIVE, WORDS, edges_of, words_of
 from proto.messages import Resources
 
@@ -60,18 +58,11 @@ def test_a_box_is_told_in_words():
     )
 
 
-def test_a_linear_student_sums_the_numbers_up_in_a_word():
-    none = Head(weights=(0.0,), bias=0.0)
-    gauge = Weights(
-        version=1, features=("battery",), mean=(50.0,), scale=(10.0,),
-        join=replace(none, weights=(1.0,)),
-    )  # fmt: skip
-    told = [question_of({"battery": x}, EDGES, gauge=gauge) for x in (0.0, 50.0, 100.0)]
-    assert told == [
-        "numbers hopeless battery nearly empty\nask it?",
-        "numbers strong battery half\nask it?",
-        "numbers best battery full\nask it?",
-    ]
+def test_where_numbers_are_judged_apart_a_box_is_asked_about_by_its_words_alone():
+    told = question_of(None, EDGES, "sd dying", ("2 min ago: I/O error",))
+    assert told == 'log "i/o error"\nnote "sd dying"\nask it?'
+    assert question_of(None, EDGES) == ""
+    assert question_of(None, EDGES, "\u200b", ("3 d ago: I/O error",)) == ""
 
 
 def test_what_is_not_known_or_no_news_is_not_told():

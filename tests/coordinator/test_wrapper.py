@@ -58,7 +58,8 @@ def said(told: dict[str, float] | None) -> Advice | None:
 @given(fleets, st.sampled_from(sorted(SCORERS)), st.integers(0, 12), st.data())
 def test_no_scorer_and_no_answer_gets_a_box_asked_that_may_not_be(fleet, scorer, size, data):
     told = data.draw(st.none() | st.fixed_dictionaries({c.box: answers for c in fleet}))
-    bound = Constants(least_score=data.draw(st.floats(0, 1)))
+    spare = data.draw(st.integers(0, 2))
+    bound = Constants(least_score=data.draw(st.floats(0, 1)), spare=spare)
     budget = Budget(bytes=data.draw(st.integers(0, 5000)), asks=data.draw(st.integers(0, 6)))
     pace = Pace(10, 4)
     request = Request(
@@ -71,16 +72,17 @@ def test_no_scorer_and_no_answer_gets_a_box_asked_that_may_not_be(fleet, scorer,
     assert not budget.asks or all(by_name[box].past.asked < budget.asks for box in made.cohort)
     assert not budget.bytes or 500 * len(made.cohort) <= budget.bytes
     most = min(allowed.size, len(allowed.covered))
-    assert min(most, 4) <= len(made.cohort) <= most
+    assert min(most, 3 + spare) <= len(made.cohort) <= most
     assert made.fewer or len(made.cohort) == most
     assert all(math.isfinite(score) for score in made.scores.values())
     assert msgspec.json.decode(msgspec.json.encode(made), type=Plan) == made
 
 
-def ask(scores: list[float], bound: float, scorer: str = "agent", quorum: int = 1) -> Plan:
+def ask(scores: list[float], bound: float, scorer: str = "agent", **more: int) -> Plan:
+    """More: the quorum, boxes to spare."""
     fleet = [Candidate(f"b{at}", 40, 0) for at in range(len(scores))]
     told = Advice(scores={c.box: score for c, score in zip(fleet, scores, strict=True)})
-    limits = Constants(least_score=bound)
+    limits, quorum = Constants(least_score=bound, spare=more.get("spare", 1)), more.get("quorum", 1)
     return plan(fleet, Request(scorer, 4, 0, 1, constants=limits, advice=told, quorum=quorum))
 
 
@@ -89,6 +91,12 @@ def test_boxes_whose_chance_is_too_low_are_left_out_but_for_the_quorum_and_one_m
     assert ask([0.9, 0.3, 0.1, 0.2], 0.5).cohort == ("b0", "b1")
     assert ask([0.1, 0.3, 0.1, 0.2], 0.5, quorum=2).cohort == ("b0", "b1", "b3")
     assert ask([0.9, 0.3, 0.1, 0.2], 0.0).cohort == ("b0", "b1", "b2", "b3")
+
+
+def test_how_many_are_to_spare_is_the_owners_choice_and_somebody_is_always_asked():
+    assert ask([0.1, 0.3, 0.1, 0.2], 0.5, quorum=2, spare=0).cohort == ("b1", "b3")
+    assert ask([0.1, 0.3, 0.1, 0.2], 0.5, quorum=2, spare=2).cohort == ("b0", "b1", "b2", "b3")
+    assert ask([0.1, 0.3, 0.1, 0.2], 0.5, quorum=0, spare=0).cohort == ("b1",)
 
 
 def test_only_scores_that_are_chances_are_held_against_the_bound():

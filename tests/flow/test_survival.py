@@ -137,6 +137,32 @@ def test_a_coordinator_killed_as_it_stops_a_job_stops_it_once(guests: RealFleet)
     check_history(guests.store)
 
 
+# What is on disk after each death. One commit may hold the wait and the round that follows.
+AFTER = {
+    "waiting": {"waiting", "collecting"},
+    "collecting": {"collecting"},
+    "folding": {"folding"},
+    "publishing": {"publishing"},
+}
+BEFORE = {
+    "waiting": {"publishing"},
+    "collecting": {"publishing", "waiting"},
+    "folding": {"collecting"},
+    "publishing": {"folding"},
+}
+
+
+def killed_in_every_phase(fleet: RealFleet, before: dict[str, set[str]]) -> None:
+    """Once after each phase is on disk, then just before, in this order; at last when finished."""
+    for found, flags in ((AFTER, ()), (before, ("--before-commit",))):
+        for phase, on_disk in found.items():
+            fleet.coordinate(CRASHING, ("--crash-at", phase, *flags))
+            assert fleet.wait("coordinator", PATIENCE) == -signal.SIGKILL
+            assert fleet.row().phase in on_disk, (phase, flags)
+    fleet.coordinate(CRASHING, ("--crash-at", "finished"))
+    assert fleet.wait("coordinator", PATIENCE) == -signal.SIGKILL
+
+
 def test_the_coordinator_may_be_killed_in_every_phase(guests: RealFleet) -> None:
     rounds = 8
     guests.coordinate()
@@ -146,27 +172,7 @@ def test_the_coordinator_may_be_killed_in_every_phase(guests: RealFleet) -> None
     guests.kill("coordinator")
     for name in guests.names:
         guests.let_go(name)
-    # What is on disk after each death. One commit may hold the wait and the round that follows.
-    after = {
-        "waiting": {"waiting", "collecting"},
-        "collecting": {"collecting"},
-        "folding": {"folding"},
-        "publishing": {"publishing"},
-    }
-    before = {
-        "waiting": {"publishing"},
-        "collecting": {"publishing", "waiting"},
-        "folding": {"collecting"},
-        "publishing": {"folding"},
-    }
-    for found, flags in ((after, ()), (before, ("--before-commit",))):
-        for phase, on_disk in found.items():
-            guests.coordinate(CRASHING, ("--crash-at", phase, *flags))
-            assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
-            assert guests.row().phase in on_disk, (phase, flags)
-    guests.coordinate(CRASHING, ("--crash-at", "finished"))
-    assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
-
+    killed_in_every_phase(guests, BEFORE)
     assert guests.row().phase == "finished"
     guests.coordinate()
     guests.until_said("a", "the coordinator has started anew")
@@ -186,26 +192,9 @@ def test_an_asynchronous_jobs_coordinator_may_be_killed_in_every_phase(
     for name in guests.names:
         guests.let_go(name)
 
-    after = {
-        "waiting": {"waiting", "collecting"},
-        "collecting": {"collecting"},
-        "folding": {"folding"},
-        "publishing": {"publishing"},
-    }
-    before = {
-        "collecting": {"publishing", "waiting"},
-        "folding": {"collecting"},
-        "publishing": {"folding"},
-        "waiting": {"publishing"},  # after the last step
-    }
-    for found, flags in ((after, ()), (before, ("--before-commit",))):
-        for phase, on_disk in found.items():
-            guests.coordinate(CRASHING, ("--crash-at", phase, *flags))
-            assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
-            assert guests.row().phase in on_disk, (phase, flags)
-    guests.coordinate(CRASHING, ("--crash-at", "finished"))
-    assert guests.wait("coordinator", PATIENCE) == -signal.SIGKILL
-
+    # It waits alone only once, after the last step.
+    order = ("collecting", "folding", "publishing", "waiting")
+    killed_in_every_phase(guests, {phase: BEFORE[phase] for phase in order})
     assert guests.row().phase == "finished"
     assert all(r.outcome == "done" for r in guests.store.rounds("job"))
     check_history(guests.store)

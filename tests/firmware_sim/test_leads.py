@@ -1,0 +1,73 @@
+"""A student leads fleets, the teacher writes down what were better: `fleet teach --lead`."""
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from coordinator.decisionsfile import read_decisions
+from coordinator.selection.examples import Decision
+from coordinator.selection.weights import VERSION, Head, Weights
+from coordinator.weightsfile import write_weights
+from firmware_sim.cli import app
+from firmware_sim.emulation import Emulation, Settings, emulate
+from firmware_sim.leads import Lead, lead_of
+from firmware_sim.scenario import parse
+from firmware_sim.teach import led
+from firmware_sim.teacher import Teacher
+from tests.firmware_sim.test_teacher import SMALL
+
+
+def student(path: Path, liking: float) -> Path:
+    """One that looks at boxes' rows alone."""
+    write_weights(
+        path,
+        Weights(
+            version=VERSION,
+            features=("rows",),
+            mean=(3.4,),
+            scale=(0.1,),
+            join=Head(weights=(liking,), bias=0.0),
+        ),
+    )
+    return path
+
+
+def taught(folder: Path, *more: str) -> list[Decision]:
+    scenario, out = folder / "small.toml", folder / "decisions.jsonl"
+    scenario.write_text(SMALL)
+    out.unlink(missing_ok=True)
+    call = ["teach", str(scenario), "-o", str(out), "--first", "7", "--json", *more]
+    found = CliRunner().invoke(app, call)
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["fleets"] == len({d.fleet for d in read_decisions(out)[1]})
+    return list(read_decisions(out)[1])
+
+
+def test_the_student_chooses_and_the_teacher_writes_what_it_would_have_chosen(tmp_path: Path):
+    for liking in (1.0, -1.0):
+        lead, teachers = lead_of(student(tmp_path / "student.json", liking)), []
+
+        def advisor(emulation: Emulation, lead: Lead = lead) -> Teacher:
+            teachers.append(Teacher(emulation, lead=lead))  # noqa: B023 - called in this turn
+            return teachers[0]  # noqa: B023
+
+        outcome = emulate(led(parse(SMALL)), 7, Settings(traced=False, advisor=advisor))
+        asked = [row.asked for row in outcome.rounds if row.kind == "train"]
+        decisions = teachers[0].decisions
+        assert len(decisions) == len(asked) == 3
+        for decision, numbers in zip(decisions, asked, strict=True):
+            rows = {c.box: liking * c.features["rows"] for c in decision.clients}
+            boxes = {f"c{number:06}" for number in numbers}
+            assert min(rows[box] for box in boxes) >= sorted(rows.values())[-len(boxes)]
+        joins = [c.join for decision in decisions for c in decision.clients]
+        assert min(joins) < 0.5 < max(joins)
+
+
+def test_fleets_side_by_side_give_the_same_file_as_one_after_the_other(tmp_path: Path):
+    lead = student(tmp_path / "student.json", 1.0)
+    call = ("--fleets", "2", "--lead", str(lead), "--processes")
+    found = taught(tmp_path, *call, "2")
+    assert found == taught(tmp_path, *call, "1")
+    other = student(tmp_path / "student.json", -1.0)
+    assert found != taught(tmp_path, "--fleets", "2", "--lead", str(other))
