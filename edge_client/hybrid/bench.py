@@ -79,7 +79,7 @@ class HybridBench:
 
         shape = (len(table.X), hybrid.sketch)
         name = self._name(table, "columns", hybrid.sketch.to_bytes(2, "little"))
-        said = np.eye(label_columns(hybrid) or 1)[table.y][:, : label_columns(hybrid)]
+        said = np.eye(hybrid.circuit.classes)[table.y][:, : label_columns(hybrid)]
         return np.concatenate([said, remembered(self._folder, name, shape, read), table.X], axis=1)
 
     def rows(self, table: Table, parts: Parts | None = None) -> Features:
