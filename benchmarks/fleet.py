@@ -19,6 +19,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def _case(
     from coordinator.taskfile import Data, RoundsTable, TaskFile, Train
     from coordinator.taskmodel import Model
     from edge_client.dataset import Table
-    from firmware_sim.virtual import Plan, Still, VirtualFleet
+    from firmware_sim.virtual import Plan, Still, VirtualFleet, seldom_collected
 
     logging.disable()
     imported, features = time.process_time(), 2 if tiny else 4
@@ -135,6 +136,8 @@ def _case(
         X = np.random.default_rng(int(box[1:])).normal(size=(25 if tiny else 40, features))
         return Table(X, (X[:, 0] + X[:, 1] > 0).astype(np.int64), columns, ("low", "high"))
 
+    stack = ExitStack()
+    stack.enter_context(seldom_collected())  # as `fleet run` does
     fleet = VirtualFleet(Plan(Still(rows, 0.1), sealed=sealed))
     store = fleet.start_coordinator()
     for number in range(clients):
@@ -157,6 +160,7 @@ def _case(
     began = time.process_time()
     fleet.run_job("bench", 1e9)
     spent = time.process_time() - began
+    stack.close()
     events = fleet.broker.traffic.count
     included = sum(row.included for row in store.rounds("bench") if row.kind == 1)
     whole, loop_s = time.process_time(), _yardstick()

@@ -2,22 +2,30 @@
 
 Run by `benchmarks/fleet.py --truth`; it takes root for control groups, mosquitto or iotcore, some
 minutes, and a machine with nothing else to do. Costs are measured here first, for the one circuit
-that is trained and under the CPU quota of the slowest board, for which every round waits. All
-quotas together, with room for the coordinator and the broker, stay below this machine's cores.
+that is trained and under the CPU quota of the slowest board, for which every round waits; the other
+boards' quotas are busy meanwhile, as they are in a round, for cores slow each other. All quotas
+together, with room for the coordinator and the broker, stay below this machine's cores.
 """
 
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-from coordinator.taskmodel import Model
+from coordinator.taskmodel import Model, classifier_of
 from firmware_sim import calibrate
 from firmware_sim.boards import profiles
 from firmware_sim.costs import Costs
 from firmware_sim.emulation import Settings, emulate
-from firmware_sim.limits import Limit, under
+from firmware_sim.holdings import holdings
+from firmware_sim.limits import Limit, group
 from firmware_sim.outcome import Result
 from firmware_sim.population import populate
 from firmware_sim.really import really
 from firmware_sim.scenario import Scenario, parse
+from proto.circuit import Classifier
 
 CORE = 4.0
 """Raspberry Pi 4 cores that one core here is taken for: any number gives the same comparison."""
@@ -37,7 +45,7 @@ rows = [60, 200]
 steps = 2000
 
 [work.rounds]
-count = 2
+count = 3
 quorum = 4
 cohort = 4
 gather = "20s"
@@ -48,18 +56,43 @@ deadline = "60s"
 def compare(seed: int = 0) -> dict[str, Any]:
     """Rounds, models and times of both engines, and whether they agree."""
     scenario = parse(SCENARIO)
-    model = scenario.work.model
-    assert isinstance(model, Model)
-    with under("qfleet-calibrate", Limit(_slowest(scenario, seed) / CORE, 2048)):
-        found = calibrate.measure(CORE, lambda _what: None, adapter=False, models=[model])
+    slowest, *others = _boards(scenario, seed)
+    circuits = {"its circuit": _circuit(scenario, seed)}
+    with _company(others):
+        found = calibrate.measure_as(
+            slowest, CORE, lambda _what: None, adapter=False, circuits=circuits
+        )
     here = emulate(scenario, seed, Settings(costs=found))
     there = really(scenario, seed)
     return told(here, there, found)
 
 
-def _slowest(scenario: Scenario, seed: int) -> float:
-    """The speed of the slowest board: the less of a core it has, the colder its caches."""
-    return min(profiles()[client.board].speed for client in populate(scenario, seed))
+def _circuit(scenario: Scenario, seed: int) -> Classifier:
+    task = holdings(scenario, populate(scenario, seed), seed).task()
+    assert isinstance(task.model, Model)
+    data = task.data
+    return classifier_of(task.model, data.components or len(data.columns), len(data.classes))
+
+
+def _boards(scenario: Scenario, seed: int) -> list[str]:
+    """Of all clients, the slowest first."""
+    boards = [client.board for client in populate(scenario, seed)]
+    return sorted(boards, key=lambda name: profiles()[name].speed)
+
+
+@contextmanager
+def _company(boards: Sequence[str]) -> Iterator[None]:
+    """Processes that train all the while, each under the quota of one of these boards."""
+    with ExitStack() as stack:
+        for number, board in enumerate(boards):
+            one = group(f"qfleet-company-{number}")
+            stack.callback(one.remove)
+            one.limit(Limit(profiles()[board].speed / CORE, 2048))
+            child = subprocess.Popen([sys.executable, str(Path(__file__))])
+            stack.callback(child.wait)
+            stack.callback(child.kill)
+            one.take(child.pid)
+        yield
 
 
 def told(virtual: Result, real: Result, costs: Costs) -> dict[str, Any]:
@@ -84,3 +117,8 @@ def told(virtual: Result, real: Result, costs: Costs) -> dict[str, Any]:
 
 def _outcome(row: Any) -> tuple[object, ...]:
     return row.turn, row.kind, row.round, row.outcome, row.asked, row.included
+
+
+if __name__ == "__main__":
+    while True:  # company for who measures; ended by it
+        calibrate.measure(CORE, lambda _what: None, adapter=False)

@@ -153,7 +153,7 @@ def _answered(state: JobState, event: Answered, _now: float) -> Step:
         return state, ()
     if not event.accepted:
         return _without(state, event.box), ()
-    accepted = replace(member, answer="accepted")
+    accepted = replace(member, silent=False)
     return replace(state, members=tuple(accepted if m is member else m for m in state.members)), ()
 
 
@@ -182,7 +182,7 @@ def _tick(state: JobState, _event: Tick, now: float) -> Step:
         state = _at_work(state, [m for m in state.members if now < m.due])
         actions += [Say(f"{m.box} is given up: no update within its time") for m in late]
     if state.nudge and now >= state.nudge:
-        silent = [m for m in state.members if m.answer == "offered"]
+        silent = [m for m in state.members if m.silent]
         actions += [offer(m, m.due - now) for m in silent if now >= m.asked + NUDGE]
         state = replace(state, nudge=now + NUDGE if silent else 0.0)
     return state, tuple(actions)

@@ -298,9 +298,15 @@ def doctor(home: Home = None, *, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def demo(context: typer.Context) -> None:
-    """Start a broker, a coordinator and boxes here, and train one circuit together."""
+    """Start a broker, a coordinator and boxes here, and train one circuit, or an adapter, together.
+
+    It is `fleet demo`, with the same options; --help tells them.
+    """
     os.execv(sys.executable, [sys.executable, "-P", "-m", "firmware_sim", "demo", *context.args])
 
 

@@ -16,7 +16,7 @@ from coordinator.ranks import way_of
 from proto.adapter import Adapter
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
-from proto.models import model_layout, sent_layout, summed_columns
+from proto.models import label_columns, model_layout, sent_layout, summed_columns
 from quantization import moments
 from quantization.arrays import Array, BadArrays, Layout, flatten, unflatten
 from quantization.pack import bound, pack, unpack, unpack_all, unpack_vector
@@ -233,7 +233,7 @@ def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
         pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))
         count += 1
     layout = moments.feature_layout(columns, components)
-    found = moments.finish(pooled, components)
+    found = moments.finish(pooled, components, label_columns(task.model))
     data = pack(found.arrays(), layout, EXACT, np.random.default_rng(0))
     return Result(data, count, Figures(rows=pooled.count), remark=_remark(task, found))
 

@@ -6,6 +6,8 @@ from coordinator.selection.candidates import Past, Turn, after, came
 from coordinator.store import Row, Store
 from proto.messages import TRAIN, Metrics
 
+_metrics: msgspec.msgpack.Decoder[Metrics | None] = msgspec.msgpack.Decoder(Metrics | None)
+
 
 class _Asked(msgspec.Struct):
     """Of a stored plan only this."""
@@ -42,11 +44,14 @@ class History:
         done = row.outcome == "done"
         # A round that was called off before its time waited for nobody in vain.
         excused = not done and row.closed - row.opened < deadline
-        for box in asked:
-            turn = Turn(row.turn, excused=excused)
-            self.past[box] = after(self.past.get(box, Past()), turn)
+        past, new, missing = self.past, Past(), set(asked)
+        in_time = {u.box for u in updates if u.made == row.turn and u.box in missing}
+        for box in missing - in_time:
+            past[box] = after(past.get(box, new), Turn(row.turn, excused=excused))
         for update in updates:
-            self.past[update.box] = came(self.past.get(update.box, Past()), turn_of(row, update))
+            # What was asked for in an earlier turn was noted as missing there.
+            note = after if update.box in in_time else came
+            past[update.box] = note(past.get(update.box, new), turn_of(row, update))
         if done:
             self.counted.update(dict.fromkeys((update.box for update in updates), row.turn))
             self.made.update((update.box, update.made) for update in updates)
@@ -63,4 +68,4 @@ def turn_of(row: Row, update: Row) -> Turn:
 
 def metrics_of(row: Row) -> Metrics | None:
     """What a stored update told."""
-    return msgspec.msgpack.decode(row.metrics, type=Metrics | None)
+    return _metrics.decode(row.metrics)

@@ -246,14 +246,15 @@ class Jobs:
 
     def _do(self, job: Job, action: Action, now: float) -> None:
         match action:
+            case OfferTo():
+                box = action.box
+                offer = job.offer(box, action.seconds, action.steps, self._counted(job, box))
+                self._post.to_box(box, offer, job.state.turn)
             case Open(plan):
                 self._books.open(job, plan, now)
                 self._notices.say(now, asks(job.state, plan), job.state.job)
             case Ask(plan):
                 self._books.ask(job, plan)
-            case OfferTo(box, seconds, steps):
-                offer = job.offer(box, seconds, steps, self._counted(job, box))
-                self._post.to_box(box, offer, job.state.turn)
             case Fold():
                 self._later.append(partial(self._fold, job))
             case Publish():
@@ -330,7 +331,7 @@ def _lasting(before: JobState, event: Event, after: JobState) -> bool:
         return True
     if type(event) in _ANSWERS and after.phase is before.phase and not after.buffered:
         return False
-    return replace(before, members=after.members) != after
+    return replace(before, members=after.members, answers=after.answers) != after
 
 
 def _considers(job: Job, now: float) -> float | None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from heapq import heappop, heappush
 
 from coordinator.presence import Presence
 from proto.bundling import Waiting, bundle
@@ -30,6 +31,10 @@ class Post:
         self._waiting: dict[str, Waiting] = {}
         self._turns: dict[str, int] = {}
         """The latest turn of what waits for a box."""
+        self._places: dict[str, int] = {}
+        """Where a box stands among those that something waits for."""
+        self._dues: list[tuple[float, str]] = []
+        """A heap of when something waits for a box until, and of what has left since."""
 
     def to_box(self, box: str, message: Letter, turn: int = 0, wait: float = 0.0) -> None:
         """Seal for one box, `wait` seconds after the flush at the latest.
@@ -58,15 +63,20 @@ class Post:
     @property
     def due(self) -> float:
         """When `flush` has something to send that waits; infinity while nothing does."""
-        return min((waiting.due for waiting in self._waiting.values()), default=float("inf"))
+        dues, waiting = self._dues, self._waiting
+        while dues and (dues[0][1] not in waiting or waiting[dues[0][1]].due != dues[0][0]):
+            heappop(dues)
+        return dues[0][0] if dues else float("inf")
 
     def flush(self, port: Port, now: float) -> None:
         """Publish what is due; what the port refuses is told, and keeps nothing else back."""
         new, self._new = self._new, []
         for box, message, turn, wait in new:
-            self._waiting.setdefault(box, Waiting()).add(message, now + wait)
-            self._turns[box] = max(turn, self._turns.get(box, 0))
-        for box in [box for box, waiting in self._waiting.items() if waiting.due <= now]:
+            self._wait(box, message, turn, now + wait)
+        ready = []
+        while self.due <= now:
+            ready.append(heappop(self._dues)[1])
+        for box in sorted(set(ready), key=self._places.__getitem__):
             self._seal(box)
         letters, self._letters = self._letters, {}
         for (topic, _), (payload, retain) in letters.items():
@@ -74,6 +84,18 @@ class Post:
                 port.publish(topic, payload, retain=retain)
             except TransportError as error:
                 logger.warning("not sent now, boxes will ask again: %s", error)
+
+    def _wait(self, box: str, message: Letter, turn: int, due: float) -> None:
+        if (waiting := self._waiting.get(box)) is None:
+            waiting = self._waiting[box] = Waiting()
+            self._turns[box] = turn
+            self._count += 1
+            self._places[box] = self._count
+        before = waiting.due
+        waiting.add(message, due)
+        if waiting.due < before:
+            heappush(self._dues, (waiting.due, box))
+        self._turns[box] = max(turn, self._turns[box])
 
     def settle(self, turn: int) -> int:
         """Let all that waits on account of a turn leave with the next flush.
@@ -87,6 +109,7 @@ class Post:
     def _seal(self, box: str) -> None:
         frame = self._presence.seal(box, bundle(self._waiting.pop(box).take()))
         turn = self._turns.pop(box)
+        del self._places[box]
         if frame is not None:
             self.down[turn] += len(frame)
             self._add(self.topics.to_box(box, "m"), frame, retain=False)

@@ -5,6 +5,7 @@ sees the coordinator's new session and exchanges keys again.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -46,8 +47,7 @@ class Contact:
         return next(reversed(self.epochs.values()), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A frame's content, with the mark to write down beside what it causes."""
 
     message: Sealed

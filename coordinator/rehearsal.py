@@ -84,7 +84,7 @@ def _next(state: JobState) -> JobState:
     later = state.kind == TRAIN and state.phase in (Phase.COLLECTING, Phase.FOLDING)
     later = later or (state.kind == TRAIN and state.phase is Phase.PUBLISHING)
     # An asynchronous job's plan is that of all its places.
-    bare = replace(state, members=(), asked=(), buffer=())
+    bare = replace(state, members=(), answers="", asked=(), buffer=())
     return replace(bare, kind=TRAIN, round=max(1, state.round + later))
 
 

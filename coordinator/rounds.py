@@ -12,6 +12,10 @@ from msgspec.structs import replace
 
 from coordinator import buffered
 from coordinator.jobstate import (
+    ACCEPTED,
+    DECLINED,
+    OFFERED,
+    UPDATED,
     Action,
     Answered,
     BoxReady,
@@ -96,12 +100,13 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     wanted = 0 if chosen.fewer else max(rules.cohort, rules.concurrency, rules.quorum)
     if len(chosen.cohort) < wanted and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
-    members = tuple(Member(box, steps=chosen.steps.get(box, 0)) for box in sorted(chosen.cohort))
+    members = tuple(Member(box, chosen.steps.get(box, 0)) for box in sorted(chosen.cohort))
     state = replace(
         state,
         phase=Phase.COLLECTING,
         turn=event.turn,
         members=members,
+        answers=OFFERED * len(members),
         due=now + rules.deadline,
         nudge=now + NUDGE,
         ready_since=0.0,
@@ -115,28 +120,31 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
 def _answered(state: JobState, event: Answered, now: float) -> Step:
     if event.turn != state.turn:
         return state, ()
-    answer = "accepted" if event.accepted else "declined"
-    return _settle(_mark(state, event.box, answer, ("offered", "accepted")), now)
+    answer = ACCEPTED if event.accepted else DECLINED
+    return _settle(_mark(state, event.box, answer, OFFERED + ACCEPTED), now)
 
 
 def _stored(state: JobState, event: UpdateStored, now: float) -> Step:
     if event.turn != state.turn:
         return state, ()
-    return _settle(_mark(state, event.box, "updated", ("offered", "accepted", "declined")), now)
+    return _settle(_mark(state, event.box, UPDATED, OFFERED + ACCEPTED + DECLINED), now)
 
 
 def _departed(state: JobState, event: Departed, now: float) -> Step:
-    members = tuple(m for m in state.members if m.box != event.box)
-    return _settle(replace(state, members=members), now)
+    at = state.place(event.box)
+    if at is None:
+        return _settle(state, now)
+    members, answers = state.members, state.answers
+    left = (*members[:at], *members[at + 1 :])
+    return _settle(replace(state, members=left, answers=answers[:at] + answers[at + 1 :]), now)
 
 
-def _mark(state: JobState, box: str, answer: str, before: tuple[str, ...]) -> JobState:
-    members = state.members
-    at = state.place(box)
-    if at is None or members[at].answer not in before:
+def _mark(state: JobState, box: str, answer: str, before: str) -> JobState:
+    """The state with a box's answer in it, where its last one is among those `before`."""
+    at, answers = state.place(box), state.answers
+    if at is None or answers[at] not in before:
         return state
-    marked = replace(members[at], answer=answer)
-    return replace(state, members=(*members[:at], marked, *members[at + 1 :]))
+    return replace(state, answers=answers[:at] + answer + answers[at + 1 :])
 
 
 def _settle(state: JobState, now: float) -> Step:
@@ -156,6 +164,7 @@ def _close(state: JobState, now: float) -> Step:
         state,
         phase=Phase.WAITING,
         members=(),
+        answers="",
         misses=min(state.misses + 1, 16),
         not_before=now + wait,
     )
@@ -167,16 +176,17 @@ def _collect_tick(state: JobState, _event: Tick, now: float) -> Step:
         return _close(state, now)
     if now < state.nudge:
         return state, ()
-    silent = [m for m in state.members if m.answer == "offered"]
+    answered = zip(state.members, state.answers, strict=True)
+    silent = [m for m, answer in answered if answer == OFFERED]
     state = replace(state, nudge=now + NUDGE)
     return state, tuple(offer(m, state.due - now) for m in silent)
 
 
 def _ready(state: JobState, event: BoxReady, now: float) -> Step:
-    if now < state.due:
-        again = (m for m in state.members if m.box == event.box and m.box in state.pending)
-        return state, tuple(offer(m, state.due - now) for m in again)
-    return state, ()
+    at = state.place(event.box)
+    if at is None or now >= state.due or state.answers[at] not in (OFFERED, ACCEPTED):
+        return state, ()
+    return state, (offer(state.members[at], state.due - now),)
 
 
 # --- folding and publishing -----------------------------------------------------------------------
@@ -190,7 +200,7 @@ def _folded(state: JobState, event: Folded, _now: float) -> Step:
 
 
 def _published(state: JobState, _event: Published, now: float) -> Step:
-    state = replace(state, members=(), not_before=now)
+    state = replace(state, members=(), answers="", not_before=now)
     if state.kind == EVALUATE:
         return replace(state, phase=Phase.FINISHED), (Say(f"finished: {state.reason}"),)
     actions: tuple[Action, ...] = ()
@@ -217,7 +227,7 @@ def _stop(state: JobState, _event: StopAsked, _now: float) -> Step:
             f"{text}; {state.title} is run again, its {len(state.updated)} updates are dropped"
         )
         actions = (CloseMissed(), Say(dropped))
-    return replace(state, phase=Phase.STOPPED, members=()), actions
+    return replace(state, phase=Phase.STOPPED, members=(), answers=""), actions
 
 
 def _restarted(state: JobState, _event: Restarted, now: float) -> Step:
@@ -234,7 +244,7 @@ def _restarted(state: JobState, _event: Restarted, now: float) -> Step:
 
 def _era(state: JobState, _event: EraBegan, now: float) -> Step:
     text = f"{state.title} is run again: a new era began"
-    state = replace(state, phase=Phase.WAITING, members=(), not_before=now)
+    state = replace(state, phase=Phase.WAITING, members=(), answers="", not_before=now)
     return state, (CloseMissed(), Say(text))
 
 

@@ -75,6 +75,7 @@ def fold_failed(state: JobState, event: FoldFailed, now: float) -> Step:
         phase=Phase.STOPPED if state.stop_asked else Phase.WAITING,
         stop_asked=False,
         members=(),
+        answers="",
         misses=min(state.misses + 1, 16),
         not_before=now + pause(state),
     )

@@ -215,6 +215,16 @@ class Service:
     def _take(self, thing: Incoming) -> None:
         now = self._now()
         match thing:
+            case Delivery():
+                topic = sender = thing.topic
+                try:
+                    levels = self.topics.parse(topic)
+                    sender = levels[1] if len(levels) > 1 else topic
+                    self._route(levels, thing.payload, now)
+                except StorageError:
+                    raise
+                except QfleetError as error:
+                    self._notices.once(now, printable(sender, 40), str(error))
             case Connected():
                 # A broker may forget all it retained: say everything again.
                 self._post.publish(self.topics.coordinator, self._state(online=True))
@@ -222,16 +232,6 @@ class Service:
                 logger.info("connected to the broker")
             case Disconnected(reason):
                 logger.warning("the broker is gone: %s", reason)
-            case Delivery(topic, payload):
-                sender = topic
-                try:
-                    levels = self.topics.parse(topic)
-                    sender = levels[1] if len(levels) > 1 else topic
-                    self._route(levels, payload, now)
-                except StorageError:
-                    raise
-                except QfleetError as error:
-                    self._notices.once(now, printable(sender, 40), str(error))
 
     def _route(self, levels: tuple[str, ...], payload: bytes, now: float) -> None:
         match levels:

@@ -187,6 +187,7 @@ def _batch(batch: int | None, *, circuit: bool) -> int:
 def _data_of(file: TaskFile) -> DataSpec:
     data, hybrid = file.data, isinstance(file.model, HybridModel)
     columns = len(data.columns) + (file.model.sketch if isinstance(file.model, HybridModel) else 0)
+    labels = len(data.classes) if isinstance(file.model, HybridModel) and file.model.labelled else 0
     components = data.components
     if components is None:
         components = 4 if hybrid or (isinstance(file.model, Model) and not data.text) else 0
@@ -198,7 +199,7 @@ def _data_of(file: TaskFile) -> DataSpec:
         raise ConfigError("data.components is at least 1 for a hybrid: a qubit for each")
     if components > columns:
         raise ConfigError(f"data.components is at most the number of columns, {columns}")
-    if components and columns > MAX_COLUMNS:
+    if components and labels + columns > MAX_COLUMNS:
         raise ConfigError(f"components are fitted on at most {MAX_COLUMNS} data.columns")
     return DataSpec(
         columns=data.columns,
@@ -221,10 +222,13 @@ def rules_of(file: TaskFile) -> Rules:
         )
     if table.policy in LEARNED and file.weights is None:
         raise ConfigError(
-            f'rounds.policy "{table.policy}" needs selection.weights: see `coordinator distill`'
+            "selection.weights is nothing; accepted: the file of a student for rounds.policy "
+            f'"{table.policy}", see `coordinator distill`'
         )
     if file.steps.rule == AGENT != table.policy:
-        raise ConfigError('steps.rule "agent" needs rounds.policy "agent"')
+        raise ConfigError(
+            f'rounds.policy is {table.policy}; accepted: agent, which steps.rule "agent" needs'
+        )
     return Rules(
         rounds=table.count,
         cohort=table.cohort,

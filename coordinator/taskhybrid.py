@@ -26,6 +26,8 @@ class HybridModel(
     share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
     warmth: Annotated[float, Meta(gt=0.0, le=64.0)] = 2.0
     sketch: Annotated[int, Meta(ge=1, le=MAX_SKETCH)] = 64
+    labelled: bool = False
+    """Whether the feature map is fitted to tell classes apart, not on how rows vary alone."""
 
 
 def hybrid_of(
@@ -46,6 +48,7 @@ def hybrid_of(
         circuit=classifier_of(model.circuit, features, classes),
         reader=reader,
         sketch=model.sketch,
+        labelled=model.labelled,
         teacher=model.teacher,
         teacher_steps=model.teacher_steps,
         share=0.0 if model.teacher == "none" else model.share,

@@ -58,47 +58,63 @@ def seconds(text: str) -> float:
 
 def check_rounds(table: RoundsTable, steps: str, model: ModelTable) -> None:
     """Raises ConfigError unless rounds, rule of steps and model go together."""
-    ranks = isinstance(model, AdapterModel) and model.least_rank > 0
+    least = model.least_rank if isinstance(model, AdapterModel) else 0
     if 0 < table.cohort < table.quorum:
-        raise ConfigError(f"rounds.quorum is at most rounds.cohort, {table.cohort}")
+        raise ConfigError(
+            f"rounds.quorum is {table.quorum}; accepted: at most rounds.cohort, {table.cohort}"
+        )
     if table.aggregation in ROBUST and table.quorum < MAJORITY:
         raise ConfigError(
             f"rounds.quorum is {table.quorum}; "
             f"accepted: at least {MAJORITY} for a {table.aggregation}"
         )
-    if table.aggregation in ROBUST and ranks:
-        raise ConfigError(f"model.least_rank is 0 for a {table.aggregation}: all ranks are equal")
+    if table.aggregation in ROBUST and least:
+        raise ConfigError(
+            f"model.least_rank is {least}; "
+            f"accepted: 0 for a {table.aggregation}: all ranks are equal"
+        )
     if _stacked(model) and table.server_rate not in (None, 1.0):
-        raise ConfigError('rounds.server_rate is 1 for model.combine "stacked"')
+        raise ConfigError(
+            f'rounds.server_rate is {table.server_rate:g}; accepted: 1 for model.combine "stacked"'
+        )
     if not 1.0 <= seconds(table.deadline) <= LONGEST:
         raise ConfigError(f"rounds.deadline is {table.deadline}; accepted: from 1s to 30d")
     if table.kind == "async":
         _check_async(table, steps, model)
     elif table.buffer or table.concurrency:
-        raise ConfigError('rounds.buffer and rounds.concurrency are for rounds.kind "async"')
+        key = "buffer" if table.buffer else "concurrency"
+        raise ConfigError(
+            f"rounds.{key} is {table.buffer or table.concurrency}; accepted: 0, as rounds.buffer "
+            'and rounds.concurrency are for rounds.kind "async"'
+        )
 
 
 def _check_async(table: RoundsTable, steps: str, model: ModelTable) -> None:
     if not table.buffer or not table.concurrency:
+        key = "concurrency" if not table.concurrency else "buffer"
         raise ConfigError(
+            f"rounds.{key} is 0; accepted: from 1, as "
             'rounds.kind "async" needs rounds.concurrency, the boxes that train at once, and '
             "rounds.buffer, the updates that a step of the model takes"
         )
     if table.cohort:
-        raise ConfigError('rounds.cohort is for rounds.kind "sync": set rounds.concurrency')
+        raise ConfigError(
+            f"rounds.cohort is {table.cohort}; accepted: 0, as "
+            'rounds.cohort is for rounds.kind "sync": set rounds.concurrency'
+        )
     if table.aggregation in ROBUST:
         raise ConfigError(
-            f'rounds.aggregation "{table.aggregation}" is for rounds.kind "sync": of a buffer, '
-            "boxes that answer at once could be the majority"
+            f"rounds.aggregation is {table.aggregation}; accepted: mean or fedadam "
+            'for rounds.kind "async": boxes that answer at once could be the majority of a buffer'
         )
     if _stacked(model):
         raise ConfigError(
-            'model.combine "stacked" is for rounds.kind "sync": take "padded", which does not need '
-            "the model that each update was made from"
+            'model.combine is stacked; accepted: padded for rounds.kind "async", as it does not '
+            "need the model that each update was made from"
         )
     if steps in PACED:
-        text = f'steps.rule "{steps}" is for rounds.kind "sync"'
-        raise ConfigError(f"{text}: here no box waits for another")
+        accepted = 'a rule for rounds.kind "async", where no box waits for another'
+        raise ConfigError(f"steps.rule is {steps}; accepted: {accepted}")
 
 
 def _stacked(model: ModelTable) -> bool:

@@ -6,11 +6,14 @@ Single-threaded: the agent calls `handle` with whatever came (from the broker or
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
+from typing import ClassVar
+
+from msgspec import structs
 
 from edge_client import session, state
 from edge_client.config import EdgeConfig
@@ -175,10 +178,10 @@ class Box:
 
     def _take(self, thing: Incoming | Result) -> None:
         match thing:
-            case Delivery(topic, payload):
-                self._route(self.topics.parse(topic), payload)
-            case Done(turn, update):
-                self._done(turn, update)
+            case Delivery():
+                self._route(self.topics.parse(thing.topic), thing.payload)
+            case Done():
+                self._done(thing.turn, thing.update)
             case Connected():
                 self._step(state.LinkUp())
             case Disconnected(reason):
@@ -243,12 +246,12 @@ class Box:
 
     def _message(self, message: Message) -> None:
         match message:
-            case Ack(items=items):
-                for id_, code, text in items:
+            case Ack():
+                for id_, code, text in message.items:
                     self._step(state.Acked(id_, code, text))
-            case Offer() as offer:
-                objection = objection_to_offer(offer, self._setting.config.policy)
-                self._step(state.OfferSeen(offer, objection))
+            case Offer():
+                objection = objection_to_offer(message, self._setting.config.policy)
+                self._step(state.OfferSeen(message, objection))
             case _:
                 raise RemoteError(f"a {type(message).__name__} from the coordinator")
 
@@ -275,47 +278,45 @@ class Box:
     # --- what the table asks for ---
 
     def _do(self, action: state.Action) -> None:
-        match action:
-            # What every round asks for comes first.
-            case state.Answer(turn, accepted, reason):
-                report = self._report(turn, accepted=accepted, reason=reason)
-                # Nobody waits for a yes: it may go with the update, when training takes no time.
-                self._post.send(report, YES_WAIT if accepted else 0.0)
-            case state.Fetch(offer):
-                self._fetch(offer)
-            case state.Train(offer):
-                self._train(offer)
-            case state.Send(id_):
-                self._send_update(id_)
-            case state.Forget(id_):
-                self._spool.drop(id_)
-            case state.Remember(era, turns):
-                self._spool.remember(era, turns)
-            case state.Cancel():
-                self._stop_work()
-            case state.GiveBirth():
-                self._give_birth()
-            case state.Inspect(_, task):
-                if body := self._tasks.body(task):
-                    self._submit(
-                        Inspection(body, self._setting.config.data, self._setting.config.adapter)
-                    )
-            case state.Enlist(job, task, rows, reason):
-                self._post.send(Enlistment(job=job, task=task, rows=rows, reason=reason))
-            case state.Say(text):
-                logger.info("%s", text)
+        self._DOES[type(action)](self, action)
 
-    def _give_birth(self) -> None:
+    def _answer(self, action: state.Answer) -> None:
+        report = self._report(action.turn, accepted=action.accepted, reason=action.reason)
+        # Nobody waits for a yes: it may go with the update, when training takes no time.
+        self._post.send(report, YES_WAIT if action.accepted else 0.0)
+
+    def _inspect(self, action: state.Inspect) -> None:
+        if body := self._tasks.body(action.task):
+            config = self._setting.config
+            self._submit(Inspection(body, config.data, config.adapter))
+
+    def _enlist(self, action: state.Enlist) -> None:
+        self._post.send(Enlistment(**structs.asdict(action)))
+
+    def _forget(self, action: state.Forget) -> None:
+        self._spool.drop(action.id)
+
+    def _remember(self, action: state.Remember) -> None:
+        self._spool.remember(action.era, action.turns)
+
+    def _cancel(self, _action: state.Cancel) -> None:
+        self._stop_work()
+
+    def _say(self, action: state.Say) -> None:
+        logger.info("%s", action.text)
+
+    def _give_birth(self, _action: state.GiveBirth) -> None:
         kem = self._secure.kem_pair()
         birth = self._coordinator.birth(kem, self.state.era, self.state.highest)
         data = self._secure.birth(birth, kem)
         self._publish(self.topics.state(self._member.box), data, retain=True)
 
-    def _fetch(self, offer: Offer) -> None:
-        if self._pulling.begin(offer):
-            self._step(state.Fetched(offer.turn))
+    def _fetch(self, action: state.Fetch) -> None:
+        if self._pulling.begin(action.offer):
+            self._step(state.Fetched(action.offer.turn))
 
-    def _train(self, offer: Offer) -> None:
+    def _train(self, action: state.Train) -> None:
+        offer = action.offer
         model, features = self._pantry.open(offer.model), self._pantry.open(offer.features)
         task = self._tasks.body(offer.task)
         if task is None:
@@ -347,12 +348,12 @@ class Box:
         assert self._labour is not None
         self._labour.submit(request)
 
-    def _send_update(self, id_: bytes) -> None:
+    def _send_update(self, action: state.Send) -> None:
         try:
-            update = self._spool.get(id_)
+            update = self._spool.get(action.id)
         except StorageError as error:
             logger.error("an update is lost: %s", error)  # noqa: TRY400 - its text says all
-            self._step(state.Acked(id_, 2, str(error)))
+            self._step(state.Acked(action.id, 2, str(error)))
             return
         for letter in letters(update):
             self._post.send(letter)
@@ -368,3 +369,18 @@ class Box:
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
         resources = self._news.told(self._setting.resources(), self._setting.now())
         return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)
+
+    _DOES: ClassVar[Mapping[type[state.Action], Callable[..., None]]] = {
+        state.GiveBirth: _give_birth,
+        state.Inspect: _inspect,
+        state.Enlist: _enlist,
+        state.Answer: _answer,
+        state.Fetch: _fetch,
+        state.Train: _train,
+        state.Cancel: _cancel,
+        state.Send: _send_update,
+        state.Forget: _forget,
+        state.Remember: _remember,
+        state.Say: _say,
+    }
+    """What carries an action out. A table: `match` asks class by class, six times an update."""

@@ -74,7 +74,10 @@ def encode(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
     """Label names to positions in the task's classes. Raises ConfigError for a name not there."""
     position = {name: number for number, name in enumerate(classes)}
     if unknown := sorted(set(labels) - set(position)):
-        raise ConfigError(f"label {unknown[0]!r} is not a class of the task: {', '.join(classes)}")
+        known, row = ", ".join(classes), labels.index(unknown[0]) + 1
+        raise ConfigError(
+            f"label {unknown[0]!r} is not a class of the task: {known} (first in row {row})"
+        )
     return np.array([position[label] for label in labels], np.int64)
 
 

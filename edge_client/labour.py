@@ -34,7 +34,7 @@ from edge_client.train import Hyper, Rows, evaluate, local_update
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import ConfigError, LocalError, QfleetError, StorageError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Offer, Task, Update
-from proto.models import model_layout, sent_layout
+from proto.models import label_columns, model_layout, sent_layout
 from quantization import moments
 from quantization.arrays import Arrays, BadArrays, Layout, delta, flatten, size, unflatten
 from quantization.pack import pack, unpack, unpack_vector
@@ -137,9 +137,11 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
     payload, metrics = b"", None
     if offer.kind == MOMENTS:
         X = kinds.columns_of(request, task, _start(request, offer), own.table)
-        payload = moments.moments_to_bytes(moments.measure(X[own.learnt]))
+        payload = moments.moments_to_bytes(
+            moments.measure(X[own.learnt], label_columns(task.model))
+        )
     else:
-        received = unpack(request.model, model_layout(task.model), EXACT)
+        received = _received(request.model, task)
         arrays = with_head(request.home, task, received, offer.turn)
         part = in_round(task, offer.round) if offer.kind == TRAIN else task
         bench = kinds.bench_of(request, part, _start(request, offer))
@@ -162,6 +164,15 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
         payload=payload,
         metrics=metrics,
     )
+
+
+def _received(model: bytes, task: Task) -> Arrays:
+    """The fleet's arrays. Raises BadArrays where they are not the task's."""
+    try:
+        return unpack(model, model_layout(task.model), EXACT)
+    except BadArrays as error:
+        text = f"the fleet's model is none of its task's, perhaps one of another rank: {error}"
+        raise BadArrays(text) from None
 
 
 def _parts(z: Features, own: Own) -> tuple[Features, Labels, Features, Labels]:

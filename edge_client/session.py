@@ -73,25 +73,26 @@ def start(era: Era | None, turns: Mapping[str, int], outbox: Mapping[bytes, int]
 def step(state: State, event: Event, now: float) -> Step:
     """One event through both regions. Events that mean nothing in a region change nothing."""
     actions: tuple[Action, ...] = ()
-    for region in (state.work, state.link):
-        rule = TABLE.get((region, type(event)))
-        if rule is None:
-            continue
+    kind, work, link = type(event), state.work, state.link
+    if (rule := TABLE.get((work, kind))) is not None:
+        state, actions = rule.handle(state, event, now)
+        assert state.work in rule.to, f"{work} -> {state.work} is not in the table"
+    if (rule := TABLE.get((link, kind))) is not None:
         state, more = rule.handle(state, event, now)
         actions += more
-        after = state.link if isinstance(region, Link) else state.work
-        assert after in rule.to, f"{region} -> {after} is not in the table"
+        assert state.link in rule.to, f"{link} -> {state.link} is not in the table"
     return state, actions
 
 
 def wake(state: State) -> float | None:
     """When the next Tick is due, or None."""
-    times = [] if state.link is Link.OFFLINE else [state.again]
-    if state.link is Link.SECURED and state.outbox:
-        times += [w.again for w in state.outbox]
+    at = None if state.link is Link.OFFLINE else state.again
+    if at is not None and state.link is Link.SECURED:
+        for waiting in state.outbox:
+            at = min(at, waiting.again)
     if state.offer is not None:
-        times.append(state.due)
-    return min(times, default=None)
+        at = state.due if at is None else min(at, state.due)
+    return at
 
 
 # --- link -----------------------------------------------------------------------------------------

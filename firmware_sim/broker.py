@@ -131,28 +131,34 @@ class MemoryBroker:
         self._control(wire.port, UP, partial(self._ended, wire, with_will=False))
 
     def subscribed(self, wire: Wire, patterns: tuple[str, ...]) -> None:
-        self._control(wire.port, UP, partial(self._subscribe, wire, patterns))
+        self._reach(wire, partial(self._subscribe, wire, patterns))
 
     def unsubscribed(self, wire: Wire, patterns: tuple[str, ...]) -> None:
-        self._control(wire.port, UP, partial(self._unsubscribe, wire, patterns))
+        self._reach(wire, partial(self._unsubscribe, wire, patterns))
 
     def acked(self, wire: Wire, message: int) -> None:
-        when = self._link.arrival(wire.port.client_id, UP, 0, self.clock.now)
-        if when <= self.clock.now:
+        now = self.clock.now
+        when = self._link.arrival(wire.client_id, UP, 0, now)
+        if when <= now:
             self._acked(wire, message)
         else:
             self.clock.at(when, partial(self._acked, wire, message))
 
-    def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> None:
-        client_id, size = wire.port.client_id, len(payload)
+    def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> bool:
+        """Take a publish; whether it is here already, and `settled` will not be called."""
+        client_id, size, now = wire.client_id, len(payload), self.clock.now
         self.traffic.add(client_id, UP, topic, size)
         if self.tap is not None:
             self.tap(topic, payload)
-        first, *copies = self._link.arrivals(client_id, UP, size, self.clock.now)
+        first, *copies = self._link.arrivals(client_id, UP, size, now)
+        if first <= now and not copies:  # on its way for no time: nothing comes in between
+            self._route(topic, payload, retain=retain)
+            return True
         route = partial(self._arrived, wire, topic, payload, retain=retain)
         self.clock.at(first, partial(route, first=True))
         for when in copies:
             self.clock.at(when, partial(route, first=False))
+        return False
 
     def _forget(self) -> None:
         self._sessions: dict[str, _Session] = {}
@@ -161,6 +167,15 @@ class MemoryBroker:
         self._routes: dict[str, tuple[str, ...]] = {}
         """Who gets a topic, as long as nobody subscribes anew."""
         self._retained: TopicTree[tuple[str, bytes]] = TopicTree()
+
+    def _reach(self, wire: Wire, call: "partial[None]") -> None:
+        """Have the broker do this once it is told, which may be at once."""
+        now = self.clock.now
+        when = self._link.arrival(wire.client_id, UP, 0, now)
+        if when <= now:
+            call()
+        else:
+            self.clock.at(when, call)
 
     def _control(self, port: MemoryPort, direction: Direction, call: "partial[None]") -> None:
         when = self._link.arrival(port.client_id, direction, 0, self.clock.now)
@@ -186,7 +201,7 @@ class MemoryBroker:
         self._subscribe(wire, wire.patterns)
 
     def _subscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
-        client_id = wire.port.client_id
+        client_id = wire.client_id
         session = self._sessions.get(client_id)
         if session is None or session.wire is not wire:
             return
@@ -200,7 +215,7 @@ class MemoryBroker:
                 self._owe(client_id, topic, payload, retained=True)
 
     def _unsubscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
-        client_id = wire.port.client_id
+        client_id = wire.client_id
         for pattern in patterns:
             group = self._groups.get(pattern)
             if group is None:
@@ -239,34 +254,41 @@ class MemoryBroker:
 
     def _owe(self, client_id: str, topic: str, payload: bytes, *, retained: bool) -> None:
         session = self._sessions[client_id]
-        self._messages += 1
-        session.owed[self._messages] = (topic, payload, retained)
-        session.unsent.append(self._messages)
-        self._pump(client_id, session)
+        self._messages = number = self._messages + 1
+        session.owed[number] = (topic, payload, retained)
+        wire = session.wire
+        if wire is None or session.unsent or len(session.sent) >= _WINDOW:
+            session.unsent.append(number)
+        else:
+            self._send(client_id, session, wire, number)
 
     def _pump(self, client_id: str, session: _Session) -> None:
         """Send what the window allows."""
         wire = session.wire
         while wire is not None and session.unsent and len(session.sent) < _WINDOW:
-            number = session.unsent.popleft()
-            session.sent.add(number)
-            topic, payload, retained = session.owed[number]
-            delivery = Delivery(topic, payload, retained, wire.number << 32 | number)
-            size = len(payload)
-            for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
-                self.traffic.add(client_id, DOWN, topic, size)
-                self.clock.at(when, partial(wire.port.arrived, wire, delivery))
+            self._send(client_id, session, wire, session.unsent.popleft())
+
+    def _send(self, client_id: str, session: _Session, wire: Wire, number: int) -> None:
+        session.sent.add(number)
+        topic, payload, retained = session.owed[number]
+        delivery = Delivery(topic, payload, retained, wire.number << 32 | number)
+        size = len(payload)
+        for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
+            self.traffic.add(client_id, DOWN, topic, size)
+            self.clock.at(when, partial(wire.port.arrived, wire, delivery))
 
     def _acked(self, wire: Wire, message: int) -> None:
-        session = self._sessions.get(wire.port.client_id)
+        client_id = wire.client_id
+        session = self._sessions.get(client_id)
         if session is None or session.wire is not wire:
             return
         session.owed.pop(message, None)
         session.sent.discard(message)
-        self._pump(wire.port.client_id, session)
+        if session.unsent:
+            self._pump(client_id, session)
 
     def _ended(self, wire: Wire, *, with_will: bool) -> None:
-        session = self._sessions.get(wire.port.client_id)
+        session = self._sessions.get(wire.client_id)
         if session is None or session.wire is not wire:
             return
         session.wire = None

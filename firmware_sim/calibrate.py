@@ -3,7 +3,8 @@
 A circuit's cost is of a step of real training: its gradient, and what the optimiser makes of it.
 
 CPU seconds are measured, not wall time, and the least of a few tries is taken: other processes only
-ever add. How many Raspberry Pi 4 cores one core here is worth cannot be measured without one: on a
+ever add. Under a CPU quota it is their mean, for pauses are part of the work: after each one caches
+are cold. How many Raspberry Pi 4 cores one core here is worth cannot be measured without one: on a
 Pi 4 say 1; for x86-64 the default is a judgement, between phpbench (3.8 for an Intel N100, see
 boards.toml) and the 4 to 6 that is usual for servers.
 """
@@ -14,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from msgspec import structs
@@ -26,7 +28,9 @@ from edge_client.circuit.classifier import classifier_model
 from edge_client.dataset import load
 from edge_client.train import Hyper, Rows, local_update
 from firmware_sim import calibrate_adapter
+from firmware_sim.boards import new_board
 from firmware_sim.costs import Costs, Gradient, shape, shipped
+from firmware_sim.limits import Limit, under
 from proto.circuit import Classifier
 from proto.errors import ConfigError
 
@@ -45,26 +49,33 @@ MIB = 1024.0
 """Of what getrusage counts in (KiB)."""
 
 Tell = Callable[[str], None]
+Pick = Callable[[list[float]], float]
 
 
 def measure(
-    core: float, tell: Tell, *, adapter: bool = True, models: Sequence[Model] = ()
+    core: float,
+    tell: Tell,
+    *,
+    adapter: bool = True,
+    circuits: Mapping[str, Classifier] | None = None,
+    paused: bool = False,
 ) -> Costs:
     """Measure this machine, with or without an adapter. `core`: see above. Raises ConfigError.
 
-    Circuits of these models, or of all that are common.
+    These circuits by name, or those of all common models. `paused`: whether this process is under a
+    quota.
     """
-    if not core > 0:
-        raise ConfigError(f"core is {core:g}; accepted: a number above 0")
+    _checked(core)
     tell("the training process")
     start, base = _started()
     tell("reading rows")
     read = _cell_s()
-    circuits, general = {}, []
-    for name, circuit in _circuits(models or MODELS):
+    found, general = {}, []
+    for name, circuit in (circuits or _common()).items():
         tell(name)
-        times = [(rows, _step_s(circuit, rows)) for rows in ROWS]
-        circuits[shape(circuit)] = _line(times, core)
+        pick = fmean if paused else min
+        times = [(rows, _step_s(circuit, rows, pick)) for rows in ROWS]
+        found[shape(circuit)] = _line(times, core)
         general += [(circuit, rows, seconds) for rows, seconds in times]
     gate, amplitude = _by_gates(general)
     if adapter:
@@ -78,8 +89,32 @@ def measure(
         gate_s=_short(gate * core),
         amplitude_s=_short(amplitude * core),
         base_mib=round(base, 1),
-        circuits=circuits,
+        circuits=found,
     )
+
+
+def measure_as(
+    board: str,
+    core: float,
+    tell: Tell,
+    *,
+    adapter: bool = True,
+    circuits: Mapping[str, Classifier] | None = None,
+) -> Costs:
+    """As `measure`, under the CPU quota that the engine `processes` gives a board.
+
+    The less of a core it has, the colder its caches. Raises ConfigError, and LocalError where there
+    are no quotas.
+    """
+    profile = new_board(board).profile
+    with under("qfleet-calibrate", Limit(profile.speed / _checked(core), 2048)):
+        return measure(core, tell, adapter=adapter, circuits=circuits, paused=True)
+
+
+def _checked(core: float) -> float:
+    if not core > 0:
+        raise ConfigError(f"core is {core:g}; accepted: a number above 0")
+    return core
 
 
 def _with_adapter(found: calibrate_adapter.Found | None, core: float) -> Costs:
@@ -95,35 +130,37 @@ def _with_adapter(found: calibrate_adapter.Found | None, core: float) -> Costs:
     )
 
 
-def _circuits(models: Sequence[Model]) -> Iterator[tuple[str, Classifier]]:
-    for model in models:
-        for qubits in QUBITS:
-            yield f"{model.ansatz}, {qubits} qubits", classifier_of(model, qubits, 2)
+def _common() -> dict[str, Classifier]:
+    return {
+        f"{model.ansatz}, {qubits} qubits": classifier_of(model, qubits, 2)
+        for model in MODELS
+        for qubits in QUBITS
+    }
 
 
-def _step_s(circuit: Classifier, rows: int) -> float:
-    """CPU seconds of one step of training, the least of a few tries."""
+def _step_s(circuit: Classifier, rows: int, pick: Pick) -> float:
+    """CPU seconds of one step of training."""
     model, rng = classifier_model(circuit), np.random.default_rng(rows)
     arrays = model.init(rng)
     z = rng.normal(size=(rows, circuit.circuit.features)).astype(np.float32)
     y = rng.integers(0, circuit.classes, rows)
     nothing = Rows(z, y, z[:0], y[:0])
     few, more = (Hyper(STEPS * times, 0.1) for times in (1, 3))
-    spent = [least_s(partial(local_update, model, arrays, nothing, h)) for h in (few, more)]
+    spent = [cpu_s(partial(local_update, model, arrays, nothing, h), pick) for h in (few, more)]
     return (spent[1] - spent[0]) / (more.steps - few.steps)
 
 
-def least_s(work: Callable[[], object]) -> float:
-    """CPU seconds of one call, the least of a few tries."""
+def cpu_s(work: Callable[[], object], pick: Pick = min) -> float:
+    """CPU seconds of one call, which `pick` makes of a few tries."""
     work()
-    best = float("inf")
+    found = []
     for _ in range(TRIES):
         start, calls = time.process_time(), 0
         while (spent := time.process_time() - start) < LEAST_S:
             work()
             calls += 1
-        best = min(best, spent / calls)
-    return best
+        found.append(spent / calls)
+    return pick(found)
 
 
 def _line(times: list[tuple[int, float]], core: float) -> Gradient:
@@ -169,7 +206,7 @@ def _cell_s() -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
         path.write_text("\n".join([head, *lines]))
-        return least_s(lambda: load(str(path))) / (rows * (columns + 1))
+        return cpu_s(lambda: load(str(path))) / (rows * (columns + 1))
 
 
 def _short(value: float) -> float:

@@ -304,18 +304,17 @@ def calibrate(
     *,
     adapter: Annotated[bool, typer.Option(help="Measure an adapter too.")] = True,
     limited: Annotated[
-        bool, typer.Option(help="Under the CPU quota that `run --engine processes` gives a board.")
-    ] = False,
+        str,
+        typer.Option(help="Under the CPU quota that `run --engine processes` gives a board."),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure what circuits and adapters cost on this machine, for --costs of run and compare.
 
     Some seconds of CPU time. An adapter is measured where its extra and base model are installed;
     elsewhere its shipped figures stay. Work under a quota takes more CPU than work without pauses:
-    use --limited before you compare engines.
+    use --limited with the fleet's slowest board before you compare engines.
     """
-    from contextlib import nullcontext
-
     from firmware_sim import calibrate as measuring
     from proto.files import write_whole
 
@@ -323,10 +322,8 @@ def calibrate(
         typer.echo(f"measuring {what}", err=True)
 
     if limited:
-        from firmware_sim.limits import Limit, under
-
-        quota = under("qfleet-calibrate", Limit(1 / core, 2048))
-    with quota if limited else nullcontext():
+        found = measuring.measure_as(limited, core, tell, adapter=adapter)
+    else:
         found = measuring.measure(core, tell, adapter=adapter)
     if out is not None:
         write_whole(out, measuring.text(found).encode())

@@ -36,7 +36,7 @@ from firmware_sim.outcome import Result as Outcome
 from firmware_sim.population import ailing, populate, readings
 from firmware_sim.results import Run, newest, summed
 from firmware_sim.scenario import Scenario
-from firmware_sim.virtual import Plan, VirtualFleet, Work
+from firmware_sim.virtual import Plan, VirtualFleet, Work, seldom_collected
 from firmware_sim.virtual_stage import VirtualStage
 from firmware_sim.watched import Watches
 from firmware_sim.workshop import Source, Workshop
@@ -78,7 +78,8 @@ PLAIN = Settings()
 def emulate(scenario: Scenario, seed: int, settings: Settings = PLAIN) -> Outcome:
     """The whole run. The same scenario and seed give the same outcome but for its `cost`."""
     began = time.process_time()
-    outcome = Emulation(scenario, seed, settings).run()
+    with seldom_collected():
+        outcome = Emulation(scenario, seed, settings).run()
     return _with_cost(outcome, time.process_time() - began)
 
 

@@ -84,7 +84,9 @@ class Actor:
         if not self._alive:
             return
         self._called = False
-        batch, self._inbox = self._inbox[:MAX_BATCH], self._inbox[MAX_BATCH:]
+        batch, self._inbox = self._inbox, []
+        if len(batch) > MAX_BATCH:
+            batch, self._inbox = batch[:MAX_BATCH], batch[MAX_BATCH:]
         wait = self._take(batch)
         if self._inbox:
             self._called = True
@@ -237,8 +239,11 @@ class Fleet:
             self.expelled.add(name)
             self.kill_box(name)
             return None
-        box.tick()
-        return box.wait()
+        wait = box.wait()
+        if wait == 0.0:
+            box.tick()
+            wait = box.wait()
+        return wait
 
     # --- time ---
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from coordinator.taskfile import TaskFile
 from coordinator.taskmodel import Model as Circuit
-from edge_client.dataset import Table, load
+from edge_client.dataset import EXAMPLES, Table, load
 from firmware_sim import sensors
 from firmware_sim.behaviour import drift
 from firmware_sim.population import Client
 from firmware_sim.scenario import Scenario, task_file
 from firmware_sim.splits import dirichlet
-from proto.errors import ConfigError
+from firmware_sim.tomlfile import refuse
 
 DRIFT_STEP = 0.05
 """Rows are drawn anew whenever they have drifted so far, in standard deviations."""
@@ -51,9 +51,12 @@ def holdings(scenario: Scenario, clients: tuple[Client, ...], seed: int) -> Hold
     """Raises ConfigError where the data cannot be dealt to so many clients."""
     work = scenario.work
     if not isinstance(work.model, Circuit):
-        raise ConfigError('work.model.kind is "adapter"; emulated fleets train circuits')
+        kind = type(work.model).__struct_config__.tag
+        refuse("work.model.kind", kind, "circuit, which emulated fleets train")
     if work.data == "sensors":
         return Holdings(scenario, seed, (), sensors.held_back(seed), ())
+    if work.data.partition(":")[2] not in EXAMPLES:
+        refuse("work.data", work.data, ["sensors", *(f"sklearn:{one}" for one in EXAMPLES)])
     table = load(work.data)
     split = dirichlet(table.y, len(clients), work.skew, seed)
     tables = []

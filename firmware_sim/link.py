@@ -41,11 +41,13 @@ class Link:
 
     def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
         """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
+        if client_id in self.wired:
+            return [now]
         arrivals = [self.arrival(client_id, direction, size, now)]
         if not (self.lines or self.reorder or self.duplicate):
             return arrivals
         faults = self._faults(client_id)
-        if client_id in self.wired or not (faults.reorder or faults.duplicate):
+        if not (faults.reorder or faults.duplicate):
             return arrivals
         if self._random.random() < faults.reorder:
             arrivals[0] += self._random.uniform(0.0, 2 * faults.retransmit_s)
@@ -55,7 +57,7 @@ class Link:
 
     def arrival(self, client_id: str, direction: Direction, size: int, now: float) -> float:
         """When one that is neither duplicated nor overtaken arrives, such as CONNECT."""
-        if client_id in self.wired or self._ideal:
+        if client_id in self.wired or not (self.lines or self.delay_s or self.loss or self._last):
             return now
         way, faults = (client_id, direction), self._faults(client_id)
         if line := self.lines.get(client_id):
@@ -66,11 +68,6 @@ class Link:
             arrival += faults.retransmit_s
         self._last[way] = max(arrival, self._last.get(way, arrival))
         return self._last[way]
-
-    @property
-    def _ideal(self) -> bool:
-        """Whether everything arrives at once, and always has."""
-        return not (self.lines or self.delay_s or self.loss or self._last)
 
     def _faults(self, client_id: str) -> "Link | LinkKind":
         line = self.lines.get(client_id)

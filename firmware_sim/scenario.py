@@ -59,7 +59,9 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Group(Table, frozen=True):
     """Clients of one sort."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+    name: Annotated[
+        str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z", description="1 to 32 of a-z, 0-9 and -")
+    ]
     count: Count
     board: Mix
     link: Mix = "wifi"
@@ -147,12 +149,20 @@ def read(path: Path) -> Scenario:
     scenario = tomlfile.read(path, Scenario, _with_kind)
     try:
         if name := scenario.work.selection.weights:
-            work = msgspec.structs.replace(scenario.work, weights=read_weights(path.parent / name))
+            work = msgspec.structs.replace(scenario.work, weights=_weights(path.parent, name))
             scenario = msgspec.structs.replace(scenario, work=work)
         check(scenario)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return scenario
+
+
+def _weights(folder: Path, name: str) -> Student:
+    try:
+        return read_weights(folder / name)
+    except ConfigError as error:
+        accepted = f"a student's file beside the scenario, see `coordinator distill` ({error})"
+        refuse("work.selection.weights", name, accepted)
 
 
 def parse(text: str) -> Scenario:
@@ -169,6 +179,8 @@ def check(scenario: Scenario) -> None:
         _check_group(f"group[{at}]", group, names[:at])
     if scenario.clients > MAX_CLIENTS:
         refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
+    if not seconds(scenario.lasts):
+        refuse("lasts", scenario.lasts, "a length of time above 0")
     work = scenario.work
     if work.rounds.policy not in POLICIES:
         refuse("work.rounds.policy", work.rounds.policy, POLICIES)

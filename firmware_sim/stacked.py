@@ -90,10 +90,12 @@ class Stacked:
         held = [(g.validation_z, g.validation_y) for g in groups if g.validation_y.shape[1]]
         boxes = sum(len(group.y) for group in groups)
         start = {n: np.repeat(a[None], boxes, axis=0) for n, a in arrays.items()}
-        first, moved, rule = self._evaluate(start, parts), start, adam(hyper.learning_rate)
+        first: list[Evaluation] = []
+        moved, rule = start, adam(hyper.learning_rate)
         state = rule.init(moved)
-        for _ in range(hyper.steps):
-            state, moved = rule.step(state, moved, self._gradient(moved, parts))
+        for step in range(hyper.steps):
+            slopes = self._gradient(moved, parts, None if step else first)
+            state, moved = rule.step(state, moved, slopes)
         last = self._evaluate(moved, parts)
         seen = iter(self._evaluate(start, self._parts(held)))
         received = [
@@ -149,15 +151,13 @@ class Stacked:
         found: list[Evaluation] = []
         for part, final in self._forward(wide["angles"], parts):
             values = np.matmul(self._program.signs, final * final)
-            chances = np.exp(_log_chances(wide, part.at, values))
-            right = np.maximum(np.where(part.y == 1, chances[:, 1], chances[:, 0]), FLOOR)
-            losses = -np.log(right).mean(axis=1)
-            hits = (chances.argmax(axis=1) == part.y).mean(axis=1)
-            pairs = zip(losses.tolist(), hits.tolist(), strict=True)
-            found += [Evaluation(loss, hit, part.y.shape[1]) for loss, hit in pairs]
+            found += _judged(np.exp(_log_chances(wide, part.at, values)), part.y)
         return found
 
-    def _gradient(self, arrays: Arrays, parts: list[_Rows]) -> dict[str, Array]:
+    def _gradient(
+        self, arrays: Arrays, parts: list[_Rows], judged: list[Evaluation] | None = None
+    ) -> dict[str, Array]:
+        """Slopes at these arrays; what they are worth is added to `judged`, if that is wanted."""
         wide = {name: array.astype(np.float64) for name, array in arrays.items()}
         angles, signs = wide["angles"], self._program.signs
         found = {name: np.empty(array.shape, np.float32) for name, array in arrays.items()}
@@ -165,7 +165,10 @@ class Stacked:
         for part, final in self._forward(angles, parts):
             at, count = part.at, part.y.shape[1]
             values = np.matmul(signs, final * final)
-            slopes = (np.exp(_log_chances(wide, at, values)) - part.targets)[:, -1:]
+            chances = np.exp(_log_chances(wide, at, values))
+            if judged is not None:
+                judged += _judged(chances, part.y)
+            slopes = (chances - part.targets)[:, -1:]
             found["head"][at] = np.matmul(slopes, values.swapaxes(1, 2)) / count
             found["bias"][at] = slopes.sum(axis=2) / count
             head = wide["head"][at].swapaxes(1, 2)
@@ -196,6 +199,15 @@ def _log_chances(arrays: Mapping[str, Float64s], at: slice, values: Float64s) ->
     logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     logits -= logits.max(axis=1, keepdims=True)
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+
+
+def _judged(chances: Float64s, y: NDArray[np.int64]) -> list[Evaluation]:
+    """What chances (boxes, 2, rows) of labels (boxes, rows) come to, box by box."""
+    right = np.maximum(np.where(y == 1, chances[:, 1], chances[:, 0]), FLOOR)
+    losses = -np.log(right).mean(axis=1)
+    hits = (chances.argmax(axis=1) == y).mean(axis=1)
+    pairs = zip(losses.tolist(), hits.tolist(), strict=True)
+    return [Evaluation(loss, hit, y.shape[1]) for loss, hit in pairs]
 
 
 def _walk_back(program: Program, both: Float64s, angles: Float64s) -> Float64s:

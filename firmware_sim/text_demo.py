@@ -33,6 +33,10 @@ from quantization.runtime.pull import pull
 BASE = "smollm2-135m"
 SMS_QUESTION = "{text}\nSpam?"
 SMS_ROWS, SMS_TEST = 100, 40
+SERVER_RATE = 0.02
+"""Of Adam at the coordinator; a plain mean is taken whole."""
+SKETCH = 123
+"""Numbers of a text before the feature map: with sensors and classes as many as the map takes."""
 ROWS, TEST = 80, 24
 """A box's rows, and test rows of the same kind: a base model reads each once, in 0.2 s of CPU."""
 
@@ -100,7 +104,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
         deadline="20m",
         seed=settings.seed,
         aggregation=rows.aggregation,
-        server_rate=0.02,
+        server_rate=SERVER_RATE if rows.aggregation == "fedadam" else None,
     )
     adapter = TaskFile(
         job=rows.name,
@@ -112,7 +116,7 @@ def tasks(rows: Rows, settings: Settings) -> tuple[TaskFile, ...]:
     circuit = TaskFile(
         job=CIRCUIT,
         data=data,
-        model=HybridModel(teacher="fleet", teacher_job=rows.name),
+        model=HybridModel(teacher="fleet", teacher_job=rows.name, sketch=SKETCH, labelled=True),
         training=Train(steps=10),
         rounds=RoundsTable(
             count=10, cohort=settings.clients, quorum=quorum, deadline="20m", seed=settings.seed

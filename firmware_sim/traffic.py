@@ -5,14 +5,15 @@ from functools import lru_cache
 
 from firmware_sim.links import Direction
 
+_Key = tuple[str, Direction, str]
+
 
 class Traffic:
     """Messages and payload bytes by client, direction and class of topic."""
 
     def __init__(self) -> None:
-        self._messages: Counter[tuple[str, Direction, str]] = Counter()
-        self._bytes: Counter[tuple[str, Direction, str]] = Counter()
-
+        self._counts: dict[_Key, list[int]] = {}
+        """Messages and bytes."""
         self.moved: Counter[str] = Counter()
         """Payload bytes of each client, both ways."""
         self.count = 0
@@ -21,8 +22,11 @@ class Traffic:
     def add(self, client_id: str, direction: Direction, topic: str, size: int) -> None:
         """Count one message of `size` payload bytes."""
         key = (client_id, direction, topic_class(topic))
-        self._messages[key] += 1
-        self._bytes[key] += size
+        counts = self._counts.get(key)
+        if counts is None:
+            counts = self._counts[key] = [0, 0]
+        counts[0] += 1
+        counts[1] += size
         self.moved[client_id] += size
         self.count += 1
 
@@ -33,7 +37,7 @@ class Traffic:
         kind: str | None = None,
     ) -> int:
         """How many messages; None stands for all clients, both directions, all classes."""
-        return _total(self._messages, (client_id, direction, kind))
+        return self._total(0, (client_id, direction, kind))
 
     def bytes(
         self,
@@ -42,15 +46,22 @@ class Traffic:
         kind: str | None = None,
     ) -> int:
         """How many payload bytes; None stands for all clients, both directions, all classes."""
-        return _total(self._bytes, (client_id, direction, kind))
+        return self._total(1, (client_id, direction, kind))
 
     def by_class(self) -> dict[tuple[Direction, str], tuple[int, int]]:
         """(messages, bytes) of all clients together, by direction and class of topic."""
         table: dict[tuple[Direction, str], tuple[int, int]] = {}
-        for key in sorted(self._messages):
+        for key in sorted(self._counts):
             messages, size = table.get(key[1:], (0, 0))
-            table[key[1:]] = (messages + self._messages[key], size + self._bytes[key])
+            table[key[1:]] = (messages + self._counts[key][0], size + self._counts[key][1])
         return table
+
+    def _total(self, which: int, wanted: tuple[str | None, Direction | None, str | None]) -> int:
+        return sum(
+            counts[which]
+            for key, counts in self._counts.items()
+            if all(want is None or want == have for want, have in zip(wanted, key, strict=True))
+        )
 
 
 @lru_cache(maxsize=2**17)
@@ -63,14 +74,3 @@ def topic_class(topic: str) -> str:
             return kind
         case _:
             return "other"
-
-
-def _total(
-    counts: Counter[tuple[str, Direction, str]],
-    wanted: tuple[str | None, Direction | None, str | None],
-) -> int:
-    return sum(
-        number
-        for key, number in counts.items()
-        if all(want is None or want == have for want, have in zip(wanted, key, strict=True))
-    )

@@ -5,6 +5,7 @@ what cannot: an answer with the update that soon follows it, an ack with the nex
 """
 
 from collections.abc import Sequence
+from math import inf
 
 from proto.messages import UPDATES, Bundle, Letter, Sealed
 
@@ -17,18 +18,20 @@ class Waiting:
 
     def __init__(self) -> None:
         self._messages: list[Letter] = []
-        self.due = float("inf")
+        self.due = inf
 
     def add(self, message: Letter, due: float) -> None:
         """Let it leave at `due`, or with any that leaves before; the clock is the caller's."""
         self._messages.append(message)
-        full = len(self._messages) >= MAX_WAITING
-        self.due = float("-inf") if full else min(self.due, due)
+        if len(self._messages) >= MAX_WAITING:
+            self.due = -inf
+        elif due < self.due:
+            self.due = due
 
     def take(self) -> list[Letter]:
         """All that waits, in the order it came; nothing waits any more."""
         messages, self._messages = self._messages, []
-        self.due = float("inf")
+        self.due = inf
         return messages
 
 
@@ -45,5 +48,5 @@ def unbundle(message: Sealed) -> tuple[Sealed, ...]:
 def holds_update(message: Sealed) -> bool:
     """Whether the frame must be signed."""
     if not isinstance(message, Bundle):
-        return isinstance(message, UPDATES)
-    return any(isinstance(item, UPDATES) for item in message.items)
+        return type(message) in UPDATES
+    return any(map(UPDATES.__contains__, map(type, message.items)))

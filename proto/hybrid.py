@@ -33,6 +33,8 @@ class Hybrid(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, k
     """Steps of each adapter that a box trains as its own teacher."""
     warmth: Annotated[float, Meta(gt=0.0, le=64.0)] = 1.0
     """The temperature at which circuit and teacher are compared."""
+    labelled: bool = False
+    """Whether the feature map's first components tell classes apart: see `moments.finish`."""
 
 
 def teacher_layout(hybrid: Hybrid) -> Shapes:

@@ -21,16 +21,17 @@ class AckOrder:
 
     def settle(self, number: int) -> list[int]:
         """It was acked. Returns the acks that may leave now, perhaps none yet."""
-        if number not in self._acked:
+        waiting = self._acked
+        if number not in waiting:
             return []
-        self._acked[number] = True
-        ready = []
-        for oldest, acked in self._acked.items():
-            if not acked:
-                break
+        if number != next(iter(waiting)):
+            waiting[number] = True
+            return []
+        del waiting[number]
+        ready = [number]
+        while waiting and waiting[oldest := next(iter(waiting))]:
+            del waiting[oldest]
             ready.append(oldest)
-        for settled in ready:
-            del self._acked[settled]
         return ready
 
 

@@ -354,7 +354,7 @@ class Ack(Message, frozen=True, tag=25):
     items: Annotated[tuple[tuple[Short, int, Text], ...], Meta(max_length=64)]
 
 
-UPDATES = (Update, Piece)
+UPDATES = frozenset((Update, Piece))
 """What a frame holds at most one of, and then is signed."""
 Letter = Report | Enlistment | Update | Piece | Pull | Offer | Ack
 
@@ -366,12 +366,8 @@ class Bundle(Message, frozen=True, tag=26):
 
     def __post_init__(self) -> None:
         # A frame is the replay mark of the one update in it.
-        held = False
-        for item in self.items:
-            if isinstance(item, UPDATES):
-                if held:
-                    raise ValueError("a bundle holds at most one update")
-                held = True
+        if sum(map(UPDATES.__contains__, map(type, self.items))) > 1:
+            raise ValueError("a bundle holds at most one update")
 
 
 Signed = (

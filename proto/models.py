@@ -32,7 +32,14 @@ def circuit_in(model: Model) -> Classifier | None:
 
 def summed_columns(model: Model, columns: int) -> int:
     """How many numbers a row of so many columns has where a feature map is fitted."""
-    return columns + (model.sketch if isinstance(model, Hybrid) else 0)
+    if not isinstance(model, Hybrid):
+        return columns
+    return label_columns(model) + model.sketch + columns
+
+
+def label_columns(model: Model) -> int:
+    """How many of them, the first ones, say the row's class where a map is fitted, else are 0."""
+    return model.circuit.classes if isinstance(model, Hybrid) and model.labelled else 0
 
 
 def model_layout(model: Model, rank: int = 0) -> Layout:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
+from functools import lru_cache
 
 from proto.errors import LocalError, TransportError
 from proto.transport import MAX_PAYLOAD, MAX_QUEUED
@@ -137,8 +138,6 @@ class Outgoing:
 
 def check_publish(topic: str, payload: bytes, largest_packet: int = UNLIMITED) -> None:
     """Raise LocalError for a topic with wildcards, TransportError for a payload too large."""
-    if not topic or "+" in topic or "#" in topic or len(topic.encode()) > _LONGEST_TOPIC:
-        raise LocalError(f"'{topic[:80]}' is not a topic to publish to: it must name one topic.")
     largest = min(MAX_PAYLOAD, largest_packet - _overhead(topic))
     if len(payload) > largest:
         raise TransportError(
@@ -161,6 +160,13 @@ def check_pattern(pattern: str) -> None:
         raise LocalError(f"'{pattern}' is no subscription: + and # stand alone, # only at the end.")
 
 
+@lru_cache(maxsize=2**14)
 def _overhead(topic: str) -> int:
-    """Bytes of a QoS 1 PUBLISH without properties beside its payload (MQTT 5, section 3.3)."""
-    return 1 + 4 + 2 + len(topic.encode()) + 2 + 1
+    """Bytes of a QoS 1 PUBLISH without properties beside its payload (MQTT 5, section 3.3).
+
+    Raises LocalError for what is no topic to publish to.
+    """
+    length = len(topic.encode())
+    if not topic or "+" in topic or "#" in topic or length > _LONGEST_TOPIC:
+        raise LocalError(f"'{topic[:80]}' is not a topic to publish to: it must name one topic.")
+    return 1 + 4 + 2 + length + 2 + 1

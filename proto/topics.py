@@ -11,6 +11,9 @@ from proto.messages import ID_PATTERN
 _id = re.compile(ID_PATTERN)
 _address = re.compile(r"^[a-z2-7]{26}\Z")
 
+PEERS = 2**14
+"""Names and topics that are remembered: those of a large fleet, a few megabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -55,18 +58,19 @@ class Topics:
 
     def parse(self, topic: str) -> tuple[str, ...]:
         """Levels below the fleet's root. Raises RemoteError for any other topic."""
-        return _parsed(self.root + "/", topic)
+        return _parsed(self.fleet, topic)
 
 
-@lru_cache(maxsize=1024)
-def _parsed(prefix: str, topic: str) -> tuple[str, ...]:
+@lru_cache(maxsize=PEERS)
+def _parsed(fleet: str, topic: str) -> tuple[str, ...]:
     """A peer's frames come on few topics, again and again."""
+    prefix = f"qf/v1/{fleet}/"
     if not topic.startswith(prefix) or len(topic) > len(prefix) + 120:
         raise RemoteError("a topic outside this fleet")
     return tuple(topic[len(prefix) :].split("/"))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=PEERS)
 def checked(name: str) -> str:
     """The id itself. Raises LocalError where it is none."""
     if not _id.match(name):

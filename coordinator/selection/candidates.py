@@ -75,16 +75,15 @@ def came(past: Past, turn: Turn) -> Past:
     return replace(after(before, turn), last_asked=past.last_asked)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One box, as a planner sees it. `last_turn` is 0 for a box that never took part."""
 
     box: str
     rows: int
     last_turn: int = 0
-    resources: Resources = Resources()  # noqa: RUF009 - frozen, so one default serves all
+    resources: Resources = Resources()
     last: Standing | None = None
-    past: Past = Past()  # noqa: RUF009 - likewise
+    past: Past = Past()
 
 
 def standings(metrics: Mapping[str, Metrics], rows: Mapping[str, int]) -> dict[str, Standing]:

@@ -73,8 +73,10 @@ def field_of(candidates: Sequence[Candidate], request: Request) -> Field:
     size = affordable(request.size or len(fit), request)
     served = request.served or size
     reach = max(size, math.ceil(COVERAGE * served))
-    stale = by_staleness(fit, request)
-    covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
+    covered = fit
+    if len(fit) > reach:
+        stale = by_staleness(fit, request)
+        covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
     late = overdue(covered, (len(fit) + request.busy) / served if served else 0.0, request)
     return Field(tuple(sorted(covered, key=lambda c: c.box)), size, refused, late)
 

@@ -25,7 +25,7 @@ from edge_client.model import Features, Model, Parts
 from proto.codec import encode
 from proto.hybrid import Hybrid, teacher_layout
 from proto.messages import Task
-from proto.models import summed_columns
+from proto.models import label_columns, summed_columns
 from quantization import moments
 from quantization.arrays import Array, Arrays
 from quantization.pack import unpack
@@ -68,7 +68,7 @@ class HybridBench:
         self._bench.close()
 
     def columns(self, table: Table) -> NDArray[np.float64]:
-        """What the fleet's feature map is fitted on: the sketch of each text, then its numbers."""
+        """What the fleet's map is fitted on: classes if asked for, the texts' sketch, numbers."""
         hybrid = self._hybrid
 
         def read() -> Array:
@@ -79,7 +79,8 @@ class HybridBench:
 
         shape = (len(table.X), hybrid.sketch)
         name = self._name(table, "columns", hybrid.sketch.to_bytes(2, "little"))
-        return np.concatenate([remembered(self._folder, name, shape, read), table.X], axis=1)
+        said = np.eye(hybrid.circuit.classes)[table.y][:, : label_columns(hybrid)]
+        return np.concatenate([said, remembered(self._folder, name, shape, read), table.X], axis=1)
 
     def rows(self, table: Table, parts: Parts | None = None) -> Features:
         """Features of each row; beside them what the teacher says, where it has a share.

@@ -19,12 +19,12 @@ GGUF, ONNX = ".gguf", ".onnx_adapter"
 def read_adapter(path: Path, facts: Facts, sha256: str) -> Adapter:
     """The adapter at a path, for a base model with that hash.
 
-    Raises BadAdapter where it is for another base, rank or blocks, BadModel where it is damaged.
+    Raises BadAdapter where it is damaged, or for another base, rank or blocks.
     """
     try:
         adapter = _read(path, facts, sha256)
     except (BadAdapter, BadModel) as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise BadAdapter(f"{path}: {error}") from None
     if adapter.sha256 and sha256 and adapter.sha256 != sha256:
         raise BadAdapter(
             f"{path}: it was made for the base model {adapter.sha256[:16]}..., this one is"

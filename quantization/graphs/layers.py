@@ -7,12 +7,13 @@ Shapes below: N = batch * length tokens, M = rows asked for (N, or one a sample)
 
 from quantization.gguf.blocks import LENGTH
 from quantization.graphs.net import Net
+from quantization.graphs.spec import MIDDLE
 
 FLOAT32 = 1
 
 
-def dense(net: Net, name: str, after: str) -> str:
-    """A frozen matrix (out, in) in float32, unpacked only once `after` has been computed.
+def scaled(net: Net, name: str, after: str) -> str:
+    """A frozen matrix (out, in) in float32 without its minima, unpacked only after `after`.
 
     The wait is what keeps memory low: onnxruntime would otherwise unpack all weights at the start.
     """
@@ -20,23 +21,43 @@ def dense(net: Net, name: str, after: str) -> str:
     first = net.op("Slice", net.op("Reshape", after, net.whole(-1)), net.whole(0), net.whole(1))
     zero = net.op("Mul", first, net.real(0.0))
     steps = net.op("Add", net.op("Cast", f"{name}:d", to=FLOAT32), zero)
-    scaled = net.op("DequantizeLinear", f"{name}:q", steps, axis=0)
-    # An outer product with ones adds the minima in less time than Add takes to spread them.
-    minima = net.op("Cast", f"{name}:m", to=FLOAT32)
-    moved = net.op("Gemm", minima, net.ones(LENGTH), scaled)
-    return net.op("Reshape", moved, net.whole(rows, columns))
+    made = net.op("DequantizeLinear", f"{name}:q", steps, axis=0)
+    return net.op("Reshape", made, net.whole(rows, columns))
+
+
+def middles(net: Net, name: str) -> str:
+    """What a code of 0 stands for in each of the matrix's blocks: (out, in / 32).
+
+    Codes are held from -8 to 7, so that little cancels. Made when the graph is opened.
+    """
+    rows, columns = net.spec.shape.matrix(name.rpartition(".")[2])
+    steps, least = (net.op("Cast", f"{name}:{part}", to=FLOAT32) for part in "dm")
+    middle = net.op("Add", net.op("Mul", steps, net.real(float(MIDDLE))), least)
+    return net.op("Reshape", middle, net.whole(rows, columns // LENGTH))
 
 
 def through(net: Net, x: str, name: str, plus: str = "") -> str:
-    """x W^T, plus something: (M, in) to (M, out)."""
-    inputs = [x, dense(net, name, x), *([plus] if plus else [])]
-    return net.op("Gemm", *inputs, transB=1)
+    """x W^T, plus something: (M, in) to (M, out).
+
+    A block's middle meets the sum of the block's inputs: to add it to the block's 32 numbers first
+    would be another pass over the matrix.
+    """
+    _, columns = net.spec.shape.matrix(name.rpartition(".")[2])
+    blocks = net.op("Reshape", x, net.whole(0, columns // LENGTH, LENGTH))
+    sums = net.op("ReduceSum", blocks, net.whole(-1), keepdims=0)
+    low = net.op("Gemm", sums, middles(net, name), *([plus] if plus else []), transB=1)
+    return net.op("Gemm", x, scaled(net, name, x), low, transB=1)
 
 
 def back(net: Net, gradient: str, name: str, plus: str = "") -> str:
     """The gradient by x of x W^T, plus something: (M, out) to (M, in)."""
-    inputs = [gradient, dense(net, name, gradient), *([plus] if plus else [])]
-    return net.op("Gemm", *inputs)
+    _, columns = net.spec.shape.matrix(name.rpartition(".")[2])
+    low = net.op("Reshape", net.op("Gemm", gradient, middles(net, name)), net.whole(-1, 1))
+    more = [net.op("Reshape", plus, net.whole(-1, LENGTH))] if plus else []
+    # An outer product with ones spreads them in less time than Add takes.
+    spread = net.op("Gemm", low, net.ones(LENGTH), *more)
+    wide = net.op("Reshape", spread, net.whole(-1, columns))
+    return net.op("Gemm", gradient, scaled(net, name, gradient), wide)
 
 
 def norm(net: Net, x: str, weight: str) -> tuple[str, str]:

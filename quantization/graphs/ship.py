@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from proto.errors import StorageError
 from quantization.gguf.llama import Shape
 from quantization.graphs.spec import Kind, Spec
 
@@ -24,16 +25,17 @@ def graphs_for(shape: Shape, trained: tuple[int, ...] = TRAINED) -> list[Spec]:
 
 
 def write_graphs(shape: Shape, trained: tuple[int, ...], folder: Path) -> list[Path]:
-    """Build and write them; needs the `onnx` package. Returns their paths."""
+    """Build and write them; needs the `onnx` package. Returns their paths. Raises StorageError."""
     from quantization.graphs.build import build  # noqa: PLC0415 - extra [build]
 
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for spec in graphs_for(shape, trained):
-        path = folder / spec.file
-        path.write_bytes(build(spec))
-        written.append(path)
-    return written
+    paths = {folder / spec.file: build(spec) for spec in graphs_for(shape, trained)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, data in paths.items():
+            path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"cannot write graphs to {folder}: {error.strerror}") from None
+    return list(paths)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,11 @@ of labels. forward: the last blocks in one. step: the same, and the loss's gradi
 
 Part = NDArray[np.uint8] | NDArray[np.float16] | NDArray[np.float32]
 
-FLOAT, UINT8, FLOAT16, UINT4 = 1, 2, 10, 21
+FLOAT, INT8, FLOAT16, INT4 = 1, 3, 10, 22
 """ONNX's numbers for the element types of weights."""
+
+MIDDLE = 8
+"""Of the 4-bit codes 0 to 15, which a graph holds from -8 to 7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Spec:
     @property
     def codes(self) -> int:
         """The type 4-bit codes are held in: a byte each where speed counts, else packed."""
-        return UINT8 if self.kind == "step" else UINT4
+        return INT8 if self.kind == "step" else INT4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def weights_of(spec: Spec) -> list[Weight]:
             found += [
                 Weight(f"{block}.{name}:q", spec.codes, (steps, LENGTH)),
                 Weight(f"{block}.{name}:d", FLOAT16, (steps,)),
-                Weight(f"{block}.{name}:m", FLOAT16, (steps, 1)),
+                Weight(f"{block}.{name}:m", FLOAT16, (steps,)),
             ]
     if spec.ends:
         found.append(Weight("norm:f32", FLOAT, (spec.shape.width,)))
@@ -93,7 +96,7 @@ def frequencies(facts: Facts) -> NDArray[np.float32]:
 def fill(spec: Spec, weights: Weights, first: int, take: Callable[[Weight, Part], None]) -> None:
     """Hand over each weight's numbers, the graph's block 0 being the model's block `first`.
 
-    UINT4 codes come packed, two a byte, the first in the low half. Raises BadModel.
+    INT4 codes come packed, two a byte, the first in the low half. Raises BadModel.
     """
     parts: FourBit | None = None
     for weight in weights_of(spec):
@@ -102,7 +105,8 @@ def fill(spec: Spec, weights: Weights, first: int, take: Callable[[Weight, Part]
         path = f"blk.{first + int(block)}.{name}.weight" if block else LAST_NORM
         if part == "q":
             parts = weights.four_bit(path)
-            take(weight, _pack(parts.codes) if weight.element == UINT4 else parts.codes)
+            codes = parts.codes - np.uint8(MIDDLE)
+            take(weight, _pack(codes) if weight.element == INT4 else codes)
         elif parts is not None and part == "d":
             take(weight, parts.steps)
         elif parts is not None and part == "m":
@@ -117,4 +121,6 @@ def fill(spec: Spec, weights: Weights, first: int, take: Callable[[Weight, Part]
 
 def _pack(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     high: NDArray[np.uint8] = np.left_shift(codes[..., 1::2], np.uint8(4))
-    return np.bitwise_or(codes[..., 0::2], high)
+    low: NDArray[np.uint8] = np.bitwise_and(codes[..., 0::2], np.uint8(15))
+    packed: NDArray[np.uint8] = np.bitwise_or(low, high)
+    return packed

@@ -96,7 +96,10 @@ def open_model(source: str, sha256: str = "", threads: int = 1) -> Iterator[Mode
     expected = sha256 or (known.sha256 if known else "")
     found = digest(path)
     if expected and found != expected:
-        raise BadModel(f"{path} has SHA-256 {found[:16]}...; {expected[:16]}... was expected")
+        raise BadModel(
+            f"{path} has SHA-256 {found[:16]}...; {expected[:16]}... was expected: it is another"
+            f" model, or damaged, which `quantize model {path}` tells"
+        )
     try:
         with path.open("rb") as file:
             header = read_header(file, path.stat().st_size)

@@ -58,7 +58,10 @@ def rows(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("phish\tsend me your key", "label 'phish' is not a class of the task: ham, spam"),
+        (
+            "phish\tsend me your key",
+            "'phish' is not a class of the task: ham, spam (first in row 25)",
+        ),
         ("ham\t" + "x" * 10**6, "line 26: longer than 65536 characters"),
         ("ham\t" + "x" * 9000, "line 26: a text of 9000 characters; 8192 are accepted"),
         ("ham\t ", "line 26: no text in column 'text'"),
@@ -103,7 +106,7 @@ def test_a_model_of_another_rank_than_the_tasks_is_refused(ask, rows, task, limi
     other = replace(task, model=replace(task.model, **changes))
     _, broken = ask(rows, limits, other)
     assert isinstance(broken, Broken)
-    assert "bytes" in broken.reason
+    assert "perhaps one of another rank" in broken.reason
 
 
 def test_states_that_fill_the_disk_cost_the_turn_and_leave_no_half_file(ask, rows, tmp_path):

@@ -1,15 +1,16 @@
 """The demo of reading, whole: real processes, a real broker, a tiny base model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coordinator.taskadapter import AdapterModel
-from coordinator.taskfile import Train
+from coordinator.taskfile import Train, rules_of
 from firmware_sim.telemetry import telemetry
-from firmware_sim.text_demo import Settings, run, telemetry_rows, write_jsonl
+from firmware_sim.text_demo import SERVER_RATE, Settings, run, tasks, telemetry_rows, write_jsonl
 from firmware_sim.text_judge import Rows
 from proto.errors import ConfigError
 
@@ -19,7 +20,7 @@ def tiny(base: Path) -> AdapterModel:
 
 
 def test_boxes_learn_to_read_their_journals_and_the_exported_adapter_answers(base, tmp_path):
-    table, split = telemetry(2, 24, 0, 8)
+    table, split = telemetry(2, 40, 0, 8)
     rows = Rows("telemetry", table, split, tiny(base), Train(steps=4, optimiser="adamw", batch=8))
     settings = Settings(2, 1, out=tmp_path / "out", keep=tmp_path / "fleet")
     found = run(rows, settings)
@@ -55,3 +56,12 @@ def test_a_demo_of_nobody_is_refused(base):
     rows = Rows("telemetry", table, split, tiny(base), Train())
     with pytest.raises(ConfigError, match="at least one client"):
         run(rows, Settings(0, 1))
+
+
+def test_a_plain_mean_of_updates_is_taken_whole_and_adams_step_is_not():
+    rows = telemetry_rows(Settings(clients=2))
+    plain, circuit = tasks(rows, Settings(clients=2))
+    assert plain.rounds.aggregation == circuit.rounds.aggregation == "mean"
+    assert rules_of(plain).server_rate == rules_of(circuit).server_rate == 1.0
+    by_adam, *_ = tasks(replace(rows, aggregation="fedadam"), Settings(clients=2))
+    assert rules_of(by_adam).server_rate == SERVER_RATE

@@ -263,15 +263,15 @@ def test_a_short_file_is_a_whole_task_of_an_adapter(tmp_path):
 
 def test_stacked_adapters_need_the_model_of_each_update(tmp_path):
     stacked = TEXTS + 'combine = "stacked"\nshare = "ab"\n[rounds]\n'
-    with pytest.raises(ConfigError, match='take "padded"'):
+    with pytest.raises(ConfigError, match=r"accepted: padded for rounds\.kind"):
         rules_of(read(written(tmp_path, stacked + ASYNC)))
-    with pytest.raises(ConfigError, match=r"rounds\.server_rate is 1"):
+    with pytest.raises(ConfigError, match=r"rounds\.server_rate is 0.5; accepted: 1"):
         rules_of(read(written(tmp_path, stacked + "server_rate = 0.5\n")))
 
 
 def test_what_outvotes_a_bad_box_takes_one_rank_only(tmp_path):
     ranks = TEXTS + 'least_rank = 1\n[rounds]\naggregation = "median"\nquorum = 3\n'
-    with pytest.raises(ConfigError, match=r"model.least_rank is 0 for a median"):
+    with pytest.raises(ConfigError, match=r"model.least_rank is 1; accepted: 0 for a median"):
         rules_of(read(written(tmp_path, ranks)))
 
 

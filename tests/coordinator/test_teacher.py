@@ -128,3 +128,12 @@ def test_a_hybrid_that_makes_no_sense_is_refused_by_the_keys_name(file, said):
     small = replace(file, model=replace(file.model, sketch=4))
     with pytest.raises(ConfigError, match=said):
         task_of(small, "fleet", 1)
+
+
+def test_columns_that_say_the_class_count_towards_the_most_that_can_be_summed():
+    model = replace(FLEETS, teacher="none", teacher_job=None, sketch=125)
+    file = replace(HYBRID, model=model)
+    assert not task_of(file, "fleet", 1).model.labelled
+    assert task_of(replace(file, model=replace(model, labelled=True)), "fleet", 1).model.labelled
+    with pytest.raises(ConfigError, match="at most 128"):
+        task_of(replace(file, model=replace(model, sketch=126, labelled=True)), "fleet", 1)

@@ -92,8 +92,10 @@ BAD = [
     ("[work.weights]", r"work.weights is there; accepted: the name of a file"),
     (
         '[work.rounds]\npolicy = "linear"\nquorum = 1',
-        r'work.rounds.policy "linear" needs selection.weights',
+        r'work.selection.weights is nothing; accepted: the file of a student .* "linear"',
     ),
+    ("[work.rounds]\nbuffer = 2", r"work.rounds.buffer is 2; accepted: 0, as"),
+    ('[work.rounds]\nkind = "async"', r"work.rounds.concurrency is 0; accepted: from 1, as"),
     ("[work.selection]\nodd = 1", r"work.selection.odd = 1 is no key here; accepted: .*budget"),
     ("x = = 3", r"this is not TOML: .*line 7"),
     ('[[group]]\nname = "a"\ncount = 1\nboard = "pi-4"', r"group\[1\].name is a; accepted: a name"),
@@ -107,7 +109,7 @@ BAD = [
 def test_a_bad_scenario_is_told_by_key_value_and_what_is_accepted(line: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as refused:
         parse(DESK + line)
-    form = r"(is|=) .+; accepted: |is missing; accepted: |needs selection.weights|not TOML"
+    form = r"(is|=) .+; accepted: |is missing; accepted: |not TOML"
     form += "| is no key here; accepted: "
     assert re.search(form, str(refused.value))
 

@@ -196,3 +196,51 @@ def test_nothing_is_finished_without_rows_or_for_too_many_components():
         finish(add(init(5), measure(rows(0))), 6)
     with pytest.raises(BadArrays, match="columns"):
         add(init(3), measure(rows(0)))
+
+
+def classes_and_rows(seed: int, classes: int = 2, n: int = 480) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose classes differ where they vary least, behind their one-hot classes; and those."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    X = rng.normal(size=(n, 8)) * [5, 5, 5, 5, 5, 1, 1, 1]
+    X[:, :5] += rng.normal(size=(n, 1)) * 5
+    X[:, 5] += 1.5 * (y == 0)
+    X[:, 6] += 1.5 * (y == 1)
+    return np.concatenate([np.eye(classes)[y], X], axis=1), y
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_with_classes_told_the_first_components_tell_them_apart(classes):
+    from sklearn.linear_model import LogisticRegression
+
+    X, y = classes_and_rows(0, classes)
+    pooled = init(X.shape[1])
+    for part in np.array_split(X, 4):
+        pooled = add(pooled, measure(part, classes))
+    told, plain = finish(pooled, 4, classes), fit([X[:, classes:]], classes - 1)
+    z = told.apply(X)
+    first, blind = z[:, : classes - 1], plain.apply(X[:, classes:])
+    scores = [LogisticRegression().fit(part, y).score(part, y) for part in (first, blind)]
+    assert scores[0] > scores[1] + 0.05
+    assert z.mean(axis=0) == pytest.approx(np.zeros(4), abs=1e-5)
+    assert z.std(axis=0) == pytest.approx(np.ones(4), abs=1e-5)
+
+
+def test_the_class_columns_themselves_weigh_nothing():
+    X, _ = classes_and_rows(1)
+    pooled = add(init(X.shape[1]), measure(X, 2))
+    found = finish(pooled, 3, 2)
+    hidden = X.copy()
+    hidden[:, :2] = 0.0
+    np.testing.assert_array_equal(found.apply(X), found.apply(hidden))
+    with pytest.raises(BadArrays, match="1 to 8 are possible"):
+        finish(pooled, 9, 2)
+
+
+def test_a_few_rows_of_a_class_are_never_summed_by_class():
+    X, y = classes_and_rows(2)
+    some = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:3]])
+    with pytest.raises(BadArrays, match="3 rows of a class; sums by class take none or 20"):
+        measure(X[some], 2)
+    assert measure(X[y == 0], 2).count == (y == 0).sum()
+    assert measure(X[some]).count == len(some)

@@ -9,7 +9,7 @@ import pytest
 from quantization.adapters import as_peft
 from quantization.adapters.files import MAX_BYTES, read_adapter, write_adapter
 from quantization.adapters.lora import LORA, Q_B, V_A, Adapter, BadAdapter, fresh
-from quantization.gguf.header import BadModel
+from quantization.runtime.model import open_model
 
 for library in ("gguf", "onnxruntime", "safetensors"):
     pytest.importorskip(library)
@@ -58,8 +58,15 @@ def test_a_damaged_file_is_refused(tiny, tmp_path, name):
     data = path.read_bytes()
     for broken in (data[: len(data) // 2], b"", b"\0" * 100):
         path.write_bytes(broken)
-        with pytest.raises((BadAdapter, BadModel)):
+        with pytest.raises(BadAdapter, match=rf"^{tmp_path / name}: "):
             read_adapter(tmp_path / name, tiny.facts, tiny.sha256)
+
+
+def test_a_damaged_adapter_is_not_blamed_on_its_base_model(tiny_file, tmp_path):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    with pytest.raises(BadAdapter) as told, open_model(str(tiny_file)) as model:
+        read_adapter(tmp_path / "a.gguf", model.facts, model.sha256)
+    assert tiny_file.name not in str(told.value)
 
 
 @pytest.mark.parametrize("name", NAMES)

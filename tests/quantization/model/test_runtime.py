@@ -72,7 +72,10 @@ def test_without_an_index_it_says_how_to_bring_the_file(index, monkeypatch, tmp_
 
 
 def test_a_file_with_another_hash_is_not_opened(tiny_file):
-    with pytest.raises(BadModel, match="was expected"), open_model(str(tiny_file), "ab" * 32):
+    with (
+        pytest.raises(BadModel, match=r"was expected: .*`quantize model"),
+        open_model(str(tiny_file), "ab" * 32),
+    ):
         pass
 
 
@@ -177,6 +180,14 @@ def test_the_command_ends_with_one_line_and_a_code_for_bad_input(tiny_file, tmp_
         assert found.returncode == 2, found
         assert found.stderr.startswith("quantize: ")
         assert found.stderr.count("\n") == 1
+
+
+def test_the_command_says_where_graphs_cannot_be_written(tiny, tiny_file, tmp_path):
+    (tmp_path / "taken").write_text("no folder")
+    found = quantize("graph", tiny_file, "--blocks", 1, "--out", tmp_path / "taken" / "graphs")
+    assert found.returncode == 5, found
+    assert found.stderr.startswith("quantize: cannot write graphs to ")
+    assert found.stderr.count("\n") == 1
 
 
 def test_a_copy_in_another_type_answers_alike(smollm2, tmp_path):
