@@ -144,20 +144,21 @@ class MemoryBroker:
         else:
             self.clock.at(when, partial(self._acked, wire, message))
 
-    def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> None:
+    def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> bool:
+        """Take a publish; whether it is here already, and `settled` will not be called."""
         client_id, size, now = wire.client_id, len(payload), self.clock.now
         self.traffic.add(client_id, UP, topic, size)
         if self.tap is not None:
             self.tap(topic, payload)
         first, *copies = self._link.arrivals(client_id, UP, size, now)
         if first <= now and not copies:  # on its way for no time: nothing comes in between
-            wire.port.settled(wire)
             self._route(topic, payload, retain=retain)
-            return
+            return True
         route = partial(self._arrived, wire, topic, payload, retain=retain)
         self.clock.at(first, partial(route, first=True))
         for when in copies:
             self.clock.at(when, partial(route, first=False))
+        return False
 
     def _forget(self) -> None:
         self._sessions: dict[str, _Session] = {}

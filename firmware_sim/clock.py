@@ -18,6 +18,8 @@ class Clock:
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
+        self.steps = 0
+        """Events run so far."""
         self._order = count()
         self._events: list[tuple[float, int, _Call]] = []
         self._soon: deque[_Call] = deque()
@@ -37,6 +39,7 @@ class Clock:
     def step(self) -> bool:
         """Run the next event alone. Returns False when there is none."""
         events, soon = self._events, self._soon
+        self.steps += 1
         if soon and not (events and events[0][0] <= self.now):
             soon.popleft()()
             return True

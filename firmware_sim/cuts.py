@@ -117,16 +117,17 @@ class BadBroker(MemoryBroker):
     def behave(self) -> None:
         self.doubled = ""
 
-    def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> None:
+    def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> bool:
         client = wire.port.client_id
         if client == self.spoilt and payload:
             self.spoilt = ""
             at = random.Random(len(payload)).randrange(len(payload))  # noqa: S311 - repeatable
             payload = payload[:at] + bytes([payload[at] ^ 0x41]) + payload[at + 1 :]
-        super().published(wire, topic, payload, retain=retain)
+        here = super().published(wire, topic, payload, retain=retain)
         if client == self.doubled:
             self.clock.after(1.0, lambda: self._route(topic, payload, retain=retain))
             self._route(topic, payload, retain=retain)
+        return here
 
 
 def client_id(fleet: Fleet, actor: str) -> str:
