@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 from agent_runs import CEILINGS, CELLS, FEWER, LEARNED, SUITES, Cell, Policy, figures, tuned  # noqa: E402
 from agent_sums import summed  # noqa: E402
 from agent_tune import tune  # noqa: E402
+from agent_variants import VARIANTS  # noqa: E402
 
 HAND_RULE = "stalest"
 RULES = (
@@ -44,11 +45,12 @@ RATIOS = ("seconds", "energy_j", "bytes")
 
 
 def main() -> None:
+    made = [name for name in VARIANTS if (SUITES / f"{name}.json").is_file()]
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--suites", default="numbers,journals,objectives,traces")
     parser.add_argument("--cells", default="", help="only these, such as journals-10")
-    parser.add_argument("--policies", default=",".join((*RULES, *LEARNED, *CEILINGS)))
+    parser.add_argument("--policies", default=",".join((*RULES, *LEARNED, *made, *CEILINGS)))
     parser.add_argument("--fleets", type=int, default=20)
     parser.add_argument("--tune", action="store_true", help="choose the methods' constants anew")
     arguments = parser.parse_args()
@@ -70,7 +72,7 @@ def main() -> None:
 
 def policy_of(text: str) -> Policy:
     name, _, file = text.partition("=")
-    if not file and name in LEARNED:
+    if not file and name in (*LEARNED, *VARIANTS):
         file = str(SUITES / f"{name}.json")
     own = tuned().get("agent" if name.startswith("agent") else name)
     settings = json.dumps(own) if own else ""

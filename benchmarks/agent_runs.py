@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from agent_variants import VARIANTS, variant_of
 from msgspec.structs import replace
 from saved import ROOT, Found, code_key, kept
 
+from coordinator.agent.engine import judge_beside
 from coordinator.considering import Advisor
 from coordinator.jobstate import JobState
 from coordinator.selection.advice import Advice
@@ -53,6 +55,7 @@ CODE = (
     "edge_client/news.py",
     "firmware_sim/[a-jl-v]*.py",
     "benchmarks/agent_runs.py",
+    "benchmarks/agent_variants.py",
 )
 
 
@@ -131,7 +134,9 @@ def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
     digest = hashlib.sha256((SUITES / f"{cell.suite}.toml").read_bytes())
     digest.update((SUITES.parent.parent / "firmware_sim" / "journal.toml").read_bytes())
     if policy.file:
-        digest.update(policy.file.read_bytes())
+        beside = judge_beside(policy.file)
+        for file in (policy.file, *([beside] if beside.is_file() else [])):
+            digest.update(file.read_bytes())
     digest.update(policy.settings.encode())
     name = f"agent/{cell.name}-{policy.name}"
     (ROOT / "benchmarks" / "results" / "agent").mkdir(exist_ok=True)
@@ -149,6 +154,8 @@ def run_scenario(scenario: Scenario, policy: Policy, seed: int) -> Found:
     for name in ("edge_client", "coordinator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     scenario, advisor = under(scenario, policy), None
+    if policy.name in VARIANTS and policy.file:
+        advisor = partial(variant_of, policy.file)
     if policy.name in CEILINGS:
         advisor = partial(Teacher, oracle=policy.name == "oracle", write=False)
     settings = Settings(traced=False, poll=POLL, until_target=True, advisor=advisor)
@@ -176,7 +183,7 @@ def run_scenario(scenario: Scenario, policy: Policy, seed: int) -> Found:
         "accuracy": None if final is None else round(final, 4),
         "objective": scenario.work.objective,
     }
-    if policy.name.startswith(AGENT):
+    if policy.name.startswith(AGENT) or policy.name in VARIANTS:
         found["advice_s"] = round(timed.seconds, 2)
     return found
 
@@ -202,5 +209,5 @@ def under(scenario: Scenario, policy: Policy) -> Scenario:
         rounds=rounds,
     )
     weights = read_weights(policy.file) if policy.file and name in LEARNED else None
-    rule = AGENT if name.startswith(AGENT) else WHOM.get(name, name)
+    rule = AGENT if name.startswith(AGENT) or name in VARIANTS else WHOM.get(name, name)
     return with_policy(replace(scenario, work=work), rule, weights)

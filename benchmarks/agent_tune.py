@@ -14,21 +14,25 @@ from typing import Any
 import msgspec
 from agent_runs import CODE, LEARNED, STEPS, SUITES, Chosen, Policy, run_scenario
 from agent_sums import both, interval
+from agent_variants import VARIANTS
 from msgspec.structs import replace
 from saved import Found, code_key, kept
 
 from coordinator.taskfile import Selection
 from firmware_sim.scenario import Scenario, read
 
-FIRST, FLEETS = 1010, 3
-"""Fleets that no student learned on either."""
+RULES, STUDENTS = (1010, 3), (1100, 12)
+"""The first fleet and how many, of the papers' methods, and of students, who saw none of these."""
 
 
 def _selection(name: str, **values: float) -> Chosen:
     return {"selection": {name: values}}
 
 
-_BOUNDS: list[Chosen] = [{"selection": {"least_score": b}} for b in (0.0, 0.45, 0.55)]
+_BOUNDS: list[Chosen] = [
+    {"selection": {"least_score": 0.5}},
+    *({"selection": {"least_score": b, "spare": 0}} for b in (0.45, 0.5, 0.99)),
+]
 GRID: dict[str, list[Chosen]] = {
     "fedcs": [_selection("fedcs", seconds=s) for s in (500.0, 900.0, 0.0)],
     "tifl": [_selection("tifl", tiers=n) for n in (3, 5)],
@@ -43,30 +47,43 @@ GRID: dict[str, list[Chosen]] = {
     "fedcompass": [
         {"steps": {"rule": "compass", "least": a, "most": b}} for a, b in ((10, 40), (5, 20))
     ],
-    "linear": _BOUNDS,
-    "gbm": _BOUNDS,
-    "gbm-words": _BOUNDS,
 }
 
 
 def tune() -> dict[str, Any]:
     """The table of all settings; the best of each method is written down."""
-    files = b"".join((SUITES / f"{name}.json").read_bytes() for name in LEARNED)
-    key = hashlib.sha256(json.dumps(GRID).encode() + files).hexdigest()[:16]
-    runs = kept("agent/tuning", code_key(CODE), key, FLEETS, partial(_fleet, GRID))
-    table, best = {}, {}
-    for name, settings in GRID.items():
-        rows = []
-        for at, setting in enumerate(settings):
-            logs = [both(fleet[f"{name}/{at}"], fleet["stalest"]) for fleet in runs]
-            rows.append({"settings": setting, "ratio": interval(logs)})
-        table[name] = rows
+    students = dict.fromkeys(LEARNED, _BOUNDS)
+    found = _tried("tuning", GRID, RULES) | _tried("tuning-students", students, STUDENTS)
+    best = {}
+    for name, rows in found.items():
         top = min(rows, key=lambda row: (row["ratio"]["mean"], not _usual(name, row["settings"])))
         if not _usual(name, top["settings"]):
             best[name] = top["settings"]
-    best["agent"] = best.get("gbm-words", {})  # it learned the same targets, and takes long to run
+    for name in ("agent", *VARIANTS):  # they learned the same targets, and take long to run
+        best[name] = best.get("linear", {})
     path = SUITES / "tuned.json"
     path.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def _tried(
+    name: str, grid: dict[str, list[Chosen]], fleets: tuple[int, int]
+) -> dict[str, list[dict[str, Any]]]:
+    """Each setting's mean of log time and log energy, as a ratio to the hand rule's."""
+    files = b"".join((SUITES / f"{n}.json").read_bytes() for n in grid if n in LEARNED)
+    key = hashlib.sha256(json.dumps(grid).encode() + files).hexdigest()[:16]
+    first, count = fleets
+    runs = kept(f"agent/{name}", code_key(CODE), key, count, partial(_fleet, grid, first))
+    table: dict[str, list[dict[str, Any]]] = {}
+    for method, settings in grid.items():
+        logs = [
+            [both(fleet[f"{method}/{at}"], fleet["stalest"]) for fleet in runs]
+            for at in range(len(settings))
+        ]
+        table[method] = [
+            {"settings": setting, "ratio": interval(row)}
+            for setting, row in zip(settings, logs, strict=True)
+        ]
     return table
 
 
@@ -77,8 +94,8 @@ def _usual(name: str, setting: Chosen) -> bool:
     return selection == Selection() and steps | setting.get("steps", {}) == steps
 
 
-def _fleet(grid: dict[str, list[Chosen]], number: int) -> Found:
-    scenario, seed = _scenario(), FIRST + number
+def _fleet(grid: dict[str, list[Chosen]], first: int, number: int) -> Found:
+    scenario, seed = _scenario(), first + number
     found = {"stalest": run_scenario(scenario, Policy("stalest"), seed)}
     for name, settings in grid.items():
         for at, setting in enumerate(settings):

@@ -232,7 +232,7 @@ def distill(
     depth: Annotated[int, typer.Option(help="agent: blocks of it that are used at all.")] = 12,
     blocks: Annotated[int, typer.Option(help="agent: last blocks of those that learn.")] = 6,
     rank: Annotated[int, typer.Option(help="agent: of the adapter.")] = 8,
-    epochs: Annotated[float, typer.Option(help="agent: times all lessons are learned.")] = 2.0,
+    epochs: Annotated[float, typer.Option(help="agent: times all lessons are learned.")] = 3.0,
     rate: Annotated[float, typer.Option(help="agent: AdamW's rate at its highest.")] = 8e-3,
     most: Annotated[int, typer.Option(help="agent: lessons at most; 0 takes all.")] = 0,
     seed: Annotated[int, typer.Option(help="agent: of all chance.")] = 0,

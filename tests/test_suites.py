@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from coordinator.weightsfile import read_weights
 from firmware_sim.scenario import read
 
 SUITES = Path(__file__).parent.parent / "benchmarks" / "suites"
@@ -20,3 +21,8 @@ def test_every_suite_is_a_scenario_and_those_to_learn_on_hold_no_wording_of_the_
     assert all(s.wordings != "held-out" for n, s in scenarios.items() if n.startswith("train-"))
     assert scenarios["journals"].wordings == "held-out"
     assert len({s.name for s in scenarios.values()}) == len(scenarios)
+
+
+def test_the_students_that_lie_beside_the_suites_are_of_this_release():
+    for name in ("linear", "gbm", "gbm-words"):
+        assert read_weights(SUITES / f"{name}.json").trained_on

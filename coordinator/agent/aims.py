@@ -15,7 +15,7 @@ from coordinator.selection.examples import Decision
 from coordinator.selection.fence import plain
 from coordinator.selection.prompt import MAX_OBJECTIVE
 
-TIMES = 4
+TIMES = 3
 """Frames that each sentence is put into."""
 PAIRS = 60
 """Sentences that are made of two."""

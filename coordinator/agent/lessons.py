@@ -30,7 +30,7 @@ from coordinator.selection.weights import Weights
 from coordinator.selection.words import edges_of
 from quantization.arrays import Array
 
-STEPS_SHARE = 0.25
+STEPS_SHARE = 0.1
 """Part of the loss that is about steps: which boxes to ask matters more."""
 UNSAID = 0.05
 """The same where the teacher said nothing about steps."""
@@ -38,6 +38,8 @@ UNSAID = 0.05
 
 FAR = 3.0
 """Nats that words may be taught to add at most."""
+PLAIN = 0.5
+"""Weight of words that add nothing; others have so much and the nats they add, for they are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +165,17 @@ def with_edges(decisions: Iterable[Decision]) -> Iterator[Decision]:
 
 
 def targets(lessons: Sequence[Lesson]) -> Array:
-    """(lessons, labels), each row weighted by the root of how often it was met, 1 on average."""
-    weights = np.sqrt([lesson.count for lesson in lessons])
+    """(lessons, labels), each row weighted, 1 on average.
+
+    By the root of how often it was met, and by how much its words add.
+    """
+    weights = np.array([math.sqrt(one.count) * (PLAIN + abs(_added(one))) for one in lessons])
     rows = np.array([lesson.target for lesson in lessons]) * (weights / weights.mean())[:, None]
     found: Array = rows.astype(np.float32)
     return found
+
+
+def _added(lesson: Lesson) -> float:
+    """Nats between the labels of JOIN, as far as words are taught; 0 where JOIN is not asked."""
+    no, yes = lesson.target[: len(JOIN)]
+    return max(-FAR, min(FAR, odds(yes / (no + yes)))) if no + yes else 0.0
