@@ -182,7 +182,7 @@ def run_scenario(scenario: Scenario, policy: Policy, seed: int) -> Found:
         "accuracy": None if final is None else round(final, 4),
         "objective": scenario.work.objective,
     }
-    if policy.name.startswith(AGENT) or policy.name in VARIANTS:
+    if policy.name.startswith(AGENT):
         found["advice_s"] = round(timed.seconds, 2)
     return found
 
