@@ -191,15 +191,22 @@ def measured(data: Path, states: Path, wanted: list[tuple[int, str]]) -> dict[st
     stamp = {"code": code_key(CODE), "data": found.get("stamp", {}).get("data")}
     if data.is_file():
         stamp["data"] = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
-    if found.get("stamp") != stamp:
-        found = {"stamp": stamp, "seeds": {}}
-    missing = [(s, n) for s, n in wanted if n not in found["seeds"].get(str(s), {}).get("arms", {})]
-    if not missing or (found["seeds"] and not data.is_file()):
+    told = found.get("seeds", {})
+    missing = [(s, n) for s, n in wanted if n not in told.get(str(s), {}).get("arms", {})]
+    if found.get("stamp") == stamp and (not missing or not data.is_file()):
         return found
     if not data.is_file():
         raise SystemExit(f"no saved figures hold for this code, and there is no {data}: see --help")
     table = load(str(data), None, "text", ())
     states.mkdir(parents=True, exist_ok=True)
+    if found.get("stamp") != stamp:
+        same = found.get("stamp", {}).get("data") == stamp["data"] and _holds(told, table, states)
+        found, missing = (
+            ({**found, "stamp": stamp}, missing)
+            if same
+            else ({"stamp": stamp, "seeds": {}}, wanted)
+        )
+        path.write_text(json.dumps(found, indent=1) + "\n")
     for seed, name in missing:
         split = dealt(table, seed)
         if str(seed) not in found["seeds"]:
@@ -215,6 +222,20 @@ def measured(data: Path, states: Path, wanted: list[tuple[int, str]]) -> dict[st
         path.write_text(json.dumps(found, indent=1) + "\n")
         print(seed, name, figures, file=sys.stderr, flush=True)
     return found
+
+
+def _holds(seeds: dict[str, Any], table: Table, states: Path) -> bool:
+    """Whether the first saved arm, run again by the present code, gives the same figures.
+
+    Its bytes may differ by a hundredth, as where a message has a field more.
+    """
+    for seed, told in seeds.items():
+        for name, old in told["arms"].items():
+            split = dealt(table, int(seed))
+            new = arm(table, split, job(SCHEMES[name], int(seed)), states)
+            near = {key: 0.01 * old[key] if key.startswith("bytes") else 0.0 for key in new}
+            return all(abs(new[key] - old[key]) <= near[key] for key in new)
+    return False
 
 
 def summed(found: dict[str, Any]) -> dict[str, Any]:

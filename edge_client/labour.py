@@ -137,9 +137,10 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
     payload, metrics = b"", None
     if offer.kind == MOMENTS:
         X = kinds.columns_of(request, task, _start(request, offer), own.table)
-        payload = moments.moments_to_bytes(
-            moments.measure(X[own.learnt], label_columns(task.model))
-        )
+        labels = label_columns(task.model)
+        # Classes of validation rows would praise the map that learnt them.
+        summed = own.train if labels else own.learnt
+        payload = moments.moments_to_bytes(moments.measure(X[summed], labels))
     else:
         received = _received(request.model, task)
         arrays = with_head(request.home, task, received, offer.turn)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from coordinator.agent.states import Progress, States
-from proto.errors import StorageError
+from proto.errors import ConfigError, StorageError
 from quantization.adapters.lora import fresh
 from quantization.arrays import Array, Arrays
 from quantization.runtime.model import Model
@@ -30,6 +30,8 @@ LEAST = 0.05
 """Of the rate, at the end."""
 NEAR = 16
 """Batches whose lessons are sorted by length together, so that little is padded."""
+SETTLED = 200
+"""Steps after which the running loss has forgotten the first ones."""
 SAVE = 25
 """Steps between notes of how far it is."""
 
@@ -98,7 +100,7 @@ class Pupil:
         return len(self.lot.targets)
 
     def finish(self, tell: Progress) -> Standing:
-        """To the end of the course."""
+        """To the end of the course. Raises ConfigError where it diverges, StorageError."""
         order: list[list[int]] = []
         part: tuple[bool, int] | None = None
         while self.standing.step < self.steps:
@@ -114,8 +116,18 @@ class Pupil:
             if self.standing.step % SAVE == 0:
                 tell(f"learning, loss {self.standing.loss:.4f}", self.standing.step, self.steps)
                 self._save()
+                self._check()
         self._save()
         return self.standing
+
+    def _check(self) -> None:
+        """Raises ConfigError where, half through, answers are worse than by chance."""
+        chance = math.log(self.lot.targets.shape[1])
+        if self.standing.step > max(SETTLED, self.steps / 2) and not self.standing.loss < chance:
+            raise ConfigError(
+                f"learning has come to nothing: after {self.standing.step} steps the loss is "
+                f"{self.standing.loss:.2f}, {chance:.2f} by chance; try a lower --rate"
+            )
 
     def _step(self, lessons: list[int]) -> None:
         s = self.standing

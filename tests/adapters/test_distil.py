@@ -92,6 +92,13 @@ def test_a_run_that_was_broken_off_goes_on_and_ends_the_same_to_the_byte(folder)
     assert again["loss"] == whole["loss"]
 
 
+def test_a_course_that_diverges_writes_no_agent_and_says_what_to_do(folder):
+    wild = replace(COURSE, rate=1e20, epochs=410)
+    with pytest.raises(ConfigError, match=r"by chance; try a lower --rate"):
+        distill_agent(lecture(folder, "wild.gguf", wild))
+    assert not (folder / "wild.gguf").exists()
+
+
 def test_questions_that_are_alike_are_one_lesson_with_the_mean_of_its_answers(folder):
     _, decisions = read_decisions(folder / "decisions.jsonl")
     lessons = lessons_of(decisions)
