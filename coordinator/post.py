@@ -74,7 +74,7 @@ class Post:
         for box, message, turn, wait in new:
             self._wait(box, message, turn, now + wait)
         ready = []
-        while self.due <= now:
+        while self.due <= now and self._dues:  # at a stop all is due: now is infinity
             ready.append(heappop(self._dues)[1])
         for box in sorted(set(ready), key=self._places.__getitem__):
             self._seal(box)

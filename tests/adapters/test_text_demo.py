@@ -20,7 +20,7 @@ def tiny(base: Path) -> AdapterModel:
 
 
 def test_boxes_learn_to_read_their_journals_and_the_exported_adapter_answers(base, tmp_path):
-    table, split = telemetry(2, 54, 0, 8)
+    table, split = telemetry(2, 72, 0, 8)
     rows = Rows("telemetry", table, split, tiny(base), Train(steps=4, optimiser="adamw", batch=8))
     settings = Settings(2, 1, out=tmp_path / "out", keep=tmp_path / "fleet")
     found = run(rows, settings)
