@@ -14,7 +14,7 @@ from agent_variants import VARIANTS, variant_of
 from msgspec.structs import replace
 from saved import ROOT, Found, code_key, kept
 
-from coordinator.agent.engine import judge_beside
+from coordinator.agent.engine import SHIPPED, judge_beside
 from coordinator.considering import Advisor
 from coordinator.jobstate import JobState
 from coordinator.selection.advice import Advice
@@ -133,10 +133,9 @@ def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
     """Of the first so many fleets; saved ones are not run again."""
     digest = hashlib.sha256((SUITES / f"{cell.suite}.toml").read_bytes())
     digest.update((SUITES.parent.parent / "firmware_sim" / "journal.toml").read_bytes())
-    if policy.file:
-        beside = judge_beside(policy.file)
-        for file in (policy.file, *([beside] if beside.is_file() else [])):
-            digest.update(file.read_bytes())
+    if file := policy.file or (SHIPPED if policy.name == AGENT else None):
+        for part in filter(Path.is_file, (file, judge_beside(file))):
+            digest.update(part.read_bytes())
     digest.update(policy.settings.encode())
     name = f"agent/{cell.name}-{policy.name}"
     (ROOT / "benchmarks" / "results" / "agent").mkdir(exist_ok=True)
@@ -183,7 +182,7 @@ def run_scenario(scenario: Scenario, policy: Policy, seed: int) -> Found:
         "accuracy": None if final is None else round(final, 4),
         "objective": scenario.work.objective,
     }
-    if policy.name.startswith(AGENT) or policy.name in VARIANTS:
+    if policy.name.startswith(AGENT):
         found["advice_s"] = round(timed.seconds, 2)
     return found
 

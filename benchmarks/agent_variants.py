@@ -65,12 +65,11 @@ class Learned(Struct, frozen=True):
 
 
 class Variant:
-    """Scores boxes as a policy's advisor; texts are read once a fleet."""
+    """Scores boxes as a policy's advisor."""
 
     def __init__(self, learned: Learned) -> None:
         self._learned = learned
         self._read: dict[str, list[float]] = {}
-        line_state.cache_clear()
 
     def thinking(self, _state: JobState, _now: float) -> bool:
         return False
