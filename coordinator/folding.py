@@ -138,7 +138,8 @@ def check(task: Task, kind: int, update: Update, method: str = "mean") -> None:
     try:
         if kind == MOMENTS:
             columns = summed_columns(task.model, len(task.data.columns))
-            told = moments.moments_from_bytes(update.payload, columns).count
+            labels = label_columns(task.model)
+            told = moments.moments_from_bytes(update.payload, columns, labels).count
             if told > MOST_LEARNT * update.rows:
                 raise RemoteError(f"sums over {told} rows of a box that trains on {update.rows}")
         elif update.metrics is None:
@@ -227,13 +228,13 @@ def _fold_figures(parts: Iterable[Part]) -> Result:
 
 def _fold_moments(task: Task, parts: Iterable[Part]) -> Result:
     columns = summed_columns(task.model, len(task.data.columns))
-    components = task.data.components
+    components, labels = task.data.components, label_columns(task.model)
     pooled, count = moments.init(columns), 0
     for part in parts:
-        pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns))
+        pooled = moments.add(pooled, moments.moments_from_bytes(part.payload, columns, labels))
         count += 1
     layout = moments.feature_layout(columns, components)
-    found = moments.finish(pooled, components, label_columns(task.model))
+    found = moments.finish(pooled, components, labels)
     data = pack(found.arrays(), layout, EXACT, np.random.default_rng(0))
     return Result(data, count, Figures(rows=pooled.count), remark=_remark(task, found))
 

@@ -1,8 +1,9 @@
 """Letters that leave only after what they tell is on disk."""
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from heapq import heappop, heappush
+from math import inf
 
 from coordinator.presence import Presence
 from proto.bundling import Waiting, bundle
@@ -66,24 +67,35 @@ class Post:
         dues, waiting = self._dues, self._waiting
         while dues and (dues[0][1] not in waiting or waiting[dues[0][1]].due != dues[0][0]):
             heappop(dues)
-        return dues[0][0] if dues else float("inf")
+        return dues[0][0] if dues else inf
 
     def flush(self, port: Port, now: float) -> None:
         """Publish what is due; what the port refuses is told, and keeps nothing else back."""
         new, self._new = self._new, []
         for box, message, turn, wait in new:
             self._wait(box, message, turn, now + wait)
-        ready = []
-        while self.due <= now and self._dues:  # at a stop all is due: now is infinity
-            ready.append(heappop(self._dues)[1])
-        for box in sorted(set(ready), key=self._places.__getitem__):
-            self._seal(box)
+        ready = self._ready(now)
+        try:
+            while ready:
+                self._seal(ready.popleft())
+        finally:  # what one box's keys refuse keeps no other's letters back for good
+            for box in ready:
+                heappush(self._dues, (self._waiting[box].due, box))
         letters, self._letters = self._letters, {}
         for (topic, _), (payload, retain) in letters.items():
             try:
                 port.publish(topic, payload, retain=retain)
             except TransportError as error:
                 logger.warning("not sent now, boxes will ask again: %s", error)
+
+    def _ready(self, now: float) -> deque[str]:
+        """Boxes that something is due for, the longest waiting first; at a stop, infinity, all."""
+        if now == inf:
+            return deque(self._waiting)
+        ready = set()
+        while self.due <= now:
+            ready.add(heappop(self._dues)[1])
+        return deque(sorted(ready, key=self._places.__getitem__))
 
     def _wait(self, box: str, message: Letter, turn: int, due: float) -> None:
         if (waiting := self._waiting.get(box)) is None:

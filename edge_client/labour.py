@@ -80,8 +80,12 @@ def _found(request: Inspection, own_rows: "OwnRows") -> Finding:
     own = own_rows(task, request.data)
     if len(own.y) < task.data.min_rows:
         raise LocalError(f"{len(own.y)} rows; the task asks for at least {task.data.min_rows}")
-    if task.data.components and len(own.learnt) < moments.MIN_ROWS:
-        raise LocalError(f"{len(own.learnt)} rows; sums take at least {moments.MIN_ROWS}")
+    if task.data.components:
+        summed = _summed(task, own)
+        if len(summed) < moments.MIN_ROWS:
+            raise LocalError(f"{len(summed)} rows; sums take at least {moments.MIN_ROWS}")
+        if label_columns(task.model):
+            moments.check_classes(np.bincount(own.y[summed]))
     kinds.check_ready(task, request.adapter)
     said = remarks(task, own.table.X[own.learnt], own.y[own.learnt])
     return Finding(request.task, len(own.train), detail=said)
@@ -137,10 +141,8 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
     payload, metrics = b"", None
     if offer.kind == MOMENTS:
         X = kinds.columns_of(request, task, _start(request, offer), own.table)
-        labels = label_columns(task.model)
-        # Classes of validation rows would praise the map that learnt them.
-        summed = own.train if labels else own.learnt
-        payload = moments.moments_to_bytes(moments.measure(X[summed], labels))
+        found = moments.measure(X[_summed(task, own)], label_columns(task.model))
+        payload = moments.moments_to_bytes(found)
     else:
         received = _received(request.model, task)
         arrays = with_head(request.home, task, received, offer.turn)
@@ -165,6 +167,12 @@ def _update(request: Assignment, offer: Offer, own_rows: OwnRows) -> Update:
         payload=payload,
         metrics=metrics,
     )
+
+
+def _summed(task: Task, own: Own) -> NDArray[np.intp]:
+    """Rows that the fleet's map is fitted on."""
+    # Classes of validation rows would praise the map that learnt them.
+    return own.train if label_columns(task.model) else own.learnt
 
 
 def _received(model: bytes, task: Task) -> Arrays:

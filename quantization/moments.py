@@ -6,6 +6,7 @@ that equals StandardScaler -> PCA -> StandardScaler fitted on all rows together.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,10 +109,14 @@ def measure(X: Float64s, labels: int = 0) -> Moments:
     X = X.astype(np.float64, copy=False)
     if not (np.abs(X) <= MAX_CELL).all():
         raise BadArrays(f"a cell is NaN, infinite or beyond {MAX_CELL:g}")
-    few = [int(count) for count in X[:, :labels].sum(axis=0) if 0 < count < MIN_ROWS]
-    if few:
-        raise BadArrays(f"{few[0]} rows of a class; sums by class take none or {MIN_ROWS} of each")
+    check_classes(X[:, :labels].sum(axis=0))
     return Moments(len(X), X.sum(axis=0), (X.T @ X)[np.triu_indices(X.shape[1])])
+
+
+def check_classes(counts: NDArray[Any]) -> None:
+    """Raise BadArrays unless of each class there are no rows or MIN_ROWS: it tells not how many."""
+    if ((counts > 0) & (counts < MIN_ROWS)).any():
+        raise BadArrays(f"too few rows of a class: sums by class take none or {MIN_ROWS} of each")
 
 
 def moments_to_bytes(moments: Moments) -> bytes:
@@ -120,8 +125,11 @@ def moments_to_bytes(moments: Moments) -> bytes:
     return moments.count.to_bytes(4, "little") + numbers.astype("<f8").tobytes()
 
 
-def moments_from_bytes(data: bytes, columns: int) -> Moments:
-    """Moments in bytes from anybody. Raises BadArrays where no rows could have such moments."""
+def moments_from_bytes(data: bytes, columns: int, labels: int = 0) -> Moments:
+    """Moments in bytes from anybody, the first `labels` columns saying classes.
+
+    Raises BadArrays where no rows could have such moments.
+    """
     if not 1 <= columns <= MAX_COLUMNS:
         raise BadArrays(f"{columns} columns; 1 to {MAX_COLUMNS} are accepted")
     expected = 4 + 8 * (columns + columns * (columns + 1) // 2)
@@ -133,6 +141,8 @@ def moments_from_bytes(data: bytes, columns: int) -> Moments:
     numbers = np.frombuffer(data, "<f8", offset=4).astype(np.float64)
     moments = Moments(count, numbers[:columns], numbers[columns:])
     _check_plausible(moments)
+    if labels:
+        _check_labels(moments, labels)
     return moments
 
 
@@ -180,7 +190,10 @@ def finish(pooled: Pooled, components: int, labels: int = 0) -> FeatureMap:
     moving = variance > np.maximum(CONSTANT * mean**2, TINY)
     inverse = np.where(moving, 1 / np.sqrt(np.where(moving, variance, 1.0)), 0.0)
     whole = covariance * np.outer(inverse, inverse)
-    values, vectors = _directions(whole[labels:, labels:], whole[labels:, :labels], components)
+    try:
+        values, vectors = _directions(whole[labels:, labels:], whole[labels:, :labels], components)
+    except np.linalg.LinAlgError:
+        raise BadArrays("sums of columns that no map can be made from") from None
     vectors = np.concatenate([np.zeros((labels, components)), vectors])
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(components)]
     spread = values > CONSTANT * pooled.columns
@@ -194,10 +207,13 @@ def _directions(own: Float64s, toward: Float64s, components: int) -> tuple[Float
 
     First those that tell the classes apart, then principal components of what is left.
     """
-    told, size, _ = np.linalg.svd(
-        np.linalg.solve(own + RIDGE * np.eye(len(own)), toward), full_matrices=False
-    )
-    told = told[:, size > TELLING]
+    told = np.zeros((len(own), 0))
+    if toward.shape[1]:
+        values, vectors = np.linalg.eigh(own)
+        # Forged sums may come to variances below 0.
+        shrunk = (vectors / (np.maximum(values, 0.0) + RIDGE)) @ vectors.T @ toward
+        told, size, _ = np.linalg.svd(shrunk, full_matrices=False)
+        told = told[:, size > TELLING]
     left = np.eye(len(own)) - told @ told.T
     values, vectors = np.linalg.eigh(left @ own @ left)
     values = np.concatenate([((own @ told) * told).sum(axis=0), values[::-1]])
@@ -235,3 +251,18 @@ def _check_plausible(moments: Moments) -> None:
     bound = np.sqrt(np.maximum(squares[row] * squares[column], 0.0))
     if (np.abs(moments.product) > bound * (1 + 1e-9) + TINY).any():
         raise BadArrays("a product is larger than its columns allow")
+
+
+def _check_labels(moments: Moments, labels: int) -> None:
+    """Each row has one class: so sums by class are counts, and add up to what all rows come to."""
+    counts, d = moments.sum[:labels], moments.sum.size
+    check_classes(counts)
+    table = np.zeros((d, d))
+    table[np.triu_indices(d)] = moments.product
+    own, others = table[:labels, :labels], table[:labels, labels:]
+    whole = (counts == np.round(counts)).all() and counts.sum() == moments.count
+    if not whole or (counts < 0).any() or (own != np.diag(counts)).any():
+        raise BadArrays("sums by class that are no counts of rows")
+    spread = np.sqrt(np.maximum(moments.count * table.diagonal()[labels:], 0.0))
+    if (np.abs(others.sum(axis=0) - moments.sum[labels:]) > 1e-6 * spread + TINY).any():
+        raise BadArrays("sums by class that do not add up to the sums of all rows")

@@ -84,7 +84,11 @@ class Agent:
                     remark=f"the agent took longer than {seconds:g} s"
                 )
             else:
-                found = self._look(pupil, state, candidates, request, now)
+                try:
+                    found = self._look(pupil, state, candidates, request, now)
+                except Exception as error:  # as in `_think`
+                    logger.exception("the agent failed")
+                    found = Advice(remark=f"the agent failed: {error}")
             if isinstance(found, Advice):
                 pupil.since = None
                 return found

@@ -140,6 +140,11 @@ def gather(lecture: Lecture) -> Material:
     lessons = lessons_of(learned, judge)
     if not learned:
         raise ConfigError(f"{lecture.source} holds no decision of a fleet to train on")
+    if not (lessons or aims):
+        raise ConfigError(
+            f"{lecture.source} tells neither words of boxes nor what aims are worth: there is "
+            "nothing to read, take --student linear"
+        )
     if lecture.most and len(lessons) > lecture.most:
         rng = np.random.default_rng(seed)
         kept = np.sort(rng.permutation(len(lessons))[: lecture.most])

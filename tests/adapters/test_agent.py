@@ -424,6 +424,15 @@ def test_a_judge_named_with_broken_numbers_leaves_the_job_to_the_hand_rule(base,
     assert "judge.json" in remark
 
 
+def test_a_judge_of_half_the_classes_of_steps_leaves_the_job_to_the_hand_rule(base, judged):
+    write_weights(judge_beside(judged), replace(JUDGE, steps=JUDGE.steps[:2]))
+    agent = Agent("onnx", str(base), beside=False)
+    advice = advise(agent, job(judged))
+    agent.close()
+    assert advice.scores is None
+    assert "the agent failed" in advice.remark
+
+
 def test_an_objective_that_is_read_as_no_chances_leaves_the_round_to_the_hand_rule():
     asked = Asking(OURS, {}, "", edges_of([]), ("p", COUNTS), {"b0": {}}, JUDGE)
     broken = Answer(0.5, (1.0, 0.0, 0.0, 0.0), (float("nan"), 0.0, 0.0, 0.0))

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from coordinator.folding import Part, first_model, fold
 from coordinator.taskfile import Data, Model, TaskFile, Train, task_of
+from coordinator.taskhybrid import HybridModel
 from edge_client import config
 from edge_client.circuit.backends.chosen import workbench
 from edge_client.labour import carry_out
@@ -190,3 +191,17 @@ def updated(done: object) -> Update:
     update = decode_sealed(done.update)
     assert isinstance(update, Update)
     return update
+
+
+def test_a_box_with_few_rows_of_a_class_says_before_any_offer_that_it_cannot_sum_by_class(tmp_path):
+    told = HybridModel(teacher="none", sketch=16, labelled=True)
+    texts = Data(classes=("ham", "spam"), columns=(), text="text")
+    task = task_of(TaskFile(job="job", data=texts, model=told), "fleet", 1)
+    rows = ["text,label", *["buy now,spam"] * 12, *["see you,ham"] * 60]
+    (tmp_path / "rows.csv").write_text("\n".join(rows))
+    data = config.Data(source=str(tmp_path / "rows.csv"))
+    found = carry_out(Inspection(encode(task), data))
+    assert (found.rows, found.reason) == (
+        0,
+        "too few rows of a class: sums by class take none or 20 of each",
+    )

@@ -15,6 +15,7 @@ from quantization.moments import (
     MAX_CELL,
     MIN_ROWS,
     FeatureMap,
+    Moments,
     add,
     feature_layout,
     feature_map,
@@ -240,7 +241,32 @@ def test_the_class_columns_themselves_weigh_nothing():
 def test_a_few_rows_of_a_class_are_never_summed_by_class():
     X, y = classes_and_rows(2)
     some = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:3]])
-    with pytest.raises(BadArrays, match="3 rows of a class; sums by class take none or 20"):
+    with pytest.raises(BadArrays, match="too few rows of a class: sums by class take none or 20"):
         measure(X[some], 2)
     assert measure(X[y == 0], 2).count == (y == 0).sum()
     assert measure(X[some]).count == len(some)
+
+
+def test_forged_sums_that_cancel_still_come_to_a_map():
+    products = np.array([[100.0, -100.0], [-100.0, 100.0]])[np.triu_indices(2)]
+    forged = Moments(20, np.array([20.0, 20.0]), products)
+    pooled = add(init(2), moments_from_bytes(moments_to_bytes(forged), 2))
+    assert np.isfinite(finish(pooled, 1).matrix).all()
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(0, 30.5), (0, 5.0), (0, -20.0), (1, 1e6), (2, 5.0)],
+    ids=["half a row", "a few rows", "fewer than none", "more than all", "sums beside the classes"],
+)
+def test_sums_by_class_are_counts_that_add_up(at, value):
+    X, _ = classes_and_rows(3)
+    honest = measure(X, 2)
+    data = moments_to_bytes(honest)
+    assert moments_from_bytes(data, X.shape[1], 2).count == honest.count
+    sums = honest.sum.copy()
+    sums[at] = value
+    with pytest.raises(BadArrays):
+        moments_from_bytes(
+            moments_to_bytes(Moments(honest.count, sums, honest.product)), X.shape[1], 2
+        )
