@@ -6,9 +6,8 @@ the output until it is done, so that a run that was broken off goes on.
 """
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,7 +99,8 @@ def distill_agent(lecture: Lecture, tell: Progress = lambda *_: None) -> dict[st
         pupil = Pupil(open_trainer(model, course.blocks), task, lot, course, start, saved)
         lora = pupil.finish(tell).lora
         forward = open_forward(model, course.blocks)
-        read = partial(_read, model, pupil, forward, (folder, tell))
+        # The same texts are read to weigh words and then for the figures.
+        read = cache(partial(_read, model, pupil, forward, (folder, tell)))
         judge = scaled_words(material.judge, material.held, read)
         figures = figures_of(material.held, judge, read)
         first = lecture.depth - course.blocks
@@ -181,7 +181,7 @@ def _read(
     pupil: Pupil,
     forward: Forward,
     kept: tuple[Path, Progress],
-    texts: Sequence[str],
+    texts: tuple[str, ...],
 ) -> dict[str, Answer]:
     """The pupil's answer to each text."""
     if not texts:

@@ -19,7 +19,7 @@ from coordinator.selection.linear import chance
 from coordinator.selection.prompt import COUNTS, prefix_of
 from coordinator.selection.weights import Weights
 
-Read = Callable[[Sequence[str]], dict[str, Answer]]
+Read = Callable[[tuple[str, ...]], dict[str, Answer]]
 """The answer to each of some texts, prefix and question in one."""
 SCALES = tuple(at / 4 for at in range(9))
 """By what the model's log-odds of words may be multiplied."""
@@ -53,7 +53,7 @@ def figures_of(
     if not held:
         return None
     if judge is None:
-        said = read(list(dict.fromkeys(text for d in held for text in questions(d, judge))))
+        said = read(tuple(dict.fromkeys(text for d in held for text in questions(d, judge))))
         return judged(
             [
                 Choice(
@@ -82,7 +82,7 @@ def judged_by(judge: Weights, decisions: Sequence[Decision], read: Read) -> list
     """What numbers, aim as it is read, and words make of each box."""
     asks = [text for d in decisions for text in questions(d, judge) if text]
     aims = [prefix_of(d.objective) + COUNTS for d in decisions if judge.aims]
-    said = read(list(dict.fromkeys([*aims, *asks])))
+    said = read(tuple(dict.fromkeys([*aims, *asks])))
     return [Judged(d, list(_parts(judge, d, said))) for d in decisions]
 
 
@@ -104,7 +104,7 @@ def _parts(judge: Weights, decision: Decision, said: Mapping[str, Answer]) -> It
 def aims_read(read: Read) -> float:
     """Of sentences kept back: the share whose largest price is read as the largest."""
     kept = own_sentences(kept_back=True)
-    said = read([prefix_of(text) + COUNTS for text, _ in kept])
+    said = read(tuple(prefix_of(text) + COUNTS for text, _ in kept))
     right = []
     for text, prices in kept:
         found = prices_of(said[prefix_of(text) + COUNTS])
