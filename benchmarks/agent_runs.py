@@ -138,7 +138,7 @@ def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
             digest.update(part.read_bytes())
     digest.update(policy.settings.encode())
     name = f"agent/{cell.name}-{policy.name}"
-    (ROOT / "benchmarks" / "results" / "agent").mkdir(exist_ok=True)
+    (ROOT / "benchmarks" / "results" / "agent").mkdir(parents=True, exist_ok=True)
     data = digest.hexdigest()[:16]
     return kept(name, code_key(CODE), data, fleets, partial(run, cell, policy))
 

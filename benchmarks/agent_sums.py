@@ -61,6 +61,15 @@ def closed(rows: list[Found], base: list[Found], ceiling: list[Found]) -> dict[s
     return found
 
 
+def duel(rows: list[Found], rivals: list[Found]) -> dict[str, dict[str, float]]:
+    """One policy's ratios to another's on the same fleets: below 1 the first is the better."""
+    pairs = list(zip(map(charged, rows), map(charged, rivals), strict=True))
+    logs = {key: [_log(*pair, key) for pair in pairs] for key in ("seconds", "energy_j")}
+    return {key: interval(found) for key, found in logs.items()} | {
+        "priced": interval([priced(*pair) for pair in pairs])
+    }
+
+
 def summed(rows: list[Found], base: list[Found], ceiling: list[Found]) -> dict[str, Any]:
     """One policy in one cell beside the hand rule on the same fleets."""
     pairs = list(zip(map(charged, rows), base, strict=False))

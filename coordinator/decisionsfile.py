@@ -15,16 +15,16 @@ MAX_LINE = 16 * 2**20
 
 def read_decisions(path: Path) -> tuple[Header, Iterator[Decision]]:
     """Header, and the decisions one at a time. Raises ConfigError that names the line."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    lines = _lines(path, file)
-    head = next(lines, None)
+    return read_header(path), _decisions(path)
+
+
+def read_header(path: Path) -> Header:
+    """Raises ConfigError for a file that is none of decisions."""
+    with _opened(path) as file:
+        head = next(_lines(path, file), None)
     if head is None:
         raise ConfigError(f"{path} is empty; it should begin with a header")
-    header = _decoded(path, head, Header)
-    return header, (_decoded(path, line, Decision) for line in lines)
+    return _decoded(path, head, Header)
 
 
 def write_decisions(path: Path, header: Header, decisions: Iterable[Decision]) -> None:
@@ -42,15 +42,29 @@ Line = tuple[int, bytes]
 T = TypeVar("T", Header, Decision)
 
 
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _decisions(path: Path) -> Iterator[Decision]:
+    with _opened(path) as file:
+        lines = _lines(path, file)
+        next(lines, None)
+        for line in lines:
+            yield _decoded(path, line, Decision)
+
+
 def _lines(path: Path, file: BinaryIO) -> Iterator[Line]:
-    with file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE} bytes")
-            if line.strip():
-                yield number, line
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE} bytes")
+        if line.strip():
+            yield number, line
 
 
 def _decoded(path: Path, line: Line, kind: type[T]) -> T:

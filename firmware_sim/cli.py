@@ -281,7 +281,8 @@ def teach(
     """Have a teacher who knows the emulator's hidden state choose clients, for students to learn.
 
     Each round's choice is averaged over futures that what could be observed leaves open. A file
-    that is there is gone on with. Then: coordinator distill FILE -o STUDENT.
+    that is there is gone on with, if it was begun by the same teacher on the same scenarios. Then:
+    coordinator distill FILE -o STUDENT.
     """
     from firmware_sim import commands
     from firmware_sim import teach as teaching

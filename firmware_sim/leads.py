@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from coordinator.agent.advisor import Agent
+from coordinator.agent.engine import judge_beside, open_mind
 from coordinator.jobstate import JobState
 from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
@@ -20,6 +21,7 @@ from coordinator.selection.request import Request
 from coordinator.selection.scorers import SCORERS
 from coordinator.selection.weights import Weights
 from coordinator.weightsfile import read_weights
+from firmware_sim.begun import short_digest
 
 Lead = Callable[[JobState, Sequence[Candidate], Request], Advice]
 
@@ -27,6 +29,17 @@ Lead = Callable[[JobState, Sequence[Candidate], Request], Advice]
 def lead_of(path: Path) -> Lead:
     """Of an agent's .gguf, or of a linear student's or trees' .json. Raises ConfigError."""
     return _agent(path) if path.suffix == ".gguf" else _numbers(path)
+
+
+def known_lead(path: Path) -> str:
+    """Its name and which version of it. Raises ConfigError for one that could not lead."""
+    if path.suffix == ".gguf":
+        with open_mind(str(path)):
+            pass  # else the hand rule would lead every fleet in its place
+    else:
+        read_weights(path)
+    parts = [part.read_bytes() for part in (path, judge_beside(path)) if part.is_file()]
+    return f"{path.name[:60]} {short_digest(b''.join(parts))}"
 
 
 def _numbers(path: Path) -> Lead:

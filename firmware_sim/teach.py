@@ -20,9 +20,10 @@ from coordinator.selection.advice import SHARES
 from coordinator.selection.examples import FORMAT, VERSION, Decision, Header
 from coordinator.selection.scorers import AGENT
 from coordinator.taskfile import Steps
+from firmware_sim.begun import begun, short_digest
 from firmware_sim.emulation import Emulation, Settings
 from firmware_sim.futures import FUTURES
-from firmware_sim.leads import lead_of
+from firmware_sim.leads import known_lead, lead_of
 from firmware_sim.prices import aims, prices_of
 from firmware_sim.scenario import Scenario, read
 from firmware_sim.teacher import Teacher
@@ -83,7 +84,7 @@ def teach(asked: Asked, tell: Callable[[str, int, int], None]) -> dict[str, obje
     Raises ConfigError.
     """
     fleets = fleets_of(asked)
-    done = _begun(asked, fleets)
+    done = begun(asked.output, _header(asked, fleets))
     left = [fleet for fleet in fleets if fleet.name not in done]
     count = len(fleets) - len(left)
     with asked.output.open("ab") as file:
@@ -188,24 +189,21 @@ def _taught(fleet: Fleet) -> tuple[str, list[Decision]]:
     return fleet.name, decisions_of(fleet)
 
 
-def _begun(asked: Asked, fleets: Sequence[Fleet]) -> set[str]:
-    """Fleets the file holds already; a new file gets its header. Raises ConfigError."""
-    header = Header(
+def _header(asked: Asked, fleets: Sequence[Fleet]) -> Header:
+    """What a file of these fleets begins with. Raises ConfigError where nobody can lead them."""
+    how = asked.how
+    told = [f"hindsight, {FUTURES} futures", *["rollouts"] * how.rollouts]
+    told += [f"led by {known_lead(how.lead)}"] if how.lead else []
+    told += [] if how.objectives else ["the scenarios' own objectives alone"]
+    scenarios = map(read, asked.scenarios)
+    return Header(
         format=FORMAT,
         version=VERSION,
-        teacher=f"hindsight, {FUTURES} futures" + ", rollouts" * asked.how.rollouts,
+        teacher=", ".join(told),
         seed=asked.first,
-        scenarios=tuple(sorted({fleet.scenario.name for fleet in fleets})),
+        scenarios=tuple(f"{s.name} {short_digest(msgspec.json.encode(s))}" for s in scenarios),
         steps=_steps(fleets),
     )
-    if not asked.output.exists():
-        asked.output.write_bytes(line_of(header))
-        return set()
-    _forget_last_fleet(asked.output)
-    known, decisions = read_decisions(asked.output)
-    if replace(known, scenarios=(), seed=0) != replace(header, scenarios=(), seed=0):
-        raise ConfigError(f"{asked.output} was written by another teacher; name another file")
-    return {decision.fleet for decision in decisions}
 
 
 def _steps(fleets: Sequence[Fleet]) -> tuple[int, ...]:
@@ -214,19 +212,3 @@ def _steps(fleets: Sequence[Fleet]) -> tuple[int, ...]:
     if len(own) > 1:
         return ()
     return tuple(math.floor(share * min(own) + 0.5) for share in SHARES)
-
-
-def _forget_last_fleet(path: Path) -> None:
-    """An interruption may have left only some of its lines."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
-    names = [msgspec.json.decode(line, type=_Named).fleet for line in whole[1:]]
-    if names:
-        kept = [n for n, name in zip(whole[1:], names, strict=True) if name != names[-1]]
-        path.write_bytes(b"".join([whole[0], *kept]))
-
-
-class _Named(msgspec.Struct):
-    """Of a decision only this."""
-
-    fleet: str = ""

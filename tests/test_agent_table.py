@@ -1,0 +1,124 @@
+"""The table of policies: its sums, and that it does not hang on how many processes make it."""
+
+import importlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = """
+name = "small"
+lasts = "2h"
+[[group]]
+name = "a"
+count = 4
+board = "pi-4"
+rows = [40, 60]
+[work]
+target = 0.6
+[work.training]
+steps = 5
+[work.rounds]
+count = 3
+cohort = 2
+quorum = 1
+"""
+
+
+@pytest.fixture
+def sums(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    yield importlib.import_module("agent_sums")
+    for name in ("agent_sums", "saved"):
+        sys.modules.pop(name, None)
+
+
+def row(seconds: float, energy: float, **more: float) -> dict[str, object]:
+    told = {"paid_bytes": 1000, "jain": 0.5, "objective": "learn fast and waste no energy"}
+    return {"seconds": seconds, "energy_j": energy, **told, **more}
+
+
+def test_two_policies_are_compared_fleet_by_fleet(sums):
+    """Fleets differ tenfold, the two policies on each by the same half: no doubt is left."""
+    rivals = [row(1000.0 * n, 5000.0 * n) for n in range(1, 11)]
+    ours = [row(500.0 * n, 4000.0 * n) for n in range(1, 11)]
+    found = sums.duel(ours, rivals)
+    assert found["seconds"] == {"mean": 0.5, "low": 0.5, "high": 0.5}
+    assert found["energy_j"] == {"mean": 0.8, "low": 0.8, "high": 0.8}
+    assert 0.5 < found["priced"]["mean"] < 0.8
+    assert sums.duel(rivals, ours)["seconds"]["mean"] == 2.0
+
+
+def test_a_duel_that_is_won_on_half_of_the_fleets_is_open(sums):
+    rivals = [row(1000.0, 5000.0)] * 10
+    ours = [row(1000.0 * (2 if n % 2 else 0.5), 5000.0) for n in range(10)]
+    found = sums.duel(ours, rivals)["seconds"]
+    assert found["mean"] == 1.0
+    assert found["low"] < 1 < found["high"]
+
+
+def test_what_the_agents_answers_took_counts_in_a_duel(sums):
+    rivals, ours = [row(100.0, 500.0)], [row(100.0, 500.0, advice_s=10.0)]
+    found = sums.duel(ours, rivals)
+    assert found["seconds"]["mean"] == pytest.approx(1 + 10.0 * sums.CORE / 100, abs=1e-3)
+    assert found["energy_j"]["mean"] > 1
+
+
+def test_fleets_that_only_one_of_two_ran_are_not_compared(sums):
+    with pytest.raises(ValueError, match="zip"):
+        sums.duel([row(1.0, 1.0)], [row(1.0, 1.0)] * 2)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Prints the table of fleets so small that they are run, not looked up."""
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    shutil.rmtree(tmp_path / "benchmarks" / "results")
+    (tmp_path / "firmware_sim").mkdir()
+    shutil.copy(ROOT / "firmware_sim" / "journal.toml", tmp_path / "firmware_sim")
+    (tmp_path / "benchmarks" / "suites" / "numbers.toml").write_text(SMALL)
+
+    def run(*words: str) -> dict[str, dict[str, object]]:
+        shutil.rmtree(tmp_path / "benchmarks" / "results", ignore_errors=True)
+        asked = (sys.executable, "benchmarks/agent.py", "--cells", "numbers", "--fleets", "2")
+        told = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [*asked, "--json", *words], cwd=tmp_path, env=told, capture_output=True, check=True
+        )
+        return json.loads(done.stdout)["numbers"]
+
+    return run
+
+
+def test_several_processes_print_what_one_does(table):
+    policies = ("--policies", "random,linear,fedbuff")
+    found = table(*policies)
+    assert list(found) == ["random", "linear", "fedbuff"]
+    assert found["linear"]["fleets"] == 2
+    assert math.isfinite(found["linear"]["ratio"]["seconds"]["mean"])
+    assert table(*policies, "--processes", "3") == found
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--policies oort,ghost", "no policy 'ghost'; accepted: stalest"),
+        ("--policies gbm=nowhere.json", "gbm has no file nowhere.json"),
+        ("--cells journals-11", "no such cell; there are numbers"),
+        ("--fleets 0", "whole numbers from 1"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told_before_anything_runs(words, told):
+    asked = (sys.executable, "benchmarks/agent.py", *words.split())
+    told_env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        asked, cwd=ROOT, env=told_env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert told in done.stderr
