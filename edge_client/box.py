@@ -136,7 +136,7 @@ class Box:
                 self._step(state.Failed(self.state.offer.turn, NO_ROOM))
         except (RemoteError, SealError) as error:
             self._refusals.tell(str(error))
-        if isinstance(thing, Delivery):
+        if type(thing) is Delivery:
             assert self._port is not None
             self._port.ack(thing)
 
