@@ -20,9 +20,8 @@ from edge_client.dataset import Table
 from edge_client.kinds import features_of
 from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding_words
 from edge_client.requests import Assignment, Done, Request, Result
-from edge_client.train import Evaluation
 from firmware_sim.seeds import generators
-from firmware_sim.stacked import MAX_ROWS, Cohort, Group, Stacked, Trained
+from firmware_sim.stacked import MAX_ROWS, Cohort, Group, Judged, Stacked, Trained
 from proto.circuit import Classifier
 from proto.codec import decode_signed
 from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
@@ -283,7 +282,7 @@ def _told_training(trained: Trained, owns: list[Own], steps: int) -> list[Metric
     ]
 
 
-def _told_judging(seen: list[Evaluation], held: list[Evaluation]) -> list[Metrics]:
+def _told_judging(seen: list[Judged], held: list[Judged]) -> list[Metrics]:
     return [
         Metrics(
             first_loss=own.loss,
