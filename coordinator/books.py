@@ -51,10 +51,9 @@ class Books:
         known = both(plan_of(row), plan)
         self._store.change_round(turn, plan=msgspec.json.encode(known))
 
-    def keep(self, job: Job, box: str, opened: Opened, now: float) -> bool:
+    def keep(self, job: Job, box: str, message: Update, frame: Opened, now: float) -> bool:
         """Write an update down; False when it, or another of this box and turn, is there."""
-        message, state = opened.message, job.state
-        assert isinstance(message, Update)
+        state = job.state
         member = state.member(box, message.turn) if state.buffered else None
         return self._store.add_update(
             {
@@ -68,8 +67,8 @@ class Books:
                 "payload": message.payload,
                 "metrics": msgspec.msgpack.encode(message.metrics),
                 "received": now,
-                "epoch": opened.epoch,
-                "sequence": opened.sequence,
+                "epoch": frame.epoch,
+                "sequence": frame.sequence,
             }
         )
 
@@ -103,7 +102,8 @@ class Books:
 
     def count(self, turn: int, size: int) -> None:
         """Put what a box sent to an open turn's account."""
-        self._up[turn] = self._up.get(turn, 0) + size
+        if size:
+            self._up[turn] = self._up.get(turn, 0) + size
 
     # --- models ---
 

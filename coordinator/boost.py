@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.decisionsfile import read_decisions
+from coordinator.decisionsfile import read_all
 from coordinator.distill import Examples, Floats, entropy, figures, split
 from coordinator.selection.features import BESIDE
 from coordinator.selection.forest import MAX_VALUE, Tree, Trees
@@ -28,12 +28,12 @@ TERMS, RARE = 300, 8
 CLOSE = 1e-6
 
 
-def distill_trees(source: Path, target: Path, *, words: bool) -> dict[str, Any]:
-    """Train on a decisions.jsonl, write the student; its figures. Raises ConfigError."""
-    header, decisions = read_decisions(source)
+def distill_trees(sources: Sequence[Path], target: Path, *, words: bool) -> dict[str, Any]:
+    """Train on teachers' decisions, write the student; its figures. Raises ConfigError."""
+    header, decisions = read_all(sources)
     train, held = split(decisions)
     if not len(train.wanted):
-        raise ConfigError(f"{source} holds no decision of a fleet to train on")
+        raise ConfigError(f"{sources[0]} holds no decision of a fleet to train on")
     terms = terms_of(train) if words else None
     name = f"{header.teacher}: {train.decisions} decisions of {train.fleets} fleets"
     student = grown(train, terms, name)

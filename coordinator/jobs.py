@@ -169,10 +169,10 @@ class Jobs:
         # A box that has just come back heeds no offer before it has looked through its rows.
         self._dispatch(job, BoxReady(box), now)
 
-    def update(self, box: str, opened: Opened, size: int, now: float) -> tuple[int, str]:
+    def update(
+        self, box: str, message: Update, frame: Opened, size: int, now: float
+    ) -> tuple[int, str]:
         """Take an update: stored, already known, or refused and why."""
-        message = opened.message
-        assert isinstance(message, Update)
         job = self._of_turn(message.turn)
         if job is None:
             return self._refused(message, self._too_late(message.turn))
@@ -180,7 +180,7 @@ class Jobs:
             job.check(box, message)
         except RemoteError as error:
             return self._refused(message, str(error))
-        if not self._books.keep(job, box, opened, now):
+        if not self._books.keep(job, box, message, frame, now):
             return DUPLICATE, "it, or another update of this box and turn, is here already"
         self._books.count(job.state.turn, size)
         self._dispatch(job, UpdateStored(box, message.turn), now)
@@ -239,7 +239,7 @@ class Jobs:
         job.state, actions = step(before, event, now)
         if job.state is not before and _lasting(before, event, job.state):
             self._store.save_state(job.state)
-        if job.state.hungry and len(job.state.members) < len(before.members):
+        if len(job.state.members) < len(before.members) and job.state.hungry:
             job.dirty = True  # a place is free
         for action in actions:
             self._do(job, action, now)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter, deque
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
@@ -13,6 +14,17 @@ from proto.topics import Topics
 from proto.transport import Port
 
 logger = logging.getLogger("coordinator")
+
+
+@dataclass(slots=True)
+class _Mail:
+    """What waits for one box."""
+
+    place: int
+    """Where it stands among all that something waits for."""
+    turn: int = 0
+    """The latest that any of it is on account of."""
+    waiting: Waiting = field(default_factory=Waiting)
 
 
 class Post:
@@ -29,11 +41,10 @@ class Post:
         self._letters: dict[tuple[str, int], tuple[bytes, bool]] = {}
         self._count = 0
         self._new: list[tuple[str, Letter, int, float]] = []
-        self._waiting: dict[str, Waiting] = {}
-        self._turns: dict[str, int] = {}
-        """The latest turn of what waits for a box."""
-        self._places: dict[str, int] = {}
-        """Where a box stands among those that something waits for."""
+        self._mail: dict[str, _Mail] = {}
+        """What waits for each box."""
+        self._urgent: set[str] = set()
+        """Boxes that something is due for at once."""
         self._dues: list[tuple[float, str]] = []
         """A heap of when something waits for a box until, and of what has left since."""
 
@@ -64,8 +75,10 @@ class Post:
     @property
     def due(self) -> float:
         """When `flush` has something to send that waits; infinity while nothing does."""
-        dues, waiting = self._dues, self._waiting
-        while dues and (dues[0][1] not in waiting or waiting[dues[0][1]].due != dues[0][0]):
+        if self._urgent:
+            return -inf
+        dues, mail = self._dues, self._mail
+        while dues and (dues[0][1] not in mail or mail[dues[0][1]].waiting.due != dues[0][0]):
             heappop(dues)
         return dues[0][0] if dues else inf
 
@@ -73,14 +86,13 @@ class Post:
         """Publish what is due; what the port refuses is told, and keeps nothing else back."""
         new, self._new = self._new, []
         for box, message, turn, wait in new:
-            self._wait(box, message, turn, now + wait)
+            self._wait(box, message, turn, now + wait, now)
         ready = self._ready(now)
         try:
             while ready:
                 self._seal(ready.popleft())
         finally:  # what one box's keys refuse keeps no other's letters back for good
-            for box in ready:
-                heappush(self._dues, (self._waiting[box].due, box))
+            self._urgent.update(ready)
         letters, self._letters = self._letters, {}
         for (topic, _), (payload, retain) in letters.items():
             try:
@@ -90,40 +102,39 @@ class Post:
 
     def _ready(self, now: float) -> deque[str]:
         """Boxes that something is due for, the longest waiting first; at a stop, infinity, all."""
+        ready, self._urgent = self._urgent & self._mail.keys(), set()
         if now == inf:
-            return deque(self._waiting)
-        ready = set()
+            return deque(self._mail)
         while self.due <= now:
             ready.add(heappop(self._dues)[1])
-        return deque(sorted(ready, key=self._places.__getitem__))
+        return deque(sorted(ready, key=lambda box: self._mail[box].place))
 
-    def _wait(self, box: str, message: Letter, turn: int, due: float) -> None:
-        if (waiting := self._waiting.get(box)) is None:
-            waiting = self._waiting[box] = Waiting()
-            self._turns[box] = turn
+    def _wait(self, box: str, message: Letter, turn: int, due: float, now: float) -> None:
+        if (mail := self._mail.get(box)) is None:
             self._count += 1
-            self._places[box] = self._count
-        before = waiting.due
-        waiting.add(message, due)
-        if waiting.due < before:
-            heappush(self._dues, (waiting.due, box))
-        self._turns[box] = max(turn, self._turns[box])
+            mail = self._mail[box] = _Mail(self._count)
+        before = mail.waiting.due
+        mail.waiting.add(message, due)
+        if mail.waiting.due <= now:
+            self._urgent.add(box)
+        elif mail.waiting.due < before:
+            heappush(self._dues, (mail.waiting.due, box))
+        mail.turn = max(turn, mail.turn)
 
     def settle(self, turn: int) -> int:
         """Let all that waits on account of a turn leave with the next flush.
 
         Returns the bytes sent on the turn's account that nobody has counted yet.
         """
-        for box in [box for box, latest in self._turns.items() if latest == turn]:
+        for box in [box for box, mail in self._mail.items() if mail.turn == turn]:
             self._seal(box)
         return self.down.pop(turn, 0)
 
     def _seal(self, box: str) -> None:
-        frame = self._presence.seal(box, bundle(self._waiting.pop(box).take()))
-        turn = self._turns.pop(box)
-        del self._places[box]
+        mail = self._mail.pop(box)
+        frame = self._presence.seal(box, bundle(mail.waiting.take()))
         if frame is not None:
-            self.down[turn] += len(frame)
+            self.down[mail.turn] += len(frame)
             self._add(self.topics.to_box(box, "m"), frame, retain=False)
 
     def discard(self) -> None:

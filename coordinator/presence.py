@@ -5,9 +5,9 @@ sees the coordinator's new session and exchanges keys again.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from coordinator.store import Store
 from proto import exchange
@@ -38,16 +38,14 @@ class Contact:
     offered: exchange.Offered | None = None
     epochs: dict[bytes, Epoch] = field(default_factory=dict)
     windows: dict[bytes, Window] = field(default_factory=dict)
+    current: Epoch | None = None
+    """The newest of `epochs`."""
     sequence: int = 0
     resources: Resources = field(default_factory=Resources)
     heard: float = 0.0
 
-    @property
-    def current(self) -> Epoch | None:
-        return next(reversed(self.epochs.values()), None)
 
-
-class Opened(NamedTuple):
+class Opened(Struct, frozen=True):
     """A frame's content, with the mark to write down beside what it causes."""
 
     message: Sealed
@@ -115,7 +113,7 @@ class Presence:
         message = decode_sealed(body)
         contact.offered = None
         contact.session, contact.online = contact.asked, True
-        contact.epochs[epoch.id] = epoch
+        contact.epochs[epoch.id] = contact.current = epoch
         contact.windows[epoch.id] = Window(0, 1)
         contact.sequence = 0
         while len(contact.epochs) > MAX_EPOCHS:
@@ -135,7 +133,7 @@ class Presence:
         if window is None:
             raise SealError("a frame that was taken before")
         message = decode_sealed(body)
-        if holds_update(message) and not claimed.signed:
+        if not claimed.signed and holds_update(message):
             raise SealError("an update without a signature")
         contact.windows[epoch.id] = window
         if not contact.online:  # a will that was played again, perhaps: this box lives
@@ -146,9 +144,9 @@ class Presence:
     def seal(self, box: str, message: Sealed) -> bytes | None:
         """A frame to the box, or None while no keys are shared."""
         contact = self._contacts.get(box)
-        if contact is None or contact.current is None:
+        if contact is None or (epoch := contact.current) is None:
             return None
-        epoch, sequence = contact.current, contact.sequence
+        sequence = contact.sequence
         contact.sequence += 1  # whatever happens: a sequence used twice would undo the sealing
         return self._locks.seal(encode(message), epoch.id, epoch.down, sequence, None)
 
@@ -195,7 +193,7 @@ class Presence:
         for contact in self._contacts.values():
             contact.epochs.clear()
             contact.windows.clear()
-            contact.offered = None
+            contact.current = contact.offered = None
 
 
 def _words(resources: Resources) -> Resources:

@@ -33,6 +33,7 @@ from proto.messages import (
     Pull,
     Report,
     Revoked,
+    Sealed,
     Update,
 )
 from proto.topics import Topics
@@ -196,12 +197,16 @@ class Service:
         self._presence.drop_epochs()
         self._post.publish(self.topics.coordinator, self._state(online=True))
 
+    @property
+    def due(self) -> float:
+        """When `tick` has something to do, in seconds since 1970."""
+        at = self._jobs.wake(self._now())
+        due = min(self._look_at, self._post.due)
+        return due if at is None else min(due, at)
+
     def wait(self) -> float:
         """Seconds until `tick` is due."""
-        now = self._now()
-        at = self._jobs.wake(now)
-        due = min(self._look_at, self._post.due)
-        return max(0.0, (due if at is None else min(due, at)) - now)
+        return max(0.0, self.due - self._now())
 
     def _leave(self) -> None:
         assert self._port is not None
@@ -254,39 +259,37 @@ class Service:
     def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
         """All that one frame of so many bytes holds; the first message answers for its size."""
         for message in unbundle(opened.message):
-            self._message(box, Opened(message, opened.epoch, opened.sequence), size, now)
+            self._message(box, message, opened, size, now)
             size = 0
 
-    def _message(self, box: str, opened: Opened, size: int, now: float) -> None:
-        match opened.message:
-            case Report() as report:
-                self._presence.hear(box, report.resources, now)
-                self._jobs.report(box, report, size, now)
-            case Enlistment() as enlistment:
-                self._jobs.enlist(box, enlistment, now)
-            case Update() as update:
-                code, text = self._jobs.update(box, opened, size, now)
-                self._answer(box, update, code, text)
-                if code == REFUSED:
-                    told, job = (
-                        f"an update for turn {update.turn}: {text}",
-                        self._jobs.whose(update.turn),
-                    )
-                    self._notices.once(now, box, told, job)
+    def _message(self, box: str, message: Sealed, frame: Opened, size: int, now: float) -> None:
+        match message:
+            case Update():
+                self._update(box, message, frame, size, now)
+            case Report():
+                self._presence.hear(box, message.resources, now)
+                self._jobs.report(box, message, size, now)
+            case Enlistment():
+                self._jobs.enlist(box, message, now)
             case Piece():
-                self._piece(box, opened, size, now)
-            case Pull() as pull:
-                self._jobs.pull(box, pull)
+                self._piece(box, message, frame, size, now)
+            case Pull():
+                self._jobs.pull(box, message)
             case _:
-                raise RemoteError(f"a {type(opened.message).__name__} from a box")
+                raise RemoteError(f"a {type(message).__name__} from a box")
 
-    def _piece(self, box: str, opened: Opened, size: int, now: float) -> None:
+    def _update(self, box: str, update: Update, frame: Opened, size: int, now: float) -> None:
+        code, text = self._jobs.update(box, update, frame, size, now)
+        self._answer(box, update, code, text)
+        if code == REFUSED:
+            told, job = f"an update for turn {update.turn}: {text}", self._jobs.whose(update.turn)
+            self._notices.once(now, box, told, job)
+
+    def _piece(self, box: str, piece: Piece, frame: Opened, size: int, now: float) -> None:
         """Part of an update; the last one to come is counted, the update then costs no more."""
-        piece = opened.message
-        assert isinstance(piece, Piece)
         update, why = self._jobs.piece(box, piece, size)
         if update is not None:
-            self._message(box, Opened(update, opened.epoch, opened.sequence), 0, now)
+            self._update(box, update, frame, 0, now)
         elif why:
             known = self._store.knows_update(piece.id)
             self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)

@@ -152,10 +152,15 @@ class Box:
         if self._post.due <= now:
             self._post.tick()
 
+    @property
+    def due(self) -> float:
+        """When `tick` has something to do; infinity when only an arrival can change anything."""
+        return min(self._wake(), self._pulling.due, self._post.due, self._news.due)
+
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        at = min(self._wake(), self._pulling.due, self._post.due, self._news.due)
-        return None if at == inf else max(0.0, at - self._setting.now())
+        due = self.due
+        return None if due == inf else max(0.0, due - self._setting.now())
 
     def _wake(self) -> float:
         """When the table wants a tick; worked out once for each state."""
@@ -167,7 +172,7 @@ class Box:
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._setting.now())
         for action in actions:
-            self._do(action)
+            self._DOES[type(action)](self, action)
 
     def _log_detail(self, detail: str) -> None:
         """What only this box's owner may read."""
@@ -276,9 +281,6 @@ class Box:
         self._step(state.Trained(turn, message.id, len(message.payload)))
 
     # --- what the table asks for ---
-
-    def _do(self, action: state.Action) -> None:
-        self._DOES[type(action)](self, action)
 
     def _answer(self, action: state.Answer) -> None:
         report = self._report(action.turn, accepted=action.accepted, reason=action.reason)

@@ -24,13 +24,18 @@ class Post:
 
     def send(self, message: Letter, wait: float = 0.0) -> None:
         """Seal and publish in `wait` seconds at the latest."""
-        self._waiting.add(message, self._now() + wait)
-        self.tick()
+        now = self._now()
+        self._waiting.add(message, now + wait)
+        if self._waiting.due <= now:
+            self._leave()
 
     def tick(self) -> None:
-        """Send what is due. Without keys it is dropped: a new exchange has it all said again."""
-        if self._now() < self._waiting.due:
-            return
+        """Send what is due."""
+        if self._waiting.due <= self._now():
+            self._leave()
+
+    def _leave(self) -> None:
+        """Without keys all is dropped: a new exchange has it said again."""
         try:
             frame = self._secure.seal(bundle(self._waiting.take()))
         except SealError:

@@ -75,8 +75,7 @@ class Secure:
             raise SealError("a frame that was taken before")
         message = decode_sealed(body)
         keys.window = window
-        newest = next(reversed(self._keys.values()))
-        first = keys is newest and keys is not self._confirmed
+        first = keys is not self._confirmed and keys is next(reversed(self._keys.values()))
         if first:
             self._confirmed = keys
             # A new era voids the epochs of every other.

@@ -73,11 +73,11 @@ def start(era: Era | None, turns: Mapping[str, int], outbox: Mapping[bytes, int]
 def step(state: State, event: Event, now: float) -> Step:
     """One event through both regions. Events that mean nothing in a region change nothing."""
     actions: tuple[Action, ...] = ()
-    kind, work, link = type(event), state.work, state.link
-    if (rule := TABLE.get((work, kind))) is not None:
+    rules, work, link = _BY_EVENT[type(event)], state.work, state.link
+    if (rule := rules.get(work)) is not None:
         state, actions = rule.handle(state, event, now)
         assert state.work in rule.to, f"{work} -> {state.work} is not in the table"
-    if (rule := TABLE.get((link, kind))) is not None:
+    if (rule := rules.get(link)) is not None:
         state, more = rule.handle(state, event, now)
         actions += more
         assert state.link in rule.to, f"{link} -> {state.link} is not in the table"
@@ -340,4 +340,8 @@ TABLE: dict[tuple[Region, type], Rule] = {
     (TRAIN, Failed): _rule(_failed, TRAIN, IDLE),
     (FETCH, Tick): _rule(_work_tick, FETCH, IDLE),
     (TRAIN, Tick): _rule(_work_tick, TRAIN, IDLE),
+}
+_BY_EVENT: dict[type, dict[Region, Rule]] = {
+    kind: {region: rule for (region, of), rule in TABLE.items() if of is kind}
+    for kind in {kind for _, kind in TABLE}
 }

@@ -71,6 +71,8 @@ class MemoryBroker:
         self._wires = 0
         self._messages = 0
         self._ports: dict[str, MemoryPort] = {}
+        self._present: list[partial[None]] = []
+        """What happens at this very moment, in order: one event of the clock for all of it."""
         self._forget()
 
     def connect(self, client_id: str, deliver: Deliver, will: Will | None = None) -> Port:
@@ -145,19 +147,20 @@ class MemoryBroker:
             self.clock.at(when, partial(self._acked, wire, message))
 
     def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> bool:
-        """Take a publish; whether it is here already, and `settled` will not be called."""
+        """Take a publish; whether it is here already, and not on its way."""
         client_id, size, now = wire.client_id, len(payload), self.clock.now
         self.traffic.add(client_id, UP, topic, size)
         if self.tap is not None:
             self.tap(topic, payload)
-        first, *copies = self._link.arrivals(client_id, UP, size, now)
-        if first <= now and not copies:  # on its way for no time: nothing comes in between
+        arrivals = self._link.arrivals(client_id, UP, size, now)
+        if arrivals == [now] and not wire.under_way:
+            # On its way for no time, and it overtakes nothing: nothing comes in between.
             self._route(topic, payload, retain=retain)
             return True
+        wire.under_way += 1
         route = partial(self._arrived, wire, topic, payload, retain=retain)
-        self.clock.at(first, partial(route, first=True))
-        for when in copies:
-            self.clock.at(when, partial(route, first=False))
+        for number, when in enumerate(arrivals):
+            self._at(when, partial(route, first=number == 0))
         return False
 
     def _forget(self) -> None:
@@ -179,7 +182,20 @@ class MemoryBroker:
 
     def _control(self, port: MemoryPort, direction: Direction, call: "partial[None]") -> None:
         when = self._link.arrival(port.client_id, direction, 0, self.clock.now)
-        self.clock.at(when, call)
+        self._at(when, call)
+
+    def _at(self, when: float, call: "partial[None]") -> None:
+        if when > self.clock.now:
+            self.clock.at(when, call)
+            return
+        if not self._present:
+            self.clock.at(when, self._happen)
+        self._present.append(call)
+
+    def _happen(self) -> None:
+        present, self._present = self._present, []
+        for call in present:
+            call()
 
     def _recipients(self, topic: str) -> tuple[str, ...]:
         known = self._routes.get(topic)
@@ -239,7 +255,7 @@ class MemoryBroker:
         if wire.severed:
             return
         if first:
-            wire.port.settled(wire)
+            wire.under_way -= 1
         self._route(topic, payload, retain=retain)
 
     def _route(self, topic: str, payload: bytes, *, retain: bool) -> None:
@@ -275,7 +291,7 @@ class MemoryBroker:
         size = len(payload)
         for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
             self.traffic.add(client_id, DOWN, topic, size)
-            self.clock.at(when, partial(wire.port.arrived, wire, delivery))
+            self._at(when, partial(wire.port.arrived, wire, delivery))
 
     def _acked(self, wire: Wire, message: int) -> None:
         client_id = wire.client_id

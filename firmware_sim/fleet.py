@@ -6,6 +6,7 @@ Everything but the broker and the clock is what runs in the field: tables, seali
 import shutil
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from coordinator import admission
@@ -36,6 +37,8 @@ from proto.transport import Incoming
 START = 1_700_000_000.0
 """What the fleet's clocks show when virtual time is 0, in seconds since 1970."""
 MAX_BATCH = 64
+LEAST_WAIT = 0.001
+"""Seconds of virtual time that pass at least before a turn that was asked for."""
 
 
 class Inline:
@@ -57,16 +60,20 @@ class Inline:
 
 
 class Actor:
-    """Something that takes what comes to it in turn, and wakes when it asked to."""
+    """Something that takes what comes to it in turn, and wakes when it asked to.
+
+    `take` is given what came, and returns when it is due a turn whatever comes, by a clock that
+    showed `start` when virtual time was 0; infinity where only an arrival can change anything.
+    """
 
     def __init__(
-        self, clock: Clock, take: Callable[[list[Incoming | Result]], float | None]
+        self, clock: Clock, take: Callable[[list[Incoming | Result]], float], start: float = 0.0
     ) -> None:
-        self._clock, self._take = clock, take
+        self._clock, self._take, self._start = clock, take, start
         self._inbox: list[Incoming | Result] = []
         self._alive = True
         self._called = False
-        self._turn_at = -1.0
+        self._due, self._wakes_at = inf, -1.0
 
     def put(self, thing: Incoming | Result) -> None:
         self._inbox.append(thing)
@@ -87,18 +94,27 @@ class Actor:
         batch, self._inbox = self._inbox, []
         if len(batch) > MAX_BATCH:
             batch, self._inbox = batch[:MAX_BATCH], batch[MAX_BATCH:]
-        wait = self._take(batch)
+        self._due = self._take(batch)
         if self._inbox:
             self._called = True
             self._clock.at(0.0, self._turn)
-        elif wait is not None:
-            self._wake_at(self._clock.now + max(wait, 0.001))
+        else:
+            self._rest()
 
-    def _wake_at(self, when: float) -> None:
-        # One timer is enough: an earlier one asks again when it fires.
-        if self._turn_at <= self._clock.now or when < self._turn_at:
-            self._turn_at = when
-            self._clock.at(when, self._turn)
+    def _rest(self) -> None:
+        """Set a timer for when it is due. One is enough: an earlier one sets another in time."""
+        now = self._clock.now
+        when = now + max(self._due - (self._start + now), LEAST_WAIT)
+        if when < inf and (self._wakes_at <= now or when < self._wakes_at):
+            self._wakes_at = when
+            self._clock.at(when, self._wake)
+
+    def _wake(self) -> None:
+        """A timer went off; what it was set for may have been done meanwhile."""
+        if self._inbox or self._due <= self._start + self._clock.now:
+            self._turn()
+        elif self._alive:
+            self._rest()
 
 
 class Fleet:
@@ -145,7 +161,7 @@ class Fleet:
         return store
 
     def _serve_by(self, service: Service) -> None:
-        actor = Actor(self.clock, partial(_serve, service))
+        actor = Actor(self.clock, partial(_serve, service), START)
         port = self.broker.connect(f"{self.name}-coordinator", actor.put, service.will)
         service.attach(port)
         self.service = service
@@ -231,19 +247,17 @@ class Fleet:
         self.broker.kill(self.client_id(name))
         del self.boxes[name]
 
-    def _live(self, name: str, box: Box, batch: list[Incoming | Result]) -> float | None:
+    def _live(self, name: str, box: Box, batch: list[Incoming | Result]) -> float:
         try:
             for thing in batch:
                 box.handle(thing)
         except Expelled:  # what ends the agent's process
             self.expelled.add(name)
             self.kill_box(name)
-            return None
-        wait = box.wait()
-        if wait == 0.0:
+            return inf
+        if box.due <= self.clock.now:
             box.tick()
-            wait = box.wait()
-        return wait
+        return box.due
 
     # --- time ---
 
@@ -270,4 +284,4 @@ def _serve(service: Service, batch: list[Incoming | Result]) -> float:
     if batch:
         service.handle(batch)  # type: ignore[arg-type]
     service.tick()
-    return service.wait()
+    return service.due

@@ -35,17 +35,20 @@ class Link:
     _busy: dict[tuple[str, Direction], float] = field(init=False, repr=False, default_factory=dict)
     _cut: set[str] = field(init=False, repr=False, default_factory=set)
     _watchers: list[Callable[[str], None]] = field(init=False, repr=False, default_factory=list)
+    _ideal: bool = field(init=False, repr=False)
+    """Whether all that is sent is there at once."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable faults, no secret
+        self._ideal = not (
+            self.lines or self.delay_s or self.loss or self.duplicate or self.reorder
+        )
 
     def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
         """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
-        if client_id in self.wired:
+        if client_id in self.wired or self._ideal:
             return [now]
         arrivals = [self.arrival(client_id, direction, size, now)]
-        if not (self.lines or self.reorder or self.duplicate):
-            return arrivals
         faults = self._faults(client_id)
         if not (faults.reorder or faults.duplicate):
             return arrivals
@@ -57,7 +60,7 @@ class Link:
 
     def arrival(self, client_id: str, direction: Direction, size: int, now: float) -> float:
         """When one that is neither duplicated nor overtaken arrives, such as CONNECT."""
-        if client_id in self.wired or not (self.lines or self.delay_s or self.loss or self._last):
+        if client_id in self.wired or self._ideal:
             return now
         way, faults = (client_id, direction), self._faults(client_id)
         if line := self.lines.get(client_id):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Wire:
     """One connection. Once `severed`, nothing that was on its way arrives."""
 
-    __slots__ = ("acks", "began", "client_id", "number", "patterns", "port", "severed")
+    __slots__ = ("acks", "began", "client_id", "number", "patterns", "port", "severed", "under_way")
 
     def __init__(self, port: "MemoryPort", number: int, began: float) -> None:
         self.port, self.client_id = port, port.client_id
@@ -24,6 +24,8 @@ class Wire:
         self.patterns = tuple(port.patterns)
         self.acks = AckOrder()
         self.severed = False
+        self.under_way = 0
+        """Publishes on their way to the broker."""
 
 
 class MemoryPort:
@@ -40,7 +42,6 @@ class MemoryPort:
         self._wire: Wire | None = None
         self._online = False
         self._over = False
-        self._outstanding = 0
         self._burst, self._step = 0, -1
         """Publishes of this very event, which leave after it, and which event that is."""
         self._told = ""
@@ -53,11 +54,9 @@ class MemoryPort:
             return
         if self._step != self._broker.clock.steps:
             self._burst, self._step = 0, self._broker.clock.steps
-        check_room(self._outstanding + self._burst)
+        check_room(self._wire.under_way + self._burst)
         if self._broker.published(self._wire, topic, payload, retain=retain):
             self._burst += 1
-        else:
-            self._outstanding += 1
 
     def subscribe(self, *patterns: str) -> None:
         """See `Port.subscribe`. Raises LocalError for a pattern no broker accepts."""
@@ -108,16 +107,10 @@ class MemoryPort:
         if self._wire is not wire or wire.severed:
             return
         self._online = True
-        self._outstanding = 0
         self._told = ""
         if added := tuple(name for name in self.patterns if name not in wire.patterns):
             self._broker.subscribed(wire, added)
         self._tell(Connected())
-
-    def settled(self, wire: Wire) -> None:
-        """One publish has reached the broker."""
-        if self._wire is wire:
-            self._outstanding -= 1
 
     def arrived(self, wire: Wire, delivery: Delivery) -> None:
         if self._wire is wire and not wire.severed:

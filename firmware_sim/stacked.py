@@ -49,6 +49,17 @@ class _Rows:
     """Whether the body's matrix is worked out once for all rows."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Cohort:
+    """Groups made ready: what stays the same however often these boxes train."""
+
+    rows: list[_Rows]
+    held: list[_Rows]
+    """Validation rows, of the groups that have any."""
+    validated: list[bool]
+    """Whether each box has any."""
+
+
 class Trained(NamedTuple):
     """A group's training: arrays (boxes, ...), and each box's figures in the group's order."""
 
@@ -81,14 +92,18 @@ class Stacked:
             and not np.iscomplexobj(encode(self._program, probe).states)
         )
 
-    def train(self, arrays: Arrays, groups: Sequence[Group], hyper: Hyper) -> Trained:
-        """From the same arrays, on each box's own rows; full batches, by Adam.
-
-        Boxes are numbered through all groups, in their order.
-        """
-        parts = self._parts([(group.z, group.y) for group in groups])
+    def cohort(self, groups: Sequence[Group]) -> Cohort:
+        """Boxes are numbered through all groups, in their order."""
         held = [(g.validation_z, g.validation_y) for g in groups if g.validation_y.shape[1]]
-        boxes = sum(len(group.y) for group in groups)
+        return Cohort(
+            self._parts([(group.z, group.y) for group in groups]),
+            self._parts(held),
+            [bool(group.validation_y.shape[1]) for group in groups for _ in group.y],
+        )
+
+    def train(self, arrays: Arrays, cohort: Cohort, hyper: Hyper) -> Trained:
+        """From the same arrays, on each box's own rows; full batches, by Adam."""
+        parts, boxes = cohort.rows, len(cohort.validated)
         start = {n: np.repeat(a[None], boxes, axis=0) for n, a in arrays.items()}
         first: list[Evaluation] = []
         moved, rule = start, adam(hyper.learning_rate)
@@ -97,10 +112,8 @@ class Stacked:
             slopes = self._gradient(moved, parts, None if step else first)
             state, moved = rule.step(state, moved, slopes)
         last = self._evaluate(moved, parts)
-        seen = iter(self._evaluate(start, self._parts(held)))
-        received = [
-            next(seen) if group.validation_y.shape[1] else None for group in groups for _ in group.y
-        ]
+        seen = iter(self._evaluate(start, cohort.held))
+        received = [next(seen) if validated else None for validated in cohort.validated]
         return Trained(moved, first, last, received)
 
     def judge(

@@ -16,8 +16,6 @@ class Traffic:
         """Messages and bytes."""
         self.moved: Counter[str] = Counter()
         """Payload bytes of each client, both ways."""
-        self.count = 0
-        """Messages in all."""
 
     def add(self, client_id: str, direction: Direction, topic: str, size: int) -> None:
         """Count one message of `size` payload bytes."""
@@ -28,7 +26,11 @@ class Traffic:
         counts[0] += 1
         counts[1] += size
         self.moved[client_id] += size
-        self.count += 1
+
+    @property
+    def count(self) -> int:
+        """Messages in all."""
+        return sum(messages for messages, _ in self._counts.values())
 
     def messages(
         self,

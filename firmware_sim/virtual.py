@@ -6,6 +6,7 @@ sealed, or only as large as if they were. The same seed gives the same run, to t
 
 import gc
 import hashlib
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,13 +131,13 @@ class Labour:
         self._count = 0
 
     def submit(self, request: Request) -> None:
-        work = self._world.begins(self._box, request)
-        if not work.killed:
+        seconds, killed = self._world.begins(self._box, request)
+        if not killed:
             self._workshop.begin(request)
         self._count += 1
         self._current[self._count] = request
-        if work.seconds != inf:
-            self._clock.after(work.seconds, partial(self._finish, self._count, killed=work.killed))
+        if seconds != inf:
+            self._clock.after(seconds, partial(self._finish, self._count, killed=killed))
 
     def cancel(self) -> None:
         for request in self._current.values():
@@ -177,6 +178,7 @@ class VirtualFleet(Fleet):
         self.plan, self.name = plan, name
         self.home = Path()
         self.clock = Clock()
+        self._chance = random.Random(f"{plan.seed}/ids")  # noqa: S311 - repeatable
         self.broker = MemoryBroker(self.clock, plan.link)
         self.keys = self._make_keys()
         self.boxes: dict[str, Box] = {}
@@ -193,7 +195,6 @@ class VirtualFleet(Fleet):
         self._actors: dict[str, Actor] = {}
         self._disks: dict[str, Disk] = {}
         self._identities: dict[str, Identity] = {}
-        self._drawn: dict[str, int] = {}
         self._labours: dict[str, Labour] = {}
 
     # --- the coordinator ---
@@ -264,7 +265,7 @@ class VirtualFleet(Fleet):
             now=lambda: self.clock.now,
             clock=lambda: self.wall() + clock_off,
             resources=partial(self.plan.world.resources, name),
-            draw=partial(self._draw, name),
+            draw=self._chance.randbytes,
         )
         kit = in_memory(disk, setting.member, identity, self.keys.identity.public, self.locks)
         box = WatchedBox(setting, kit, self.watch) if self.watch else Box(setting, kit)
@@ -284,10 +285,6 @@ class VirtualFleet(Fleet):
         return self._disks[name]
 
     # --- chance, from the seed alone ---
-
-    def _draw(self, box: str, count: int) -> bytes:
-        self._drawn[box] = self._drawn.get(box, 0) + 1
-        return self._bytes(box, str(self._drawn[box]), count)
 
     def _bytes(self, kind: str, name: str, count: int) -> bytes:
         return hashlib.sha256(f"{self.plan.seed}/{kind}/{name}".encode()).digest()[:count]

@@ -365,8 +365,11 @@ class Bundle(Message, frozen=True, tag=26):
     items: Annotated[tuple[Letter, ...], Meta(min_length=2, max_length=8)]
 
     def __post_init__(self) -> None:
-        # A frame is the replay mark of the one update in it.
-        if sum(map(UPDATES.__contains__, map(type, self.items))) > 1:
+        # A frame is the replay mark of the one update in it. Every frame comes by here.
+        updates = 0
+        for item in self.items:
+            updates += type(item) in UPDATES
+        if updates > 1:
             raise ValueError("a bundle holds at most one update")
 
 

@@ -14,7 +14,6 @@ import hashlib
 import secrets
 import struct
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
@@ -29,6 +28,7 @@ from cryptography.hazmat.primitives.hpke import (
     Suite,
 )
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Struct
 
 from proto.errors import LocalError, RemoteError, SealError
 from proto.identity import Identity, verify
@@ -107,7 +107,7 @@ def derive_epoch(box_secret: bytes, coordinator_secret: bytes, whole: bytes) -> 
     return Epoch(id=key[:8], up=Key(key[8:40]), down=Key(key[40:]))
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True):
     """A frame taken apart, not yet believed."""
 
     epoch: bytes

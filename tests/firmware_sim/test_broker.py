@@ -106,6 +106,23 @@ def test_a_duplicating_link_delivers_copies_and_loses_none() -> None:
     assert receiver.payloads() != sorted(receiver.payloads(), key=int)
 
 
+def test_nothing_overtakes_what_a_client_has_on_its_way() -> None:
+    def arrivals(seed: int) -> list[tuple[float, bytes]]:
+        wired = frozenset({"receiver"})
+        broker = MemoryBroker(Clock(), Link(seed=seed, loss=0.5, retransmit_s=1.0, wired=wired))
+        receiver, sender = Client(broker, "receiver", "x"), Client(broker, "sender")
+        broker.clock.run(until=100.0)
+        # At the very moment when the first would be there, had it to be sent twice.
+        broker.clock.at(101.0, lambda: sender.port.publish("x", b"second"))
+        sender.port.publish("x", b"first")
+        broker.clock.run()
+        return [(at, event.payload) for at, event in receiver.seen if isinstance(event, Delivery)]
+
+    seen = [arrivals(seed) for seed in range(30)]
+    assert [(101.0, b"first"), (101.0, b"second")] in seen
+    assert all([payload for _, payload in came] == [b"first", b"second"] for came in seen)
+
+
 def test_the_same_seed_gives_the_same_run() -> None:
     def trace() -> list[tuple[float, Incoming]]:
         link = Link(seed=9, delay_s=0.05, loss=0.3, duplicate=0.2, reorder=0.2)

@@ -30,7 +30,7 @@ def test_boxes_with_few_many_and_no_held_back_rows_train_as_if_alone(features, r
         group(1, 23, 0, features, 3),
     ]
     hyper = Hyper(7, 0.1)
-    together = stack.train(arrays, groups, hyper)
+    together = stack.train(arrays, stack.cohort(groups), hyper)
 
     alone = [
         local_update(
