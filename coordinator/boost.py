@@ -18,6 +18,7 @@ from coordinator.distill import Examples, Floats, entropy, figures, split
 from coordinator.selection.features import BESIDE
 from coordinator.selection.forest import MAX_VALUE, Tree, Trees
 from coordinator.selection.terms import Terms, counts, values
+from coordinator.selection.weights import VERSION
 from coordinator.weightsfile import write_weights
 from proto.errors import ConfigError
 
@@ -52,7 +53,7 @@ def grown(examples: Examples, terms: Terms | None, trained_on: str = "") -> Tree
     """Boosted trees on soft targets; no chance. Raises ConfigError without scikit-learn."""
     bias, trees = boosted(table_of(examples, terms), examples.wanted)
     return Trees(
-        version=1,
+        version=VERSION,
         features=BESIDE,
         trees=tuple(trees),
         bias=bias,

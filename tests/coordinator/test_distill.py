@@ -197,10 +197,16 @@ def test_a_job_by_linear_without_a_student_is_refused(tmp_path):
         rules_of(read(task))
 
 
+HEAD = {"weights": [0.0] * len(BESIDE), "bias": 0.0}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 2}, "not a linear student of version 1"),
+        (
+            {"version": 9, "extra": 1},
+            "version 9, this release reads .*again by coordinator distill",
+        ),
         ({"scale": [0.0] * len(BESIDE)}, "not above 0"),
         ({"mean": [1.0]}, "one number for each feature"),
         ({"features": ["shoe size", *BESIDE[1:]]}, "does not know: shoe size"),
@@ -208,6 +214,7 @@ def test_a_job_by_linear_without_a_student_is_refused(tmp_path):
         ({"aims": {"time": [0.0] * len(FEATURES)}}, "the same prices"),
         ({"aims": {"time": [0.0]}, "usual": {"time": 0.5}}, "one number for each feature"),
         ({"steps": [{"weights": [0.0], "bias": 0.0}]}, "one number for each feature"),
+        ({"steps": [HEAD] * 2}, "2 heads of steps, where .* again by coordinator distill"),
         ({"words": -1.0}, "words"),
         ({"mean": [1e7] * len(FEATURES)}, "beyond 1e"),
         ({"extra": 1}, "unknown field"),
