@@ -6,7 +6,8 @@
 Emulated fleets until a target accuracy. Ratios are to the hand rule `stalest` on the same fleets:
 geometric means with 95 % intervals by bootstrap over fleets; a miss counts twice the horizon, hits
 stand beside. `teacher` sees what no policy can, `oracle` the one future that comes: ceilings, not
-rivals. Students are given as NAME=FILE; `linear`, `gbm`, `gbm-words` have theirs beside the suites.
+rivals. Students are given as NAME=FILE; `linear`, `gbm`, `gbm-words` have theirs beside the suites;
+`agent-fedbuff` is the agent in asynchronous rounds.
 Below each suite the agent's ratio to every student, fleet by fleet. Suites and their hashes:
 benchmarks/suites. Figures that are saved are not run again; of the others each policy in a suite is
 one process of `--processes`.
@@ -24,7 +25,18 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from agent_runs import CEILINGS, CELLS, FEWER, LEARNED, SUITES, Cell, Policy, figures, tuned  # noqa: E402
+from agent_runs import (  # noqa: E402
+    BUFFERED,
+    CEILINGS,
+    CELLS,
+    FEWER,
+    LEARNED,
+    SUITES,
+    Cell,
+    Policy,
+    figures,
+    tuned,
+)
 from agent_sums import duel, summed  # noqa: E402
 from agent_tune import tune  # noqa: E402
 from agent_variants import VARIANTS  # noqa: E402
@@ -96,7 +108,7 @@ def parser_of() -> argparse.ArgumentParser:
 def policy_of(text: str) -> Policy:
     """Raises ConfigError for a name that is no policy's, and for a file that is not there."""
     name, _, file = text.partition("=")
-    known = (*RULES, AGENT, *LEARNED, *VARIANTS, *CEILINGS)
+    known = (*RULES, AGENT, BUFFERED, *LEARNED, *VARIANTS, *CEILINGS)
     if name not in known and not (file and name.startswith(AGENT)):
         accepted = f"{', '.join(known)}, and {AGENT}-ANYTHING=FILE"
         raise ConfigError(f"no policy {name!r}; accepted: {accepted}")

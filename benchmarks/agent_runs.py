@@ -28,7 +28,7 @@ from firmware_sim.hidden import FAULTS
 from firmware_sim.outcome import jain, participation, reached, total
 from firmware_sim.prices import aims
 from firmware_sim.results import newest
-from firmware_sim.scenario import Scenario, read, with_policy
+from firmware_sim.scenario import FEDBUFF, Scenario, read, with_policy
 from firmware_sim.sensors import for_the_end
 from firmware_sim.teach import led
 from firmware_sim.teacher import Teacher
@@ -45,6 +45,8 @@ STEPS = {
     "fedcompass": {"rule": "compass", "least": 10, "most": 40},
 }
 """Methods that are a rule for whom and one for how much; half and twice the suites' 20 steps."""
+BUFFERED = f"{AGENT}-fedbuff"
+"""The agent chooses who fills FedBuff's places, in place of lots."""
 CEILINGS = ("teacher", "oracle")
 LEARNED = ("linear", "gbm", "gbm-words")
 CODE = (
@@ -133,7 +135,7 @@ def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
     """Of the first so many fleets; saved ones are not run again."""
     digest = hashlib.sha256((SUITES / f"{cell.suite}.toml").read_bytes())
     digest.update((SUITES.parent.parent / "firmware_sim" / "journal.toml").read_bytes())
-    if file := policy.file or (SHIPPED if policy.name == AGENT else None):
+    if file := policy.file or (SHIPPED if policy.name in (AGENT, BUFFERED) else None):
         for part in filter(Path.is_file, (file, judge_beside(file))):
             digest.update(part.read_bytes())
     digest.update(policy.settings.encode())
@@ -198,7 +200,7 @@ def under(scenario: Scenario, policy: Policy) -> Scenario:
     told = dict(chosen.get("selection", {}))
     if name.startswith(AGENT) and policy.file:
         told["weights"] = str(policy.file.resolve())
-    rounds = work.rounds
+    rounds = with_policy(scenario, FEDBUFF).work.rounds if name == BUFFERED else work.rounds
     if name == FEWER:
         rounds = replace(rounds, cohort=rounds.quorum)
     work = replace(

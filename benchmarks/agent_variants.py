@@ -1,6 +1,6 @@
 """Students that stand in the agent's table alone: other ways to read the same words.
 
-    python benchmarks/agent_variants.py decisions.jsonl
+    python benchmarks/agent_variants.py DECISIONS...
 
 `linear-words` adds TF-IDF of words, pairs and pieces of words to the linear student's numbers;
 `linear-trunk` and `gbm-trunk` add what the language model's first blocks make of the text: the mean
@@ -21,7 +21,7 @@ import numpy as np
 from msgspec import Struct
 
 from coordinator.boost import boosted, terms_of
-from coordinator.decisionsfile import read_decisions
+from coordinator.decisionsfile import read_all
 from coordinator.distill import CLOSE, Examples, Floats, newton, split
 from coordinator.jobstate import JobState
 from coordinator.selection.advice import Advice
@@ -180,7 +180,7 @@ def variant_of(file: Path, _emulation: object = None) -> Variant:
 
 
 def main() -> None:
-    _, decisions = read_decisions(Path(sys.argv[1]))
+    _, decisions = read_all([*map(Path, sys.argv[1:])])
     train, _ = split(decisions)
     for name in VARIANTS:
         (SUITES / f"{name}.json").write_bytes(msgspec.json.encode(learn(name, train)) + b"\n")

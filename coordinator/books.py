@@ -12,6 +12,7 @@ from coordinator.post import Post
 from coordinator.presence import Opened
 from coordinator.selection.plan import Plan, both
 from coordinator.store import Store
+from coordinator.stored import plan_of
 from coordinator.teacher import features_of
 from proto.messages import MOMENTS, Update
 
@@ -47,7 +48,7 @@ class Books:
         turn = job.state.turn
         row = self._store.round_of(turn)
         assert row is not None
-        known = both(msgspec.json.decode(row.plan, type=Plan), plan)
+        known = both(plan_of(row), plan)
         self._store.change_round(turn, plan=msgspec.json.encode(known))
 
     def keep(self, job: Job, box: str, message: Update, frame: Opened, now: float) -> bool:

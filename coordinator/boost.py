@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.decisionsfile import read_decisions
+from coordinator.decisionsfile import read_all
 from coordinator.distill import Examples, Floats, entropy, figures, split
 from coordinator.selection.features import BESIDE
 from coordinator.selection.forest import MAX_VALUE, Tree, Trees
 from coordinator.selection.terms import Terms, counts, values
+from coordinator.selection.weights import VERSION
 from coordinator.weightsfile import write_weights
 from proto.errors import ConfigError
 
@@ -28,12 +29,12 @@ TERMS, RARE = 300, 8
 CLOSE = 1e-6
 
 
-def distill_trees(source: Path, target: Path, *, words: bool) -> dict[str, Any]:
-    """Train on a decisions.jsonl, write the student; its figures. Raises ConfigError."""
-    header, decisions = read_decisions(source)
+def distill_trees(sources: Sequence[Path], target: Path, *, words: bool) -> dict[str, Any]:
+    """Train on teachers' decisions, write the student; its figures. Raises ConfigError."""
+    header, decisions = read_all(sources)
     train, held = split(decisions)
     if not len(train.wanted):
-        raise ConfigError(f"{source} holds no decision of a fleet to train on")
+        raise ConfigError(f"{sources[0]} holds no decision of a fleet to train on")
     terms = terms_of(train) if words else None
     name = f"{header.teacher}: {train.decisions} decisions of {train.fleets} fleets"
     student = grown(train, terms, name)
@@ -52,7 +53,7 @@ def grown(examples: Examples, terms: Terms | None, trained_on: str = "") -> Tree
     """Boosted trees on soft targets; no chance. Raises ConfigError without scikit-learn."""
     bias, trees = boosted(table_of(examples, terms), examples.wanted)
     return Trees(
-        version=1,
+        version=VERSION,
         features=BESIDE,
         trees=tuple(trees),
         bias=bias,

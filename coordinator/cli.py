@@ -223,7 +223,9 @@ def export(
 
 @app.command()
 def distill(
-    decisions: Annotated[Path, typer.Argument(help="A decisions.jsonl; docs/selection.md.")],
+    decisions: Annotated[
+        list[Path], typer.Argument(help="One decisions.jsonl or more; docs/selection.md.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     student: Annotated[
         str, typer.Option(help="linear, gbm, gbm-words or agent; or by OUTPUT.")
@@ -268,7 +270,7 @@ def distill(
     course = Course(blocks=blocks, rank=rank, alpha=2.0 * rank, epochs=epochs, rate=rate, seed=seed)
     with tables.Learning(shown=not json) as shown:
         figures = distill_agent(
-            Lecture(decisions, output, depth, course, most=most, base=base), shown.update
+            Lecture(tuple(decisions), output, depth, course, most=most, base=base), shown.update
         )
     _show(figures, lambda: tables.agent(figures), json=json)
 

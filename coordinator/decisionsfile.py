@@ -1,12 +1,14 @@
 """A decisions.jsonl: written line by line by a teacher, read line by line by students."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from coordinator.selection.examples import Decision, Header
+from coordinator.selection.examples import MAX_SCENARIOS, Decision, Header
 from proto.errors import ConfigError
 
 MAX_LINE = 16 * 2**20
@@ -25,6 +27,20 @@ def read_header(path: Path) -> Header:
     if head is None:
         raise ConfigError(f"{path} is empty; it should begin with a header")
     return _decoded(path, head, Header)
+
+
+def read_all(paths: Sequence[Path]) -> tuple[Header, Iterator[Decision]]:
+    """Several files, one after the other, as if they were one. Raises ConfigError."""
+    headers, parts = zip(*map(read_decisions, paths), strict=True)
+    first = headers[0]
+    for path, header in zip(paths, headers, strict=True):
+        if header.steps != first.steps:
+            text = f"{path}: its classes of steps are {header.steps}, {first.steps} in {paths[0]}"
+            raise ConfigError(text)
+    teachers = "; ".join(dict.fromkeys(header.teacher for header in headers))
+    scenarios = dict.fromkeys(name for header in headers for name in header.scenarios)
+    header = replace(first, teacher=teachers[:200], scenarios=tuple(scenarios)[:MAX_SCENARIOS])
+    return header, chain.from_iterable(parts)
 
 
 def write_decisions(path: Path, header: Header, decisions: Iterable[Decision]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.decisionsfile import read_decisions
+from coordinator.decisionsfile import read_all
 from coordinator.selection.examples import STEP_CLASSES, Client, Decision
 from coordinator.selection.features import BESIDE, Features, beside
 from coordinator.selection.linear import MOST
@@ -52,12 +52,12 @@ class Examples:
     """How often each class of steps was best (boxes, classes)."""
 
 
-def distill_linear(source: Path, target: Path) -> dict[str, Any]:
-    """Train on a decisions.jsonl, write the student; its figures. Raises ConfigError."""
-    header, decisions = read_decisions(source)
+def distill_linear(sources: Sequence[Path], target: Path) -> dict[str, Any]:
+    """Train on teachers' decisions, write the student; its figures. Raises ConfigError."""
+    header, decisions = read_all(sources)
     train, held = split(decisions)
     if not len(train.wanted):
-        raise ConfigError(f"{source} holds no decision of a fleet to train on")
+        raise ConfigError(f"{sources[0]} holds no decision of a fleet to train on")
     weights = fit(train, f"{header.teacher}: {train.decisions} decisions of {train.fleets} fleets")
     write_weights(target, weights)
     found = figures(train, held, lambda part: loss(weights, part))

@@ -11,8 +11,8 @@ import numpy as np
 
 from coordinator.folding import layout_of, sent_of
 from coordinator.store import Store
+from coordinator.stored import task_in
 from proto.adapter import Adapter
-from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.files import write_whole
 from proto.hybrid import Hybrid, teacher_layout
@@ -44,7 +44,7 @@ def export(
     row, model = store.job(job), store.model(job, "model")
     if row is None or model is None:
         raise ConfigError(f"no job {job!r} with a model; `coordinator list` shows what there is")
-    task = decode_signed(row.task, Task)
+    task = task_in(row)
     known = FORMATS[kind_of(task.model)]
     if unknown := [name for name in formats if name not in known]:
         raise ConfigError(f"formats of {job} are {','.join(known)}, not {','.join(unknown)}")

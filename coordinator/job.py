@@ -6,15 +6,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
-import msgspec
-
 from coordinator import folding
 from coordinator.history import History, metrics_of
 from coordinator.jobstate import JobState, Phase
 from coordinator.selection.plan import Plan
 from coordinator.store import Row
+from coordinator.stored import state_of, task_in
 from proto import blobs
-from proto.codec import decode_signed
 from proto.errors import RemoteError
 from proto.identity import task_id
 from proto.messages import (
@@ -178,9 +176,8 @@ class Job:
 
 def job_of(row: Row, enlisted: list[Row]) -> Job:
     """A job as the store has it."""
-    state = msgspec.json.decode(row.state, type=JobState)
     rows = {e.box: e.rows for e in enlisted}
-    return Job(state, decode_signed(row.task, Task), task_id(row.task), row.key, rows)
+    return Job(state_of(row), task_in(row), task_id(row.task), row.key, rows)
 
 
 def model_row(job: Job, kind: str, data: bytes) -> dict[str, object]:

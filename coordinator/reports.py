@@ -4,10 +4,9 @@ from typing import Any
 
 import msgspec
 
-from coordinator.folding import Figures
 from coordinator.jobstate import JobState
-from coordinator.selection.plan import Plan
 from coordinator.store import Row, Store
+from coordinator.stored import figures_of, plan_of, state_of
 from proto.errors import ConfigError
 from proto.identity import fingerprint
 from proto.messages import KIND_NAMES, TRAIN, Resources
@@ -39,7 +38,7 @@ def jobs(store: Store) -> list[Report]:
 
 
 def _job(row: Row) -> Report:
-    state = msgspec.json.decode(row.state, type=JobState)
+    state = state_of(row)
     return {
         "job": row.id,
         "phase": state.phase.value,
@@ -70,7 +69,7 @@ def _known(store: Store, job: str) -> Row:
 
 
 def _round(row: Row) -> Report:
-    figures = msgspec.json.decode(row.result, type=Figures) if row.result else Figures()
+    figures = figures_of(row)
     return {
         "turn": row.turn,
         "round": row.round,
@@ -91,7 +90,7 @@ def decisions(store: Store, job: str, turn: int = 0) -> list[Report]:
     `scores` are of all boxes that could be chosen; `forecast` is what the plan expected. Where a
     `turn` is named, of that alone.
     """
-    state = msgspec.json.decode(_known(store, job).state, type=JobState)
+    state = state_of(_known(store, job))
     rows = [row for row in store.rounds(job) if turn in (0, row.turn)]
     if turn and not rows:
         raise ConfigError(f"{job} has no turn {turn}; `coordinator show {job}` lists them")
@@ -99,7 +98,7 @@ def decisions(store: Store, job: str, turn: int = 0) -> list[Report]:
 
 
 def _decision(store: Store, row: Row, state: JobState) -> Report:
-    made = msgspec.json.decode(row.plan, type=Plan)
+    made = plan_of(row)
     came, policy = sorted(store.senders(row.turn)), state.rules.scorer
     open_still = {m.box for m in state.members if m.turn == row.turn}
     # Who was asked in an asynchronous turn may deliver in a later one, and another's be counted.

@@ -123,6 +123,16 @@ MIGRATIONS: tuple[tuple[str, Callable[[sa.Connection], None]], ...] = (("0001-fi
 """In order; each runs once, in a transaction, and is then never changed."""
 
 
+def missing(connection: sa.Connection) -> list[str]:
+    """Columns that are not there, as in a store of another version."""
+    found = []
+    for table in metadata.tables.values():
+        told = connection.execute(sa.text(f'PRAGMA table_info("{table.name}")'))
+        there = {row.name for row in told}
+        found += [f"{table.name}.{column.name}" for column in table.c if column.name not in there]
+    return found
+
+
 def migrate(connection: sa.Connection) -> list[str]:
     """Run what is missing; the names of what was run. The first step may find a bare database."""
     _applied.create(connection, checkfirst=True)

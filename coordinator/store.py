@@ -22,6 +22,7 @@ from coordinator.schema import (
     jobs,
     log,
     migrate,
+    missing,
     models,
     rounds,
     tokens,
@@ -51,8 +52,15 @@ class Store:
             with self.unit():
                 self._begin()
                 migrate(self._connection)
+                absent = missing(self._connection)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise StorageError(f"cannot open the store {path}: {error}") from None
+        if absent:
+            self.close()
+            raise StorageError(
+                f"the store {path} was written by another version of Qfleet: it has no"
+                f" {', '.join(absent)}; go on with that version, or begin anew in another --home"
+            )
 
     def close(self) -> None:
         self._connection.close()

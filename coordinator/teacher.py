@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 
 from coordinator.store import Store
+from coordinator.stored import task_in
 from coordinator.taskhybrid import HybridModel
 from proto.adapter import Adapter
-from proto.codec import decode_signed
 from proto.errors import ConfigError
 from proto.hybrid import Hybrid, teacher_layout
 from proto.messages import Task
@@ -24,7 +24,7 @@ def adapter_in(store: Store, model: object) -> Adapter | None:
     row = store.job(model.teacher_job)
     if row is None:
         raise ConfigError(f"model.teacher_job: there is no job {model.teacher_job!r}")
-    taught = decode_signed(row.task, Task).model
+    taught = task_in(row).model
     if not isinstance(taught, Adapter):
         raise ConfigError(f"model.teacher_job: {model.teacher_job!r} trains no adapter")
     return taught
@@ -44,7 +44,7 @@ def _teacher(store: Store, job: str, hybrid: Hybrid) -> bytes:
     row, model, shared = store.job(job), store.model(job, "model"), store.model(job, "features")
     if row is None or model is None or not model.turn:
         raise ConfigError(f"model.teacher_job: {job!r} has trained no adapter yet")
-    task = decode_signed(row.task, Task)
+    task = task_in(row)
     arrays = unpack(model.data, model_layout(task.model), EXACT)
     if layout := shared_layout(task.model):
         arrays |= unpack(shared.data if shared else b"", layout, EXACT)

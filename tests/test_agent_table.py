@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 ROOT = Path(__file__).parent.parent
 SMALL = """
@@ -73,6 +74,19 @@ def test_what_the_agents_answers_took_counts_in_a_duel(sums):
 def test_fleets_that_only_one_of_two_ran_are_not_compared(sums):
     with pytest.raises(ValueError, match="zip"):
         sums.duel([row(1.0, 1.0)], [row(1.0, 1.0)] * 2)
+
+
+def test_the_agent_chooses_in_fedbuffs_rounds_too(sums):
+    runs = importlib.import_module("agent_runs")
+    try:
+        scenario = runs.read(ROOT / "benchmarks" / "suites" / "journals.toml")
+        lots = runs.under(scenario, runs.Policy("fedbuff")).work.rounds
+        found = runs.under(scenario, runs.Policy(runs.BUFFERED)).work.rounds
+        assert (lots.kind, lots.policy) == ("async", "random")
+        assert found == replace(lots, policy="agent")
+    finally:
+        for name in ("agent_runs", "agent_variants"):
+            sys.modules.pop(name, None)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def write_card(lecture: "Lecture", header: Header, found: dict[str, Any]) -> Non
         rate=course.rate,
         seed=course.seed,
         figures=_figures(held),
-        source=lecture.source.name,
+        source=" ".join(path.name for path in lecture.sources),
         file=lecture.target.name,
         blocks=course.blocks,
         most=lecture.most,

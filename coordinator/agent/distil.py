@@ -27,7 +27,7 @@ from coordinator.agent.lessons import (
 from coordinator.agent.reading import figures_of, scaled_words
 from coordinator.agent.school import Course, Lot, Pupil, answers, begin, resume
 from coordinator.agent.states import Progress, states_of
-from coordinator.decisionsfile import read_decisions
+from coordinator.decisionsfile import read_all
 from coordinator.distill import examples_of, fit
 from coordinator.selection.examples import Decision, Header
 from coordinator.selection.prompt import LABELS
@@ -50,7 +50,7 @@ from quantization.runtime.sessions import (
 class Lecture:
     """What is taught to whom."""
 
-    source: Path
+    sources: tuple[Path, ...]
     target: Path
     depth: int = 12
     """Blocks of the base model that are used at all: the answer is read after them."""
@@ -128,7 +128,7 @@ def distill_agent(lecture: Lecture, tell: Progress = lambda *_: None) -> dict[st
 
 def gather(lecture: Lecture) -> Material:
     """Lessons for learning, and whole fleets held back. Raises ConfigError."""
-    header, every = read_decisions(lecture.source)
+    header, every = read_all(lecture.sources)
     decisions = list(with_edges(every))
     learned = [d for d in decisions if not held_back(d)]
     held = [d for d in decisions if held_back(d)]
@@ -139,10 +139,10 @@ def gather(lecture: Lecture) -> Material:
         aims = aim_lessons(sentences_of(learned, seed)) if judge.aims else []
     lessons = lessons_of(learned, judge)
     if not learned:
-        raise ConfigError(f"{lecture.source} holds no decision of a fleet to train on")
+        raise ConfigError(f"{lecture.sources[0]} holds no decision of a fleet to train on")
     if not (lessons or aims):
         raise ConfigError(
-            f"{lecture.source} tells neither words of boxes nor what aims are worth: there is "
+            f"{lecture.sources[0]} tells neither words of boxes nor what aims are worth: there is "
             "nothing to read, take --student linear"
         )
     if lecture.most and len(lessons) > lecture.most:

@@ -16,6 +16,7 @@ from proto.resources import MAX_JOURNAL, JournalLine
 
 FORMAT, VERSION = "qfleet-decisions", 1
 STEP_CLASSES = 4
+MAX_SCENARIOS = 1000
 
 Chance = Annotated[float, Meta(ge=0.0, le=1.0)]
 Label = Annotated[str, Meta(max_length=100)]
@@ -28,7 +29,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: int
     teacher: Annotated[str, Meta(max_length=200)]
     seed: Annotated[int, Meta(ge=0)]
-    scenarios: Annotated[tuple[Label, ...], Meta(max_length=1000)] = ()
+    scenarios: Annotated[tuple[Label, ...], Meta(max_length=MAX_SCENARIOS)] = ()
     steps: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(max_length=STEP_CLASSES)] = ()
     """The steps that the classes of `Client.steps` stand for."""
 

@@ -5,7 +5,7 @@ How long a box has waited is not among them: coverage is the wrapper's affair, n
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import median
 
 from coordinator.selection.candidates import Candidate
 from coordinator.selection.forecast import seconds_of
@@ -73,15 +73,15 @@ def features(candidate: Candidate, request: Request) -> Features:
 
 
 def beside(boxes: Sequence[Features]) -> list[Features]:
-    """Of all boxes of a round, with COLUMNS: how far each number is from the mean of those known.
+    """Of all boxes of a round, with COLUMNS: how far each number is from the median of those known.
 
-    Where nobody else's is known that is 0.
+    Where nobody else's is known that is 0. A mean would let one absurd report move all others.
     """
     found = [dict(told) for told in boxes]
     for name, column in zip(FEATURES, BESIDE, strict=True):
         values = [scaled(name, told.get(name)) for told in boxes]
         known = [value for value in values if value is not None]
-        middle = fmean(known) if known else 0.0
+        middle = median(known) if known else 0.0
         for told, value in zip(found, values, strict=True):
             told[column] = None if value is None else value - middle
     return found

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from coordinator.selection.terms import Terms
-from coordinator.selection.weights import MAX_NUMBER, Names, Weights
+from coordinator.selection.weights import MAX_NUMBER, VERSION, Names, Weights
 
 MAX_TREES, MAX_NODES = 400, 64
 MAX_VALUE = 1e12
@@ -59,7 +59,7 @@ class Trees(
 ):
     """A student of boosted trees: sigmoid(bias + sum of trees)."""
 
-    version: Annotated[int, Meta(ge=1, le=1)]
+    version: int
     features: Names
     trees: Annotated[tuple[Tree, ...], Meta(max_length=MAX_TREES)]
     bias: float
@@ -68,6 +68,8 @@ class Trees(
     trained_on: Annotated[str, Meta(max_length=200)] = ""
 
     def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise ValueError(f"not trees of version {VERSION}")
         columns = len(self.features) + (len(self.terms.words) if self.terms else 0)
         if any(column >= columns for tree in self.trees for column in tree.column):
             raise ValueError("a tree asks for a column that is not there")

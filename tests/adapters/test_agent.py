@@ -401,12 +401,12 @@ def test_a_score_is_the_judges_odds_and_the_aims_and_what_a_boxs_words_add(base,
             if c.box in speaking
         }
     agent.close()
-    mean = np.mean([c.resources.battery for c in covered])
+    middle = np.median([c.resources.battery for c in covered])
     weight = 1 + 2 * (advice.prices["energy"] - 0.4)
     assert advice.prices == pytest.approx(dict(zip(AIMS, counts.aims, strict=True)), abs=1e-5)
     assert sum(advice.prices.values()) == pytest.approx(1)
     for c in covered:
-        odds = weight * (c.resources.battery - mean) / 10 - 0.5
+        odds = weight * (c.resources.battery - middle) / 10 - 0.5
         if c.box in speaking:
             odds += 0.5 * np.log(said[c.box].join / (1 - said[c.box].join))
         assert advice.scores[c.box] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)

@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def lecture(folder: Path, name: str, course: Course = COURSE) -> Lecture:
     base = str(folder / "base.gguf")
-    return Lecture(folder / "decisions.jsonl", folder / name, DEPTH, course, base=base)
+    return Lecture((folder / "decisions.jsonl",), folder / name, DEPTH, course, base=base)
 
 
 def test_a_student_learns_what_its_teacher_reads_and_how_many_steps(folder):

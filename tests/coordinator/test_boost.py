@@ -116,7 +116,7 @@ LEAF = [[-1], [0.5], [-1], [-1], [False]]
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 2}, "version"),
+        ({"version": 9}, "version 9, this release reads .*again by coordinator distill"),
         ({"trees": [[[0, -1, -1], [1, 0, 0], [0, -1, -1], [2, -1, -1], [False] * 3]]}, "after it"),
         ({"trees": [[[0, -1, -1], [1, 0, 0], [1, -1, -1], [3, -1, -1], [False] * 3]]}, "after it"),
         ({"trees": [[[99, -1, -1], [1, 0, 0], [1, -1, -1], [2, -1, -1], [False] * 3]]}, "there"),

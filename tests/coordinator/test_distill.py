@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli import app
-from coordinator.decisionsfile import line_of, read_decisions, write_decisions
+from coordinator.decisionsfile import line_of, read_all, read_decisions, write_decisions
 from coordinator.distill import distill_linear, examples_of, fit
 from coordinator.selection.candidates import Candidate, Past
 from coordinator.selection.examples import Client, Decision, Header
@@ -17,6 +17,7 @@ from coordinator.selection.features import BESIDE, FEATURES, beside, features
 from coordinator.selection.linear import log_odds
 from coordinator.selection.plan import plan
 from coordinator.selection.request import Pace, Request
+from coordinator.selection.weights import Weights
 from coordinator.taskfile import read, rules_of
 from coordinator.weightsfile import MAX_FILE, read_weights
 from proto.errors import ConfigError
@@ -74,12 +75,12 @@ def test_what_a_teacher_wrote_is_read_back(taught):
 
 
 def test_a_student_finds_what_its_teacher_goes_by(taught, tmp_path):
-    figures = distill_linear(taught, tmp_path / "linear.json")
+    figures = distill_linear([taught], tmp_path / "linear.json")
     strongest = max(figures["weights"], key=lambda name: abs(figures["weights"][name]))
     assert strongest == "link_kbps_beside"
     assert figures["weights"]["link_kbps_beside"] > 1
     assert figures["held_out"]["loss"] < 0.8 * figures["held_out"]["loss_of_a_constant"]
-    again = distill_linear(taught, tmp_path / "again.json")
+    again = distill_linear([taught], tmp_path / "again.json")
     assert again["weights"] == figures["weights"]
 
 
@@ -103,13 +104,46 @@ def test_the_command_writes_a_student_that_a_task_plans_with(taught, tmp_path):
     assert len(set(made.cohort) & set(fastest)) >= 2
 
 
+def test_several_files_are_learned_from_as_if_they_were_one(taught, tmp_path):
+    every = decisions()
+    halves = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    write_decisions(halves[0], HEADER, every[:30])
+    led = msgspec.structs.replace(HEADER, teacher="led by one", scenarios=("t",))
+    write_decisions(halves[1], led, every[30:])
+    header, found = read_all(halves)
+    assert (header.teacher, header.scenarios) == ("fast links; led by one", ("s", "t"))
+    assert list(found) == every
+    call = ["distill", *map(str, halves), "-o", str(tmp_path / "two.json")]
+    assert CliRunner().invoke(app, call).exit_code == 0
+    distill_linear([taught], tmp_path / "one.json")
+    one, two = (read_weights(tmp_path / f"{name}.json") for name in ("one", "two"))
+    assert isinstance(one, Weights)
+    assert isinstance(two, Weights)
+    assert two.join == one.join
+
+
+def test_files_whose_classes_of_steps_differ_are_not_mixed(taught, tmp_path):
+    write_decisions(tmp_path / "other.jsonl", msgspec.structs.replace(HEADER, steps=(5, 10)), [])
+    with pytest.raises(ConfigError, match=r"other.jsonl: its classes of steps are \(5, 10\), \(\)"):
+        read_all([taught, tmp_path / "other.jsonl"])
+
+
 def test_a_number_is_read_beside_those_of_the_rounds_other_boxes():
     told = beside([{"rows": 99.0, "misses": 1.0}, {"rows": 99.0, "misses": 3.0}, {"rows": 999.0}])
-    assert [one["rows_beside"] for one in told] == pytest.approx(
-        [-np.log(10) / 3, -np.log(10) / 3, 2 * np.log(10) / 3]
-    )
+    assert [one["rows_beside"] for one in told] == pytest.approx([0, 0, np.log(10)])
     assert [one["misses_beside"] for one in told] == [-1.0, 1.0, None]
     assert beside([{"rows": 5.0}])[0]["rows_beside"] == 0.0
+
+
+def test_one_box_that_reports_absurd_numbers_moves_no_others_columns_much():
+    fleet = boxes(np.random.default_rng(5))
+    honest = [features(c, Request("linear", 3, 0, 1, Pace(10, 1), 60.0)) for c in fleet]
+    liar = {**honest[0], "link_kbps": 1e12, "rows": 1e12, "time_ratio": 1e12, "battery": -1e9}
+    for before, after in zip(beside(honest)[1:], beside([liar, *honest[1:]])[1:], strict=True):
+        for name in BESIDE:
+            if before[name] is not None:
+                spread = 50.0 if name == "battery_beside" else 2.0
+                assert abs(after[name] - before[name]) < spread
 
 
 def test_what_a_number_is_worth_depends_on_the_owners_prices():
@@ -163,10 +197,16 @@ def test_a_job_by_linear_without_a_student_is_refused(tmp_path):
         rules_of(read(task))
 
 
+HEAD = {"weights": [0.0] * len(BESIDE), "bias": 0.0}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 2}, "not a linear student of version 1"),
+        (
+            {"version": 9, "extra": 1},
+            "version 9, this release reads .*again by coordinator distill",
+        ),
         ({"scale": [0.0] * len(BESIDE)}, "not above 0"),
         ({"mean": [1.0]}, "one number for each feature"),
         ({"features": ["shoe size", *BESIDE[1:]]}, "does not know: shoe size"),
@@ -174,6 +214,7 @@ def test_a_job_by_linear_without_a_student_is_refused(tmp_path):
         ({"aims": {"time": [0.0] * len(FEATURES)}}, "the same prices"),
         ({"aims": {"time": [0.0]}, "usual": {"time": 0.5}}, "one number for each feature"),
         ({"steps": [{"weights": [0.0], "bias": 0.0}]}, "one number for each feature"),
+        ({"steps": [HEAD] * 2}, "2 heads of steps, where .* again by coordinator distill"),
         ({"words": -1.0}, "words"),
         ({"mean": [1e7] * len(FEATURES)}, "beyond 1e"),
         ({"extra": 1}, "unknown field"),
@@ -181,7 +222,7 @@ def test_a_job_by_linear_without_a_student_is_refused(tmp_path):
 )
 def test_a_broken_student_is_refused_with_the_reason(taught, tmp_path, change, said):
     path = tmp_path / "linear.json"
-    distill_linear(taught, path)
+    distill_linear([taught], path)
     path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | change))
     with pytest.raises(ConfigError, match=said):
         read_weights(path)
@@ -215,7 +256,7 @@ def test_a_broken_file_of_decisions_is_refused_with_the_line(tmp_path, data, sai
     path = tmp_path / "decisions.jsonl"
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=said):
-        distill_linear(path, tmp_path / "linear.json")
+        distill_linear([path], tmp_path / "linear.json")
 
 
 def test_another_students_name_is_refused(taught, tmp_path):
