@@ -11,7 +11,6 @@ from coordinator import folding
 from edge_client import config
 from edge_client.labour import Own, carry_out, own_rows
 from edge_client.requests import Assignment, Done
-from proto.codec import decode_sealed
 from proto.codec import encode as encoded
 from proto.messages import MOMENTS, TRAIN, BlobRef, Offer, Task, Update
 
@@ -80,7 +79,7 @@ class Fleet:
             box=f"box-{box}",
             id=bytes(16),
             task=encoded(self.task),
-            offer=encoded(offer),
+            offer=offer,
             model=model,
             features=self.features,
             data=config.Data(source=str(self.sources[box]), target=TARGET),
@@ -89,9 +88,7 @@ class Fleet:
         done = carry_out(request, self._own)
         if not isinstance(done, Done):
             raise SystemExit(f"box {box}: {done}")
-        update = decode_sealed(done.update)
-        assert isinstance(update, Update)
-        return update
+        return done.update
 
     def _own(self, task: Task, data: config.Data) -> Own:
         if data.source not in self.read:

@@ -41,7 +41,7 @@ from edge_client.requests import Assignment, Done, Request
 from firmware_sim.processes import Processes
 from proto.broker_url import BrokerUrl
 from proto.circuit import classifier_layout
-from proto.codec import decode_sealed, decode_signed, encode
+from proto.codec import decode_signed, encode
 from proto.identity import Identity
 from proto.messages import TRAIN, Metrics, Task, Update
 from proto.mqtt import MqttPort, MqttSettings
@@ -73,7 +73,7 @@ class Instant:
     def _made_up(self, request: Request) -> Done | None:
         if not isinstance(request, Assignment):
             return None
-        offer = decode_sealed(request.offer)
+        offer = request.offer
         if offer.kind != TRAIN:
             return None
         if not self._payload:
@@ -97,7 +97,7 @@ class Instant:
             payload=self._payload,
             metrics=metrics,
         )
-        return Done(offer.turn, encode(update))
+        return Done(offer.turn, update)
 
 
 def serve_box(home: Path) -> None:

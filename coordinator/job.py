@@ -149,7 +149,7 @@ class Job:
         state = self.state
         if state.buffered:
             return state.member(box, turn) is not None
-        return state.phase is Phase.COLLECTING and box in state.pending
+        return state.phase is Phase.COLLECTING and state.awaits(box)
 
     def check(self, box: str, update: Update) -> None:
         """Raise RemoteError unless this box was asked for this update, and it can be folded."""

@@ -153,6 +153,8 @@ class Jobs:
         if not message.accepted:
             text = f"{box} declined {job.state.title}: {message.reason}"
             self._notices.say(now, text, job.state.job)
+        elif not job.awaits(box, message.turn):
+            return  # its update is here already
         self._dispatch(job, Answered(box, message.turn, message.accepted), now)
 
     def enlist(self, box: str, message: Enlistment, now: float) -> None:

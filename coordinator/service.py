@@ -258,9 +258,10 @@ class Service:
 
     def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
         """All that one frame of so many bytes holds; the first message answers for its size."""
-        for message in unbundle(opened.message):
-            self._message(box, message, opened, size, now)
-            size = 0
+        messages = unbundle(opened.message)
+        # What came of an offer first: a yes that came along tells nothing more.
+        for message in sorted(messages, key=_is_report) if len(messages) > 1 else messages:
+            self._message(box, message, opened, size if message is messages[0] else 0, now)
 
     def _message(self, box: str, message: Sealed, frame: Opened, size: int, now: float) -> None:
         match message:
@@ -384,3 +385,7 @@ class Service:
     def _sync_accounts(self, now: float) -> None:
         if self._on_accounts is not None:
             self._on_accounts(admission.accounts(self._store, self._fleet.keys, now))
+
+
+def _is_report(message: Sealed) -> bool:
+    return type(message) is Report

@@ -36,7 +36,6 @@ from edge_client.requests import (
     Result,
 )
 from proto.bundling import unbundle
-from proto.codec import decode_update, encode
 from proto.errors import QfleetError, RemoteError, SealError, StorageError, TransportError
 from proto.identity import Identity, open_signed, task_id
 from proto.messages import (
@@ -49,6 +48,7 @@ from proto.messages import (
     Report,
     Resources,
     Revoked,
+    Update,
 )
 from proto.pieces import letters
 from proto.topics import Topics, from_base32
@@ -136,7 +136,7 @@ class Box:
                 self._step(state.Failed(self.state.offer.turn, NO_ROOM))
         except (RemoteError, SealError) as error:
             self._refusals.tell(str(error))
-        if isinstance(thing, Delivery):
+        if type(thing) is Delivery:
             assert self._port is not None
             self._port.ack(thing)
 
@@ -270,15 +270,14 @@ class Box:
         if self._pulling.take(address, part, payload, offer) and offer is not None:
             self._step(state.Fetched(offer.turn))
 
-    def _done(self, turn: int, update: bytes) -> None:
-        message = decode_update(update)
+    def _done(self, turn: int, update: Update) -> None:
         try:
-            self._spool.put(message)
+            self._spool.put(update)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             self._step(state.Failed(turn, NO_ROOM))
             return
-        self._step(state.Trained(turn, message.id, len(message.payload)))
+        self._step(state.Trained(turn, update.id, len(update.payload)))
 
     # --- what the table asks for ---
 
@@ -331,7 +330,7 @@ class Box:
                 box=self._member.box,
                 id=self._setting.draw(16),
                 task=task,
-                offer=encode(offer),
+                offer=offer,
                 model=model,
                 features=features,
                 data=self._setting.config.data,

@@ -31,7 +31,7 @@ from edge_client.requests import (
     Result,
 )
 from edge_client.train import Hyper, Rows, evaluate, local_update
-from proto.codec import decode_sealed, decode_signed, encode
+from proto.codec import decode_signed, validate
 from proto.errors import ConfigError, LocalError, QfleetError, StorageError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Offer, Task, Update
 from proto.models import label_columns, model_layout, sent_layout
@@ -54,10 +54,11 @@ def carry_out(request: Request, own: "OwnRows | None" = None) -> Result:
             return _found(request, own)
         except (QfleetError, BadArrays) as error:
             return Finding(request.task, 0, *_told(error))
-    offer = decode_sealed(request.offer)
-    assert isinstance(offer, Offer)
+    offer = request.offer
     try:
-        return Done(offer.turn, encode(_update(request, offer, own)))
+        update = _update(request, offer, own)
+        validate(update)
+        return Done(offer.turn, update)
     except (QfleetError, BadArrays) as error:
         return Broken(offer.turn, *_told(error))
 

@@ -5,6 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from edge_client.config import Adapter, Data, Quantum
+from proto.messages import Offer, Update
 
 
 class Inspection(Struct, frozen=True, tag=True):
@@ -21,7 +22,7 @@ class Assignment(Struct, frozen=True, tag=True):
     box: str
     id: bytes
     task: bytes
-    offer: bytes
+    offer: Offer
     model: bytes
     features: bytes
     data: Data
@@ -41,10 +42,8 @@ class Finding(Struct, frozen=True, tag=True):
 
 
 class Done(Struct, frozen=True, tag=True):
-    """The encoded update."""
-
     turn: int
-    update: bytes
+    update: Update
 
 
 class Broken(Struct, frozen=True, tag=True):

@@ -20,9 +20,15 @@ MAX_KEPT = 64
 class _Put(Struct, frozen=True, array_like=True, tag=1):
     update: Update
 
+    def change(self, held: "Held") -> None:
+        held.updates[self.update.id] = self.update
+
 
 class _Drop(Struct, frozen=True, array_like=True, tag=2):
     id: bytes
+
+    def change(self, held: "Held") -> None:
+        held.updates.pop(self.id, None)
 
 
 class Seen(Struct, frozen=True, array_like=True, tag=3):
@@ -30,6 +36,9 @@ class Seen(Struct, frozen=True, array_like=True, tag=3):
 
     era: Era | None = None
     turns: Mapping[str, int] = {}
+
+    def change(self, held: "Held") -> None:
+        held.seen = self
 
 
 Entry = _Put | _Drop | Seen
@@ -42,12 +51,7 @@ class Held(Struct):
     seen: Seen = Seen()
 
     def add(self, entry: Entry) -> None:
-        if isinstance(entry, Seen):
-            self.seen = entry
-        elif isinstance(entry, _Put):
-            self.updates[entry.update.id] = entry.update
-        else:
-            self.updates.pop(entry.id, None)
+        entry.change(self)
 
     def entries(self) -> list[bytes]:
         """The fewest records that come to the same."""

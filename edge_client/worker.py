@@ -20,9 +20,7 @@ from typing import IO
 import msgspec
 
 from edge_client.requests import Assignment, Broken, Finding, Inspection, Request, Result
-from proto.codec import decode_sealed
 from proto.errors import LocalError
-from proto.messages import Offer
 
 LENGTH = struct.Struct(">I")
 MAX_MESSAGE = 64 * 1024 * 1024
@@ -157,9 +155,7 @@ def lost(request: Request, code: int) -> Result:
     if isinstance(request, Inspection):
         return Finding(request.task, 0, why)
     assert isinstance(request, Assignment)
-    offer = decode_sealed(request.offer)
-    assert isinstance(offer, Offer)
-    return Broken(offer.turn, why)
+    return Broken(request.offer.turn, why)
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

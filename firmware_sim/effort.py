@@ -5,8 +5,8 @@ from typing import NamedTuple
 from edge_client.requests import Assignment, Inspection, Request
 from firmware_sim.costs import FORWARD, Costs, adapter_s, circuit_mib, gradient_s
 from proto.circuit import Classifier
-from proto.codec import decode_sealed, decode_signed
-from proto.messages import EVALUATE, MOMENTS, Offer, Task
+from proto.codec import decode_signed
+from proto.messages import EVALUATE, MOMENTS, Task
 
 ADAPTER_BATCH = 8
 """Rows of an adapter's step where the task does not say."""
@@ -31,8 +31,7 @@ def work_s(costs: Costs, task: Task, request: Request, rows: int, manner: Manner
     read = costs.start_s + costs.read_s * rows * max(1, len(task.data.columns))
     if isinstance(request, Inspection):
         return read
-    offer = decode_sealed(request.offer)
-    assert isinstance(offer, Offer)
+    offer = request.offer
     if offer.kind == MOMENTS:
         return read + costs.read_s * rows * len(task.data.columns)
     steps = 0 if offer.kind == EVALUATE else offer.steps

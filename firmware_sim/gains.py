@@ -19,8 +19,7 @@ from edge_client.requests import Assignment, Done
 from firmware_sim.memory_store import MemoryStore
 from firmware_sim.workshop import Workshop
 from proto.blobs import encrypt
-from proto.codec import decode_signed, decode_update
-from proto.codec import encode as encoded
+from proto.codec import decode_signed
 from proto.messages import TRAIN, Offer, Task
 from proto.models import model_layout
 from quantization.arrays import Array, flatten, unflatten
@@ -100,13 +99,13 @@ class Gains:
     def _trained(self, offer: Offer, boxes: Sequence[str], model: bytes) -> dict[str, Move]:
         """Moves and rows of those that can train."""
         task = self._task()
-        requests = [self._request(box, encoded(offer), model) for box in boxes]
+        requests = [self._request(box, offer, model) for box in boxes]
         layout, scheme = model_layout(task.model), _scheme(task)
         found = {}
         for box, result in zip(boxes, self._workshop.foretell(requests), strict=True):
             if isinstance(result, Done):
-                update = decode_update(result.update)
-                found[box] = unpack_vector(update.payload, layout, scheme), update.rows
+                move = unpack_vector(result.update.payload, layout, scheme)
+                found[box] = move, result.update.rows
         return found
 
     def _offer(self, state: JobState, turn: int, steps: int, model: bytes) -> Offer:
@@ -126,7 +125,7 @@ class Gains:
             seed=state.rules.seed,
         )
 
-    def _request(self, box: str, offer: bytes, model: bytes) -> Assignment:
+    def _request(self, box: str, offer: Offer, model: bytes) -> Assignment:
         return Assignment(
             box=box,
             id=hashlib.blake2b(box.encode(), digest_size=16).digest(),

@@ -7,8 +7,6 @@ import numpy as np
 from msgspec.structs import replace
 
 from edge_client.requests import Done, Result
-from proto.codec import decode_sealed, encode
-from proto.messages import Update
 
 What = Literal["nan", "huge", "zeros", "flipped", "wrong-shape", "garbage"]
 
@@ -17,12 +15,11 @@ def poisoned(result: Result, what: What) -> Result:
     """The result with its update spoilt; other results as they are."""
     if not isinstance(result, Done):
         return result
-    update = decode_sealed(result.update)
-    assert isinstance(update, Update)
+    update = result.update
     if not update.payload:
         return result
     payload = _spoilt(update.payload, what)
-    return Done(result.turn, encode(replace(update, payload=payload)))
+    return Done(result.turn, replace(update, payload=payload))
 
 
 def _spoilt(payload: bytes, what: What) -> bytes:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from edge_client.circuit.classifier import squashed
 from edge_client.circuit.engine import NUMPY, encode, operator_pays
 from edge_client.circuit.program import GENERATORS, Float64s, Program, Turn, compile_circuit
 from edge_client.optimise import adam
-from edge_client.train import FLOOR, Evaluation, Hyper
+from edge_client.train import FLOOR, Hyper
 from proto.circuit import Classifier
 from quantization.arrays import Array, Arrays
 
@@ -60,15 +61,23 @@ class Cohort:
     """Whether each box has any."""
 
 
+class Judged(Struct, frozen=True):
+    """As `edge_client.train.Evaluation`: mean cross-entropy in nats, share of right answers."""
+
+    loss: float
+    accuracy: float
+    rows: int
+
+
 class Trained(NamedTuple):
     """A group's training: arrays (boxes, ...), and each box's figures in the group's order."""
 
     arrays: dict[str, Array]
-    first: list[Evaluation]
+    first: list[Judged]
     """Of the received model on the training rows."""
-    last: list[Evaluation]
+    last: list[Judged]
     """Of the trained one on the same."""
-    received: list[Evaluation | None]
+    received: list[Judged | None]
     """Of the received model on the validation rows, if there are any."""
 
 
@@ -105,7 +114,7 @@ class Stacked:
         """From the same arrays, on each box's own rows; full batches, by Adam."""
         parts, boxes = cohort.rows, len(cohort.validated)
         start = {n: np.repeat(a[None], boxes, axis=0) for n, a in arrays.items()}
-        first: list[Evaluation] = []
+        first: list[Judged] = []
         moved, rule = start, adam(hyper.learning_rate)
         state = rule.init(moved)
         for step in range(hyper.steps):
@@ -118,7 +127,7 @@ class Stacked:
 
     def judge(
         self, arrays: Arrays, groups: Sequence[tuple[Array, NDArray[np.int64]]]
-    ) -> list[Evaluation]:
+    ) -> list[Judged]:
         """The same arrays on each box's own rows, (boxes, rows, features) and (boxes, rows)."""
         boxes = sum(len(y) for _, y in groups)
         start = {n: np.repeat(a[None], boxes, axis=0) for n, a in arrays.items()}
@@ -142,33 +151,40 @@ class Stacked:
 
     def _forward(self, angles: Float64s, parts: list[_Rows]) -> Iterator[tuple[_Rows, Float64s]]:
         """Each part with its boxes' final states; the bodies of all operators in one go."""
-        size = 2**self._program.qubits
-        by = [part for part in parts if part.operator]
-        if by:
-            own = np.concatenate([angles[part.at] for part in by])
-            eye = np.broadcast_to(np.eye(size), (len(own), size, size))
-            operators = iter(np.split(self._body(eye, own), np.cumsum([len(p.y) for p in by])))
+        operators = iter(self._operators([angles[part.at] for part in parts if part.operator]))
         for part in parts:
             if part.operator:
                 yield part, np.matmul(next(operators), part.states)
             else:
                 yield part, self._body(part.states, angles[part.at])
 
+    def _operators(self, angles: Sequence[Float64s]) -> list[Float64s]:
+        """The body as matrices (boxes, 2^n, 2^n), part by part; one for all that start alike."""
+        if not angles:
+            return []
+        size, own = 2**self._program.qubits, np.concatenate(angles)
+        alike = bool((own == own[0]).all())
+        own = own[:1] if alike else own
+        found = self._body(np.broadcast_to(np.eye(size), (len(own), size, size)), own)
+        if alike:
+            return [found] * len(angles)
+        return np.split(found, np.cumsum([len(part) for part in angles[:-1]]))
+
     def _body(self, states: Float64s, angles: Float64s) -> Float64s:
         for op in self._program.body:
             states = _step(op, states, angles)
         return states
 
-    def _evaluate(self, arrays: Arrays, parts: list[_Rows]) -> list[Evaluation]:
+    def _evaluate(self, arrays: Arrays, parts: list[_Rows]) -> list[Judged]:
         wide = {name: array.astype(np.float64) for name, array in arrays.items()}
-        found: list[Evaluation] = []
+        found: list[Judged] = []
         for part, final in self._forward(wide["angles"], parts):
             values = np.matmul(self._program.signs, final * final)
             found += _judged(np.exp(_log_chances(wide, part.at, values)), part.y)
         return found
 
     def _gradient(
-        self, arrays: Arrays, parts: list[_Rows], judged: list[Evaluation] | None = None
+        self, arrays: Arrays, parts: list[_Rows], judged: list[Judged] | None = None
     ) -> dict[str, Array]:
         """Slopes at these arrays; what they are worth is added to `judged`, if that is wanted."""
         wide = {name: array.astype(np.float64) for name, array in arrays.items()}
@@ -214,13 +230,13 @@ def _log_chances(arrays: Mapping[str, Float64s], at: slice, values: Float64s) ->
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
 
-def _judged(chances: Float64s, y: NDArray[np.int64]) -> list[Evaluation]:
+def _judged(chances: Float64s, y: NDArray[np.int64]) -> list[Judged]:
     """What chances (boxes, 2, rows) of labels (boxes, rows) come to, box by box."""
     right = np.maximum(np.where(y == 1, chances[:, 1], chances[:, 0]), FLOOR)
     losses = -np.log(right).mean(axis=1)
     hits = (chances.argmax(axis=1) == y).mean(axis=1)
     pairs = zip(losses.tolist(), hits.tolist(), strict=True)
-    return [Evaluation(loss, hit, y.shape[1]) for loss, hit in pairs]
+    return [Judged(loss, hit, y.shape[1]) for loss, hit in pairs]
 
 
 def _walk_back(program: Program, both: Float64s, angles: Float64s) -> Float64s:

@@ -7,7 +7,6 @@ due, all that were handed in by then are done together, and each is delivered at
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from operator import is_, itemgetter
 from typing import NamedTuple, Protocol
@@ -21,11 +20,10 @@ from edge_client.dataset import Table
 from edge_client.kinds import features_of
 from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding_words
 from edge_client.requests import Assignment, Done, Request, Result
-from edge_client.train import Evaluation
 from firmware_sim.seeds import generators
-from firmware_sim.stacked import MAX_ROWS, Cohort, Group, Stacked, Trained
+from firmware_sim.stacked import MAX_ROWS, Cohort, Group, Judged, Stacked, Trained
 from proto.circuit import Classifier
-from proto.codec import decode_sealed, decode_signed, encode
+from proto.codec import decode_signed
 from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
 from proto.models import model_layout
 from quantization.arrays import Array, BadArrays, flatten
@@ -44,9 +42,19 @@ class _Key(NamedTuple):
     """What must be the same for two assignments to be trained together."""
 
     task: bytes
-    offer: bytes
     model: bytes
     features: bytes
+    turn: int
+    round: int
+    kind: int
+    steps: int
+    seed: int
+
+
+def _key(request: Assignment) -> _Key:
+    of = request.offer
+    given = request.task, request.model, request.features
+    return _Key(*given, of.turn, of.round, of.kind, of.steps, of.seed)
 
 
 class Workshop:
@@ -66,7 +74,7 @@ class Workshop:
     def begin(self, request: Request) -> None:
         """Something that `result` will be asked for later."""
         if isinstance(request, Assignment) and self._together:
-            key = _Key(request.task, _common(request.offer), request.model, request.features)
+            key = _key(request)
             self._keys[request.id] = key
             self._waiting.setdefault(key, {})[request.id] = request
 
@@ -109,7 +117,7 @@ class Workshop:
 
     def _work(self, requests: list[Assignment]) -> dict[bytes, Result]:
         """All of one cohort: together where that can be, each alone where it cannot."""
-        task, offer = self._task(requests[0].task), _offer(requests[0].offer)
+        task, offer = self._task(requests[0].task), requests[0].offer
         results: dict[bytes, Result] = {}
         stack = self._stack(requests[0].task, task) if offer.kind != MOMENTS else None
         if stack is not None and len(requests) > 1:
@@ -225,40 +233,24 @@ class _Part:
         return found
 
     def done(self, payloads: list[bytes], figures: list[Metrics]) -> dict[bytes, Result]:
-        """The encoded updates, by the assignments' ids."""
+        """The updates, by the assignments' ids."""
         assert self.offer.model is not None
         digest = self.offer.model.digest
         each = zip(self.requests, self.owns, payloads, figures, strict=True)
         return {
             request.id: Done(
                 self.offer.turn,
-                encode(
-                    Update(
-                        id=request.id,
-                        turn=self.offer.turn,
-                        model=digest,
-                        rows=len(own.train),
-                        payload=payload,
-                        metrics=metrics,
-                    )
+                Update(
+                    id=request.id,
+                    turn=self.offer.turn,
+                    model=digest,
+                    rows=len(own.train),
+                    payload=payload,
+                    metrics=metrics,
                 ),
             )
             for request, own, payload, metrics in each
         }
-
-
-@lru_cache(maxsize=256)
-def _offer(body: bytes) -> Offer:
-    """Boxes of one cohort are told much the same."""
-    offer = decode_sealed(body)
-    assert isinstance(offer, Offer)
-    return offer
-
-
-@lru_cache(maxsize=256)
-def _common(body: bytes) -> bytes:
-    """An offer without what differs from box to box and changes no result."""
-    return encode(replace(_offer(body), seconds=1, inline=b""))
 
 
 def _simple(training: Training) -> bool:
@@ -290,7 +282,7 @@ def _told_training(trained: Trained, owns: list[Own], steps: int) -> list[Metric
     ]
 
 
-def _told_judging(seen: list[Evaluation], held: list[Evaluation]) -> list[Metrics]:
+def _told_judging(seen: list[Judged], held: list[Judged]) -> list[Metrics]:
     return [
         Metrics(
             first_loss=own.loss,

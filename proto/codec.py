@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from proto.errors import LocalError, RemoteError
-from proto.messages import MAX_PACKED, Message, Sealed, Signed, Update
+from proto.messages import MAX_PACKED, Sealed, Signed, Update
 
 VERSION = 1
 MAX_MESSAGE = 128 * 1024
@@ -33,31 +33,32 @@ def encode(message: msgspec.Struct) -> bytes:
 
 def decode_signed(data: bytes, kind: type[Value]) -> Value:
     """A signed message's body, of exactly this kind."""
-    return _decode(_signed, data, kind)
+    return _of_kind(_decode(_signed, data), kind)
 
 
 def decode_sealed(data: bytes) -> Sealed:
     """A sealed message's body, of any sealed kind."""
-    message: Sealed = _decode(_sealed, data, Message)  # type: ignore[assignment]
+    message: Sealed = _decode(_sealed, data)
     return message
 
 
 def decode_update(data: bytes) -> Update:
     """An update however large, from its pieces or from this box's own training process."""
-    return _decode(_sealed, data, Update, MAX_WHOLE)
+    return _of_kind(_decode(_sealed, data, MAX_WHOLE), Update)
 
 
-def _decode(
-    decoder: msgspec.msgpack.Decoder[Any], data: bytes, kind: type[Value], most: int = MAX_MESSAGE
-) -> Value:
+def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes, most: int = MAX_MESSAGE) -> Any:
     if len(data) > most:
         raise RemoteError(f"message of {len(data)} bytes; at most {most} are read")
     if data[:1] != _HEAD:
         raise RemoteError(f"message version {data[0] if data else 'missing'}; this is {VERSION}")
     try:
-        message = decoder.decode(memoryview(data)[1:])
+        return decoder.decode(memoryview(data)[1:])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteError(f"not a message: {error}") from None
+
+
+def _of_kind(message: object, kind: type[Value]) -> Value:
     if not isinstance(message, kind):
         raise RemoteError(f"a {type(message).__name__} where a {kind.__name__} was expected")
     return message

@@ -47,14 +47,14 @@ def model_layout(model: Model, rank: int = 0) -> Layout:
 
     Raises RemoteError for a rank the model does not allow.
     """
-    if isinstance(model, Adapter):
-        least = model.least_rank or model.rank
-        if rank and not least <= rank <= model.rank:
-            raise RemoteError(f"rank {rank}; {least} to {model.rank} is accepted")
-        return adapter_layout(model, rank)
-    if rank:
-        raise RemoteError("a rank, where the model has none")
-    return classifier_layout(model.circuit if isinstance(model, Hybrid) else model)
+    if isinstance(model, (Classifier, Hybrid)):
+        if rank:
+            raise RemoteError("a rank, where the model has none")
+        return classifier_layout(model if isinstance(model, Classifier) else model.circuit)
+    least = model.least_rank or model.rank
+    if rank and not least <= rank <= model.rank:
+        raise RemoteError(f"rank {rank}; {least} to {model.rank} is accepted")
+    return adapter_layout(model, rank)
 
 
 def sent_layout(model: Model, rank: int = 0, *, personal_head: bool = False) -> Layout:

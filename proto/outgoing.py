@@ -138,10 +138,11 @@ class Outgoing:
 
 def check_publish(topic: str, payload: bytes, largest_packet: int = UNLIMITED) -> None:
     """Raise LocalError for a topic with wildcards, TransportError for a payload too large."""
-    largest = min(MAX_PAYLOAD, largest_packet - _overhead(topic))
-    if len(payload) > largest:
+    room, size = largest_packet - _overhead(topic), len(payload)
+    if size > MAX_PAYLOAD or size > room:
+        largest = min(MAX_PAYLOAD, room)
         raise TransportError(
-            f"{len(payload)} bytes for {topic} are more than the {largest} that can be"
+            f"{size} bytes for {topic} are more than the {largest} that can be"
             " published at once; send them as chunks."
         )
 

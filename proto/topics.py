@@ -39,7 +39,7 @@ class Topics:
 
     def to_box(self, box: str, kind: str) -> str:
         """`kind`: "m" for sealed frames, "k" for the key exchange."""
-        return f"{self.root}/dev/{checked(box)}/in/{kind}"
+        return _to_box(self.fleet, box, kind)
 
     def from_box(self, box: str, kind: str) -> str:
         return f"{self.root}/up/{checked(box)}/{kind}"
@@ -59,6 +59,11 @@ class Topics:
     def parse(self, topic: str) -> tuple[str, ...]:
         """Levels below the fleet's root. Raises RemoteError for any other topic."""
         return _parsed(self.fleet, topic)
+
+
+@lru_cache(maxsize=PEERS)
+def _to_box(fleet: str, box: str, kind: str) -> str:
+    return f"qf/v1/{fleet}/dev/{checked(box)}/in/{kind}"
 
 
 @lru_cache(maxsize=PEERS)

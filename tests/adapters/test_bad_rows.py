@@ -13,8 +13,8 @@ from coordinator.kinds import first_shared
 from edge_client import config
 from edge_client.labour import carry_out
 from edge_client.requests import Assignment, Broken, Done, Inspection
-from proto.codec import decode_sealed, encode
-from proto.messages import TRAIN, BlobRef, Offer, Task, Update
+from proto.codec import encode
+from proto.messages import TRAIN, BlobRef, Offer, Task
 from tests.adapters.conftest import write_rows
 
 
@@ -40,7 +40,7 @@ def ask(task, limits, tmp_path):
             seed=0,
         )
         data, shared = config.Data(source=str(source)), first_shared(task, 0)
-        given = (encode(task), encode(offer), model, shared, data)
+        given = (encode(task), offer, model, shared, data)
         requests = (
             Inspection(encode(task), data, adapter=limits),
             Assignment("pi-1", b"i" * 16, *given, home=home, adapter=limits),
@@ -80,8 +80,7 @@ def test_a_box_without_a_row_of_one_class_trains_and_its_log_says_so(ask, rows):
     finding, done = ask(rows)
     assert "all 24 rows are of class 'ham'" in finding.detail
     assert isinstance(done, Done)
-    update = decode_sealed(done.update)
-    assert isinstance(update, Update)
+    update = done.update
     assert update.metrics.last_loss < update.metrics.first_loss
 
 

@@ -35,7 +35,7 @@ from proto.ansatz import (
     zz_feature_map,
 )
 from proto.circuit import Angle, Circuit, Gate
-from proto.codec import decode_sealed, encode
+from proto.codec import encode
 from proto.errors import ConfigError
 from proto.messages import EVALUATE, TRAIN, BlobRef, Offer, Task, Update
 from quantization.pack import unpack_vector
@@ -321,15 +321,13 @@ def work(task: Task, data: config.Data, kind: int = TRAIN, **more) -> Done | Bro
         seconds=60,
         seed=0,
     )
-    request = Assignment("pi-1", b"i" * 16, encode(task), encode(offer), model, b"", data, **more)
+    request = Assignment("pi-1", b"i" * 16, encode(task), offer, model, b"", data, **more)
     return carry_out(request)
 
 
 def updated(done: object) -> Update:
     assert isinstance(done, Done), done
-    update = decode_sealed(done.update)
-    assert isinstance(update, Update)
-    return update
+    return done.update
 
 
 @pytest.mark.parametrize("backend", SIMULATORS)

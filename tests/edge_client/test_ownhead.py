@@ -13,7 +13,7 @@ from edge_client.labour import carry_out
 from edge_client.ownhead import with_head
 from edge_client.predict import predictor
 from edge_client.requests import Assignment, Broken, Done
-from proto.codec import decode_sealed, encode
+from proto.codec import encode
 from proto.errors import ConfigError
 from proto.messages import EVALUATE, TRAIN, BlobRef, Offer, Update
 from quantization.pack import unpack
@@ -52,15 +52,13 @@ def ask(data: config.Data, home: Path, turn: int, model: bytes = MODEL, kind: in
         seconds=60,
         seed=0,
     )
-    asked = Assignment("pi-1", b"i" * 16, encode(TASK), encode(offer), model, b"", data)
+    asked = Assignment("pi-1", b"i" * 16, encode(TASK), offer, model, b"", data)
     return carry_out(replace(asked, home=str(home)))
 
 
 def updated(done: object) -> Update:
     assert isinstance(done, Done), done
-    update = decode_sealed(done.update)
-    assert isinstance(update, Update)
-    return update
+    return done.update
 
 
 def own_head(home: Path) -> np.ndarray:

@@ -59,7 +59,7 @@ def assignment(data: config.Data, turn: int = 1, steps: int = 2) -> Assignment:
         seconds=60,
         seed=0,
     )
-    return Assignment("pi-1", b"i" * 16, encode(TASK), encode(offer), model, b"", data)
+    return Assignment("pi-1", b"i" * 16, encode(TASK), offer, model, b"", data)
 
 
 class Bench:

@@ -1,5 +1,7 @@
 """A cohort trained in one go ends where its boxes end one by one, to the bit."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -56,7 +58,7 @@ def test_judging_together_gives_each_box_its_own_figures():
     parts = [group(2, 30, 0, 4, 5), group(1, 12, 0, 4, 6)]
     together = stack.judge(arrays, [(g.z, g.y) for g in parts])
     alone = [evaluate(model, arrays, g.z[b], g.y[b]) for g in parts for b in range(len(g.y))]
-    assert together == alone
+    assert [(j.loss, j.accuracy, j.rows) for j in together] == list(map(astuple, alone))
 
 
 @pytest.mark.parametrize(

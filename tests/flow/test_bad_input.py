@@ -22,7 +22,7 @@ from edge_client.membership import load_member
 from edge_client.requests import Assignment, Finding, Inspection, Request, Result
 from proto.broker_url import BrokerUrl, MqttSettings
 from proto.circuit import classifier_layout
-from proto.codec import decode_sealed, decode_signed
+from proto.codec import decode_signed
 from proto.errors import RemoteError
 from proto.identity import Identity, sign
 from proto.joining import parse_token
@@ -123,9 +123,7 @@ class Insider:
         if isinstance(request, Inspection):
             self._arrivals.put(Finding(request.task, 40))
         elif isinstance(request, Assignment):
-            offer = decode_sealed(request.offer)
-            assert isinstance(offer, Offer)
-            self.offers.append(offer)
+            self.offers.append(request.offer)
             self.task = decode_signed(request.task, Task)
 
     def cancel(self) -> None:

@@ -26,7 +26,7 @@ from edge_client.train import Hyper, Rows, evaluate, local_update
 from firmware_sim.fleet import START, Fleet
 from firmware_sim.link import Link
 from proto.circuit import classifier_layout
-from proto.codec import decode_sealed, decode_signed, encode
+from proto.codec import decode_signed, encode
 from proto.errors import StorageError
 from proto.identity import Identity, sign
 from proto.joining import open_answer, request
@@ -560,12 +560,10 @@ def retrain(fleet: Fleet, spec: Task, name: str, when: tuple[int, int], model: b
         seed=5,
     )
     given = rows_of(fleet, name).data
-    work = Assignment(name, bytes(16), encode(spec), encode(offer), model, b"", given)
+    work = Assignment(name, bytes(16), encode(spec), offer, model, b"", given)
     result = carry_out(work)
     assert isinstance(result, Done)
-    update = decode_sealed(result.update)
-    assert isinstance(update, Update)
-    return update
+    return result.update
 
 
 # --- hostile and broken peers ---------------------------------------------------------------------
