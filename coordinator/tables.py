@@ -5,19 +5,26 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from coordinator.notices import printable
 from coordinator.reports import Report
 
 MINUTE = 60
 
 
 def _print(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=_plain(title), title_justify="left")
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table if rows else f"{title}: none yet")
+        table.add_row(*map(_plain, row))
+    Console().print(table if rows else _plain(f"{title}: none yet"))
+
+
+def _plain(text: str) -> Text:
+    """As it is: a box's own words must neither pass for markup nor steer the terminal."""
+    return Text("\n".join(printable(line, len(line)) for line in text.split("\n")))
 
 
 def clients(rows: list[Report], now: float) -> None:
@@ -64,10 +71,10 @@ def job(report: Report) -> None:
     columns += ["loss", "accuracy", "B up", "B down", "s"]
     _print(f"{report['job']}: {report['phase']} {report['reason']}", columns, lines)
     if steps and report["waiting_for"]:
-        Console().print(f"At work: {', '.join(report['waiting_for'])}")
+        Console().print(_plain(f"At work: {', '.join(report['waiting_for'])}"))
     out = [f"{b['box']}: {b['reason']}" for b in report["boxes"] if not b["rows"]]
     if out:
-        Console().print("Take no part: " + "; ".join(out))
+        Console().print(_plain("Take no part: " + "; ".join(out)))
 
 
 def decisions(rows: list[Report]) -> None:
@@ -105,7 +112,7 @@ def _chosen(row: Report) -> str:
 
 
 def _mattered(words: list[Report]) -> str:
-    return ", ".join(f"{word['word']} {word['effect']:+.1f}" for word in words)
+    return ", ".join(f"{word['word']} {word['effect']:+.2f}" for word in words)
 
 
 def _passed_over(row: Report, most: int = 4) -> str:
@@ -153,7 +160,7 @@ def rehearsal(report: Report) -> None:
     if report["budget_pays_for"] is not None:
         told.append(f"budget.bytes pays for {report['budget_pays_for']} boxes")
     told += [f"not {box}: {why}" for box, why in report["refused"].items()]
-    Console().print("\n".join(told), markup=False, highlight=False)
+    Console().print(_plain("\n".join(told)))
 
 
 def student(figures: Report) -> None:
@@ -164,7 +171,7 @@ def student(figures: Report) -> None:
     if held := figures["held_out"]:
         told += f"; on {held['fleets']} fleets held out {held['loss']:.4f}, a constant's "
         told += f"{held['loss_of_a_constant']:.4f}"
-    Console().print(told, markup=False, highlight=False)
+    Console().print(_plain(told))
 
 
 def agent(figures: Report) -> None:
@@ -173,7 +180,7 @@ def agent(figures: Report) -> None:
     if held := figures["held_out"]:
         told += f"; on {held['fleets']} fleets held out {held['loss']:.4f}, a constant's "
         told += f"{held['loss_of_a_constant']:.4f}, {held['captured']:.0%} of the gain over lots"
-    Console().print(told, markup=False, highlight=False)
+    Console().print(_plain(told))
 
 
 class Learning:

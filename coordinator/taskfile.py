@@ -17,6 +17,7 @@ from coordinator.selection.regulators import Regulation
 from coordinator.selection.request import Budget
 from coordinator.selection.scorers import AGENT, LEARNED, POLICIES
 from coordinator.selection.steps import STEP_RULES
+from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
@@ -137,10 +138,25 @@ def read(path: Path) -> TaskFile:
     if not file.selection.weights:
         return file
     if file.rounds.policy == AGENT:
-        adapter = str((path.parent / file.selection.weights).resolve())
-        selection = msgspec.structs.replace(file.selection, weights=adapter)
+        adapter = (path.parent / file.selection.weights).resolve()
+        look_at_agent(adapter)
+        selection = msgspec.structs.replace(file.selection, weights=str(adapter))
         return msgspec.structs.replace(file, selection=selection)
     return msgspec.structs.replace(file, weights=read_weights(path.parent / file.selection.weights))
+
+
+def look_at_agent(adapter: Path) -> None:
+    """Raises ConfigError now for what would leave every round to the hand rule later."""
+    from coordinator.agent.engine import judge_beside  # noqa: PLC0415 - few tasks name an agent
+
+    if not adapter.exists():
+        raise ConfigError(
+            f"selection.weights: there is no {adapter}; accepted: an adapter that"
+            " `coordinator distill` wrote, or nothing for the one in the package"
+        )
+    judge = judge_beside(adapter)
+    if judge.is_file() and not isinstance(read_weights(judge), Weights):
+        raise ConfigError(f"{judge} is no linear student; make both again by coordinator distill")
 
 
 def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = None) -> Task:

@@ -133,7 +133,7 @@ def show(results: list[Result]) -> None:
         cost = ", ".join(f"{name} {value}" for name, value in result.cost.items())
         console.print(f"{result.phase} {result.reason}; {result.events:,} messages; {cost}")
         for reason, often in result.refusals.items():
-            console.print(f"declined {often} times: {reason}")
+            console.print(f"declined {often} times: {reason}", markup=False)
 
 
 def run_teach(asked: teach.Asked, *, shown: bool) -> dict[str, object]:
@@ -169,7 +169,7 @@ def show_chaos(verdict: Verdict) -> None:
     console.print(f"{verdict.cuts} cuts: {kinds}")
     console.print(f"states cut: {', '.join(f'{s} {n}' for s, n in verdict.states.items())}")
     for failure in verdict.failures:
-        console.print(f"FAILED {failure}", style="red")
+        console.print(f"FAILED {failure}", style="red", markup=False)
     if verdict.passed:
         console.print("after each: finished, every box counted once in every round, nothing left")
         console.print("in any outbox, and the undisturbed run's model to the bit")
@@ -191,7 +191,7 @@ def show_replay(found: Replay) -> None:
         )
     Console().print(table)
     for line in found.untrue:
-        Console().print(f"NOT AS RECORDED {line}", style="red")
+        Console().print(f"NOT AS RECORDED {line}", style="red", markup=False)
 
 
 def as_json(value: object) -> str:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from coordinator.jobstate import FEDBUFF
 from coordinator.kinds import ModelTable
 from coordinator.selection.forest import Student
-from coordinator.selection.scorers import POLICIES
+from coordinator.selection.scorers import AGENT, POLICIES
 from coordinator.selection.steps import STEP_RULES
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import (
@@ -24,6 +24,7 @@ from coordinator.taskfile import (
     TaskFile,
     Time,
     Train,
+    look_at_agent,
     rules_of,
     seconds,
 )
@@ -149,7 +150,7 @@ def read(path: Path) -> Scenario:
     scenario = tomlfile.read(path, Scenario, _with_kind)
     try:
         if name := scenario.work.selection.weights:
-            work = msgspec.structs.replace(scenario.work, weights=_weights(path.parent, name))
+            work = _student(scenario.work, path.parent / name)
             scenario = msgspec.structs.replace(scenario, work=work)
         check(scenario)
     except ConfigError as error:
@@ -157,12 +158,17 @@ def read(path: Path) -> Scenario:
     return scenario
 
 
-def _weights(folder: Path, name: str) -> Student:
+def _student(work: Work, file: Path) -> Work:
+    """With the student its file holds, or where an agent's adapter lies."""
     try:
-        return read_weights(folder / name)
+        if work.rounds.policy == AGENT or file.suffix == ".gguf":
+            look_at_agent(file.resolve())
+            selection = msgspec.structs.replace(work.selection, weights=str(file.resolve()))
+            return msgspec.structs.replace(work, selection=selection)
+        return msgspec.structs.replace(work, weights=read_weights(file))
     except ConfigError as error:
         accepted = f"a student's file beside the scenario, see `coordinator distill` ({error})"
-        refuse("work.selection.weights", name, accepted)
+        refuse("work.selection.weights", file.name, accepted)
 
 
 def parse(text: str) -> Scenario:
@@ -210,8 +216,14 @@ def with_policy(scenario: Scenario, policy: str, weights: Student | None = None)
     rounds = msgspec.structs.replace(scenario.work.rounds, policy=policy)
     if policy == FEDBUFF:
         rounds = asynchronous(scenario.work.rounds, scenario.clients)
+    selection = scenario.work.selection
+    if policy == AGENT and scenario.work.weights is not None:
+        selection = msgspec.structs.replace(selection, weights="")  # it names no agent's file
     work = msgspec.structs.replace(
-        scenario.work, rounds=rounds, weights=weights or scenario.work.weights
+        scenario.work,
+        rounds=rounds,
+        selection=selection,
+        weights=weights or scenario.work.weights,
     )
     _check_rules(work)
     return msgspec.structs.replace(scenario, work=work)

@@ -27,7 +27,10 @@ def show_reading(result: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     sample = result["sample"]
-    console.print(f"Asked about:\n{sample['text']}\nthe exported adapter says: {sample['answer']}")
+    console.print(
+        f"Asked about:\n{sample['text']}\nthe exported adapter says: {sample['answer']}",
+        markup=False,
+    )
     console.print("Files: " + ", ".join(result["files"]), soft_wrap=True)
     console.print(f"{result['cpu_s']} CPU seconds in {result['seconds']} s")
 

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from coordinator.selection.forest import Trees
+from coordinator.selection.weights import VERSION, Head, Weights
 from coordinator.store import Store
 from coordinator.submit import submit
 from coordinator.taskfile import read, rules_of, seconds, task_of
+from coordinator.weightsfile import write_weights
 from proto.errors import ConfigError
 from proto.models import kind_of, model_layout
 from quantization.arrays import size
@@ -75,6 +79,34 @@ def test_a_file_that_is_not_there_or_no_task_at_all_is_told_so(tmp_path):
     (tmp_path / "task.toml").write_bytes(b"job = '\xff'")
     with pytest.raises(ConfigError):
         read(tmp_path / "task.toml")
+
+
+STUDENT = Weights(
+    version=VERSION,
+    features=("rows",),
+    mean=(0.0,),
+    scale=(1.0,),
+    join=Head(weights=(1.0,), bias=0.0),
+)
+AGENT = '[rounds]\npolicy = "agent"\n[selection]\nweights = "mine.gguf"\n'
+
+
+def test_an_agent_that_is_not_there_or_has_a_spoilt_judge_is_refused_with_the_task(tmp_path):
+    with pytest.raises(ConfigError, match=r"there is no .*mine.gguf; accepted: an adapter that"):
+        read(written(tmp_path, GOOD + AGENT))
+    (tmp_path / "mine.gguf").touch()
+    named = read(written(tmp_path, GOOD + AGENT)).selection.weights
+    assert named == str((tmp_path / "mine.gguf").resolve())
+    head = Head(weights=(1.0,), bias=0.0)
+    write_weights(tmp_path / "mine.judge.json", replace(STUDENT, steps=(head, head)))
+    with pytest.raises(ConfigError, match=r"mine.judge.json: it has 2 heads .*coordinator distill"):
+        read(written(tmp_path, GOOD + AGENT))
+    write_weights(tmp_path / "mine.judge.json", replace(STUDENT, steps=(head,) * 4))
+    assert read(written(tmp_path, GOOD + AGENT)).selection.weights == named
+    trees = Trees(version=VERSION, features=("rows",), trees=(), bias=0.0)
+    write_weights(tmp_path / "mine.judge.json", trees)
+    with pytest.raises(ConfigError, match="no linear student"):
+        read(written(tmp_path, GOOD + AGENT))
 
 
 def columns(count: int) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.selection.weights import VERSION, Head, Weights
 from coordinator.taskfile import rules_of, task_of
+from coordinator.weightsfile import write_weights
 from firmware_sim import sensors
 from firmware_sim.boards import profiles
 from firmware_sim.links import kinds
@@ -18,7 +20,7 @@ from firmware_sim.population import (
     populate,
     readings,
 )
-from firmware_sim.scenario import parse, read, task_file, with_policy
+from firmware_sim.scenario import Scenario, parse, read, task_file, with_policy
 from firmware_sim.script import Entry, moment_s
 from proto.errors import ConfigError
 
@@ -129,6 +131,30 @@ def test_a_key_at_the_top_that_is_wrong_is_told_too(tmp_path: Path) -> None:
         read(path)
     with pytest.raises(ConfigError, match="cannot read"):
         read(tmp_path / "none.toml")
+
+
+def test_a_scenario_names_an_agent_or_a_student_and_neither_is_taken_for_the_other(tmp_path):
+    path = tmp_path / "fleet.toml"
+    path.write_text(DESK + '[work.rounds]\npolicy = "agent"\n[work.selection]\nweights = "a.gguf"')
+    with pytest.raises(
+        ConfigError, match=r"work.selection.weights is a.gguf; accepted: .*there is no"
+    ):
+        read(path)
+    (tmp_path / "a.gguf").touch()
+    agent = str((tmp_path / "a.gguf").resolve())
+    assert _adapter(read(path)) == agent
+    assert _adapter(with_policy(with_policy(read(path), "stalest"), "agent")) == agent
+    head = Head(weights=(1.0,), bias=0.0)
+    plain = Weights(version=VERSION, features=("rows",), mean=(0.0,), scale=(1.0,), join=head)
+    write_weights(tmp_path / "s.json", plain)
+    path.write_text(DESK + '[work.rounds]\npolicy = "linear"\n[work.selection]\nweights = "s.json"')
+    scenario = read(path)
+    assert scenario.work.weights == plain
+    assert _adapter(with_policy(scenario, "agent")) == ""  # the package's own
+
+
+def _adapter(scenario: Scenario) -> str:
+    return rules_of(task_file(scenario, ("no", "yes"), ("x", "y"))).adapter
 
 
 def test_a_long_value_is_not_shown_whole() -> None:
