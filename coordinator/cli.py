@@ -234,9 +234,10 @@ def distill(
     depth: Annotated[int, typer.Option(help="agent: blocks of it that are used at all.")] = 12,
     blocks: Annotated[int, typer.Option(help="agent: last blocks of those that learn.")] = 6,
     rank: Annotated[int, typer.Option(help="agent: of the adapter.")] = 8,
-    epochs: Annotated[float, typer.Option(help="agent: times all lessons are learned.")] = 3.0,
-    rate: Annotated[float, typer.Option(help="agent: AdamW's rate at its highest.")] = 8e-3,
-    most: Annotated[int, typer.Option(help="agent: lessons at most; 0 takes all.")] = 0,
+    epochs: Annotated[float, typer.Option(help="agent: times all lessons are learned.")] = 2.0,
+    rate: Annotated[float, typer.Option(help="agent: AdamW's rate at its highest.")] = 6e-3,
+    most: Annotated[int, typer.Option(help="agent: lessons at most; 0 takes all.")] = 3000,
+    threads: Annotated[int, typer.Option(help="agent: cores that work.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="agent: of all chance.")] = 0,
     *,
     json: Json = False,
@@ -270,7 +271,8 @@ def distill(
     course = Course(blocks=blocks, rank=rank, alpha=2.0 * rank, epochs=epochs, rate=rate, seed=seed)
     with tables.Learning(shown=not json) as shown:
         figures = distill_agent(
-            Lecture(tuple(decisions), output, depth, course, most=most, base=base), shown.update
+            Lecture(tuple(decisions), output, depth, course, most=most, base=base, threads=threads),
+            shown.update,
         )
     _show(figures, lambda: tables.agent(figures), json=json)
 

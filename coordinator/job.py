@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -63,10 +63,10 @@ class Job:
         """Make the blob of the model that boxes asked in this turn were given."""
         self._given[turn] = blobs.encrypt(data, self.key)
 
-    @property
-    def turns(self) -> Collection[int]:
-        """The turns that boxes may speak of."""
-        return self._given if self.state.buffered else (self.state.turn,)
+    def speaks_of(self, turn: int) -> bool:
+        """Whether boxes may speak of this turn."""
+        state = self.state
+        return turn in self._given if state.buffered else turn == state.turn
 
     @property
     def model(self) -> BlobRef | None:

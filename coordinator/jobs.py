@@ -322,7 +322,7 @@ class Jobs:
 
     def _of_turn(self, turn: int) -> Job | None:
         for job in self._jobs.values():
-            if turn and turn in job.turns:
+            if turn and job.speaks_of(turn):
                 return job
         return None
 

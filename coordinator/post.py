@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
@@ -16,15 +15,14 @@ from proto.transport import Port
 logger = logging.getLogger("coordinator")
 
 
-@dataclass(slots=True)
-class _Mail:
-    """What waits for one box."""
+class _Mail(Waiting):
+    """What waits for one box; `place` is where it stands among all that something waits for."""
 
-    place: int
-    """Where it stands among all that something waits for."""
-    turn: int = 0
-    """The latest that any of it is on account of."""
-    waiting: Waiting = field(default_factory=Waiting)
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self.place = place
+        self.turn = 0
+        """The latest that any of it is on account of."""
 
 
 class Post:
@@ -78,7 +76,7 @@ class Post:
         if self._urgent:
             return -inf
         dues, mail = self._dues, self._mail
-        while dues and (dues[0][1] not in mail or mail[dues[0][1]].waiting.due != dues[0][0]):
+        while dues and (dues[0][1] not in mail or mail[dues[0][1]].due != dues[0][0]):
             heappop(dues)
         return dues[0][0] if dues else inf
 
@@ -113,12 +111,12 @@ class Post:
         if (mail := self._mail.get(box)) is None:
             self._count += 1
             mail = self._mail[box] = _Mail(self._count)
-        before = mail.waiting.due
-        mail.waiting.add(message, due)
-        if mail.waiting.due <= now:
+        before = mail.due
+        mail.add(message, due)
+        if mail.due <= now:
             self._urgent.add(box)
-        elif mail.waiting.due < before:
-            heappush(self._dues, (mail.waiting.due, box))
+        elif mail.due < before:
+            heappush(self._dues, (mail.due, box))
         mail.turn = max(turn, mail.turn)
 
     def settle(self, turn: int) -> int:
@@ -132,7 +130,7 @@ class Post:
 
     def _seal(self, box: str) -> None:
         mail = self._mail.pop(box)
-        frame = self._presence.seal(box, bundle(mail.waiting.take()))
+        frame = self._presence.seal(box, bundle(mail.take()))
         if frame is not None:
             self.down[mail.turn] += len(frame)
             self._add(self.topics.to_box(box, "m"), frame, retain=False)

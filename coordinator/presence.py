@@ -12,7 +12,6 @@ from msgspec import Struct
 from coordinator.store import Store
 from proto import exchange
 from proto.bundling import holds_update
-from proto.codec import decode_sealed, encode
 from proto.errors import RemoteError, SealError
 from proto.identity import Identity
 from proto.locks import REAL, Locks
@@ -109,8 +108,7 @@ class Presence:
         if contact.offered is None:
             raise RemoteError("a key accept that nothing was offered for")
         epoch, frame = self._locks.finish(contact.offered, data, contact.key)
-        body = self._locks.open(frame, epoch.up, contact.key)
-        message = decode_sealed(body)
+        message = self._locks.open(frame, epoch.up, contact.key)
         contact.offered = None
         contact.session, contact.online = contact.asked, True
         contact.epochs[epoch.id] = contact.current = epoch
@@ -128,11 +126,10 @@ class Presence:
         epoch = contact.epochs.get(claimed.epoch)
         if epoch is None:
             raise SealError("sealed under keys this process does not hold; the box will send again")
-        body = self._locks.open(frame, epoch.up, contact.key)
+        message = self._locks.open(frame, epoch.up, contact.key)
         window = admit(contact.windows[epoch.id], claimed.sequence)
         if window is None:
             raise SealError("a frame that was taken before")
-        message = decode_sealed(body)
         if not claimed.signed and holds_update(message):
             raise SealError("an update without a signature")
         contact.windows[epoch.id] = window
@@ -148,7 +145,7 @@ class Presence:
             return None
         sequence = contact.sequence
         contact.sequence += 1  # whatever happens: a sequence used twice would undo the sealing
-        return self._locks.seal(encode(message), epoch.id, epoch.down, sequence, None)
+        return self._locks.seal(message, epoch.id, epoch.down, sequence, None)
 
     def reachable(self, now: float) -> dict[str, Resources]:
         """Boxes that are on line and share keys with us, with what their boards said of late.

@@ -258,10 +258,15 @@ class Service:
 
     def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
         """All that one frame of so many bytes holds; the first message answers for its size."""
-        messages = unbundle(opened.message)
-        # What came of an offer first: a yes that came along tells nothing more.
-        for message in sorted(messages, key=_is_report) if len(messages) > 1 else messages:
-            self._message(box, message, opened, size if message is messages[0] else 0, now)
+        first, *more = unbundle(opened.message)
+        # What came of an offer first: a yes that came along with it tells nothing more.
+        late = more and type(first) is Report
+        if not late:
+            self._message(box, first, opened, size, now)
+        for message in more:
+            self._message(box, message, opened, 0, now)
+        if late:
+            self._message(box, first, opened, size, now)
 
     def _message(self, box: str, message: Sealed, frame: Opened, size: int, now: float) -> None:
         match message:
@@ -385,7 +390,3 @@ class Service:
     def _sync_accounts(self, now: float) -> None:
         if self._on_accounts is not None:
             self._on_accounts(admission.accounts(self._store, self._fleet.keys, now))
-
-
-def _is_report(message: Sealed) -> bool:
-    return type(message) is Report

@@ -48,7 +48,8 @@ def objection_to_offer(offer: Offer, policy: Policy) -> str:
         return f"{offer.seconds} s; this box's policy allows {policy.max_seconds}"
     if offer.kind == MOMENTS and not policy.moments:
         return "this box's policy keeps sums over its rows back"
-    size = sum(ref.size for ref in (offer.model, offer.features) if ref)
+    size = offer.model.size if offer.model else 0
+    size += offer.features.size if offer.features else 0
     if size > policy.max_model_bytes:
         return f"a model of {size} bytes; this box's policy allows {policy.max_model_bytes}"
     return ""

@@ -34,8 +34,8 @@ class Pantry:
         """
         if offer.model is not None and offer.inline:
             self._hold(offer.model, self._decrypted(offer.model, offer.inline, offer.key))
-        named = (ref for ref in (offer.model, offer.features) if ref is not None)
-        return [ref for ref in named if self.cached(ref) is None]
+        named = offer.model, offer.features
+        return [ref for ref in named if ref is not None and self.cached(ref) is None]
 
     def open(self, ref: BlobRef | None) -> bytes:
         """A blob that is here; nothing where none is named."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from proto import exchange
 from proto.bundling import holds_update
-from proto.codec import decode_sealed, encode
+from proto.codec import encode
 from proto.errors import SealError
 from proto.identity import Identity
 from proto.locks import REAL, Locks
@@ -69,11 +69,10 @@ class Secure:
         keys = self._keys.get(claimed.epoch)
         if keys is None:
             raise SealError("sealed under keys this box no longer holds")
-        body = self._locks.open(frame, keys.epoch.down, None)
+        message = self._locks.open(frame, keys.epoch.down, None)
         window = admit(keys.window, claimed.sequence)
         if window is None:
             raise SealError("a frame that was taken before")
-        message = decode_sealed(body)
         keys.window = window
         first = keys is not self._confirmed and keys is next(reversed(self._keys.values()))
         if first:
@@ -93,6 +92,6 @@ class Secure:
         if keys is None:
             raise SealError("no keys are shared with the coordinator yet")
         signer = self._identity if holds_update(message) else None
-        epoch, body, sequence = keys.epoch, encode(message), keys.sequence
+        epoch, sequence = keys.epoch, keys.sequence
         keys.sequence += 1  # whatever happens: a sequence used twice would undo the sealing
-        return self._locks.seal(body, epoch.id, epoch.up, sequence, signer)
+        return self._locks.seal(message, epoch.id, epoch.up, sequence, signer)

@@ -31,12 +31,13 @@ class _Session:
         self.wire: Wire | None = None
         self.owed: dict[int, tuple[str, bytes, bool]] = {}
         self.unsent: deque[int] = deque()
-        self.sent: set[int] = set()
+        self.sent = 0
+        """Of what is owed, so many were sent and await an ack."""
 
     def begin(self, wire: Wire) -> None:
         """All that is owed is owed again to the new connection."""
         self.wire = wire
-        self.sent.clear()
+        self.sent = 0
         self.unsent = deque(self.owed)
 
 
@@ -273,7 +274,7 @@ class MemoryBroker:
         self._messages = number = self._messages + 1
         session.owed[number] = (topic, payload, retained)
         wire = session.wire
-        if wire is None or session.unsent or len(session.sent) >= _WINDOW:
+        if wire is None or session.unsent or session.sent >= _WINDOW:
             session.unsent.append(number)
         else:
             self._send(client_id, session, wire, number)
@@ -281,11 +282,11 @@ class MemoryBroker:
     def _pump(self, client_id: str, session: _Session) -> None:
         """Send what the window allows."""
         wire = session.wire
-        while wire is not None and session.unsent and len(session.sent) < _WINDOW:
+        while wire is not None and session.unsent and session.sent < _WINDOW:
             self._send(client_id, session, wire, session.unsent.popleft())
 
     def _send(self, client_id: str, session: _Session, wire: Wire, number: int) -> None:
-        session.sent.add(number)
+        session.sent += 1
         topic, payload, retained = session.owed[number]
         delivery = Delivery(topic, payload, retained, wire.number << 32 | number)
         size = len(payload)
@@ -298,8 +299,8 @@ class MemoryBroker:
         session = self._sessions.get(client_id)
         if session is None or session.wire is not wire:
             return
-        session.owed.pop(message, None)
-        session.sent.discard(message)
+        if session.owed.pop(message, None) is not None:
+            session.sent -= 1
         if session.unsent:
             self._pump(client_id, session)
 

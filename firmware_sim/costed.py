@@ -1,18 +1,19 @@
 """Locks that cost bytes and hide nothing, for emulated fleets too large to be sealed one by one.
 
 Every frame, envelope and key has the size that `proto.locks.REAL` would give it, to the byte; the
-tests compare them. What is inside is in the clear, so that a run depends on its seed alone.
+tests compare them. What is inside is in the clear, so that a run depends on its seed alone, and is
+handed on with the frame: it is encoded for its size, and decoded only where a frame was changed.
 """
 
 import hashlib
 from typing import Any
 
-from proto.codec import decode_signed, encode
+from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import SealError
 from proto.exchange import Agreed, Asked, Offered
 from proto.identity import ED25519, HEAD, Identity, body_of
 from proto.locks import Locks
-from proto.messages import Birth, Era, KeyAccept, KeyOffer
+from proto.messages import Birth, Era, KeyAccept, KeyOffer, Sealed
 from proto.sealing import HEADER, PLAIN, SIGNATURE, SIGNED, TAG, Epoch, KemPair, Key
 
 KEM_KEY = 1216
@@ -49,16 +50,30 @@ def open_signed(data: bytes, kind: type[Any], _public: bytes) -> Any:
     return decode_signed(body_of(data), kind)
 
 
-def seal(body: bytes, epoch: bytes, _key: Key, sequence: int, signer: Identity | None) -> bytes:
-    header = HEADER.pack(1, SIGNED if signer else PLAIN, epoch, sequence)
-    return header + body + (_SIGNED if signer else _PLAIN)
+class Frame(bytes):
+    """A frame that knows what is in it, so that nobody has to read it; a copy of it does not."""
+
+    message: Sealed
 
 
-def open_(frame: bytes, _key: Key, _signer: bytes | None) -> bytes:
+def seal(message: Sealed, epoch: bytes, _key: Key, sequence: int, signer: Identity | None) -> bytes:
+    frame = Frame(_frame(encode(message), epoch, sequence, signed=signer is not None))
+    frame.message = message
+    return frame
+
+
+def open_(frame: bytes, _key: Key, _signer: bytes | None) -> Sealed:
+    if type(frame) is Frame:
+        return frame.message
     seal_ = _SIGNED if frame[1] == SIGNED else _PLAIN
     if not frame.endswith(seal_):
         raise SealError("the frame was altered or sealed under another key")
-    return frame[HEADER.size : -len(seal_)]
+    return decode_sealed(frame[HEADER.size : -len(seal_)])
+
+
+def _frame(body: bytes, epoch: bytes, sequence: int, *, signed: bool = False) -> bytes:
+    header = HEADER.pack(1, SIGNED if signed else PLAIN, epoch, sequence)
+    return header + body + (_SIGNED if signed else _PLAIN)
 
 
 def ask(birth: Birth, kem: KemPair, identity: Identity) -> Asked:
@@ -84,7 +99,7 @@ def accept(
         box=key_offer.box,
         offer=hashlib.sha256(offer_bytes).digest(),
         secret=bytes(SECRET),
-        report=seal(report, epoch.id, _NO_KEY, 0, None),
+        report=_frame(report, epoch.id, 0),
     )
     return Agreed(epoch, key_offer.era, sign(message, identity))
 

@@ -255,9 +255,11 @@ class Fleet:
             self.expelled.add(name)
             self.kill_box(name)
             return inf
-        if box.due <= self.clock.now:
+        due = box.due
+        if due <= self.clock.now:
             box.tick()
-        return box.due
+            due = box.due
+        return due
 
     # --- time ---
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import is_, itemgetter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from msgspec.structs import replace
@@ -38,23 +38,13 @@ class Source(Protocol):
     def version(self, box: str) -> int: ...
 
 
-class _Key(NamedTuple):
-    """What must be the same for two assignments to be trained together."""
-
-    task: bytes
-    model: bytes
-    features: bytes
-    turn: int
-    round: int
-    kind: int
-    steps: int
-    seed: int
+_Key = tuple[bytes, bytes, bytes, int, int, int, int, int]
 
 
 def _key(request: Assignment) -> _Key:
-    of = request.offer
-    given = request.task, request.model, request.features
-    return _Key(*given, of.turn, of.round, of.kind, of.steps, of.seed)
+    """What must be the same for two assignments to be trained together."""
+    of, given = request.offer, (request.task, request.model, request.features)
+    return (*given, of.turn, of.round, of.kind, of.steps, of.seed)
 
 
 class Workshop:

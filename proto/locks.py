@@ -1,5 +1,7 @@
 """What sealing and signing are done by, as one value that both ends are made with.
 
+`seal` makes a frame of a message, `open` a message of a frame; both raise as what they call.
+
 Every process in the field holds `REAL`, and no setting changes it. An emulated fleet may be made
 with functions that only cost what the real ones do: frames of the same sizes, nothing hidden.
 """
@@ -9,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from proto import exchange, identity, sealing
+from proto.codec import decode_sealed, encode
+from proto.identity import Identity
+from proto.messages import Sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +25,20 @@ class Locks:
     offer: Callable[..., exchange.Offered]
     accept: Callable[..., exchange.Agreed]
     finish: Callable[..., tuple[sealing.Epoch, bytes]]
-    seal: Callable[..., bytes]
-    open: Callable[..., bytes]
+    seal: Callable[[Sealed, bytes, sealing.Key, int, Identity | None], bytes]
+    open: Callable[[bytes, sealing.Key, bytes | None], Sealed]
     open_signed: Callable[..., Any]
     sign: Callable[..., bytes]
+
+
+def _seal(
+    message: Sealed, epoch: bytes, key: sealing.Key, sequence: int, signer: Identity | None
+) -> bytes:
+    return sealing.seal(encode(message), epoch, key, sequence, signer)
+
+
+def _open(frame: bytes, key: sealing.Key, signer: bytes | None) -> Sealed:
+    return decode_sealed(sealing.open_(frame, key, signer))
 
 
 REAL = Locks(
@@ -32,8 +47,8 @@ REAL = Locks(
     offer=exchange.offer,
     accept=exchange.accept,
     finish=exchange.finish,
-    seal=sealing.seal,
-    open=sealing.open_,
+    seal=_seal,
+    open=_open,
     open_signed=identity.open_signed,
     sign=identity.sign,
 )

@@ -40,8 +40,9 @@ counts, and from a box's journal and note what that adds to the log-odds by whic
 file beside it, a linear student of the box's numbers, would ask it."""
 ALONE = "It says from one short text about a box whether it should train now, with how many steps."
 HELD = """\
-On {fleets} fleets held back, {boxes:.0f} boxes: loss {loss:.4f} (a constant's
-{loss_of_a_constant:.4f}, the teacher's own uncertainty {least_loss:.4f}); {captured:.0%} of what
+On {fleets} fleets held back, {boxes:.0f} boxes: loss {loss:.4f} ({loss_95[0]:.4f} to
+{loss_95[1]:.4f} if fleets are drawn anew; a constant's {loss_of_a_constant:.4f}, the teacher's own
+uncertainty {least_loss:.4f}); {captured:.0%} ({captured_95[0]:.0%} to {captured_95[1]:.0%}) of what
 could be gained over lots by the teacher's worths."""
 PARTS = """
 The judge of numbers alone: loss {loss_of_numbers:.4f}, {captured_by_numbers:.0%}; with the aim as
@@ -82,7 +83,7 @@ def write_card(lecture: "Lecture", header: Header, found: dict[str, Any]) -> Non
     write_whole(lecture.target.with_suffix(".md"), text.encode())
 
 
-def _figures(held: dict[str, float] | None) -> str:
+def _figures(held: dict[str, Any] | None) -> str:
     if not held:
         return "No fleet was held back: nothing is known of it."
     return HELD.format(**held) + (PARTS.format(**held) if "words" in held else "")

@@ -45,6 +45,9 @@ from quantization.runtime.sessions import (
     open_trainer,
 )
 
+MOST = 3000
+"""Lessons about boxes and jobs, if nothing else is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lecture:
@@ -57,9 +60,10 @@ class Lecture:
     course: Course = Course()  # noqa: RUF009 - frozen, so one default serves all
     judge: bool = True
     """Whether a linear student judges the numbers; else the model is told them in words."""
-    most: int = 0
-    """Lessons about boxes and jobs that are learned at most, drawn by the seed; 0 takes all."""
+    most: int = MOST
+    """Lessons about boxes and jobs that are learned at most, those that were met most; 0: all."""
     base: str = BASE
+    threads: int = 1
 
 
 class Material(NamedTuple):
@@ -86,7 +90,7 @@ def distill_agent(lecture: Lecture, tell: Progress = lambda *_: None) -> dict[st
     folder = lecture.target.with_suffix(".work")
     course = lecture.course
     lessons = [*material.aims, *material.lessons]
-    with open_model(lecture.base) as whole:
+    with open_model(lecture.base, threads=lecture.threads) as whole:
         model = shortened(whole, lecture.depth)
         check_graphs(model, course.blocks)
         labels = [model.tokens.single(word) for word in LABELS]
@@ -145,11 +149,16 @@ def gather(lecture: Lecture) -> Material:
             f"{lecture.sources[0]} tells neither words of boxes nor what aims are worth: there is "
             "nothing to read, take --student linear"
         )
-    if lecture.most and len(lessons) > lecture.most:
-        rng = np.random.default_rng(seed)
-        kept = np.sort(rng.permutation(len(lessons))[: lecture.most])
-        lessons = [lessons[k] for k in kept]
-    return Material(header, aims, lessons, learned, held, judge)
+    return Material(header, aims, most_met(lessons, lecture.most, seed), learned, held, judge)
+
+
+def most_met(lessons: list[Lesson], most: int, seed: int) -> list[Lesson]:
+    """So many of them, in their order; the seed draws among those that were met as often."""
+    if not most or len(lessons) <= most:
+        return lessons
+    lots = np.random.default_rng(seed).permutation(len(lessons))
+    ranked = sorted(range(len(lessons)), key=lambda k: (-lessons[k].count, lots[k]))
+    return [lessons[k] for k in sorted(ranked[:most])]
 
 
 def _targets(material: Material) -> Any:

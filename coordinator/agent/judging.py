@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 CLOSE = 1e-7
+DRAWS = 2000
+"""Of the bootstrap."""
 
 
 class Choice(NamedTuple):
@@ -24,20 +26,36 @@ def judged(choices: Sequence[Choice]) -> dict[str, float]:
     """
     y = np.concatenate([choice.taught for choice in choices])
     p = np.concatenate([choice.said for choice in choices])
-    best = picked = lots = 0.0
-    for choice in choices:
-        taught, said = np.array(choice.taught), np.array(choice.said)
-        size = min(choice.cohort, len(taught))
-        best += float(np.sort(taught)[::-1][:size].sum())
-        picked += float(taught[np.argsort(-said, kind="stable")[:size]].sum())
-        lots += float(taught.mean() * size)
+    gained, most = np.sum([_gains(choice) for choice in choices], axis=0)
     return {
         "boxes": float(len(y)),
         "loss": cross_entropy(y, p),
         "loss_of_a_constant": cross_entropy(y, np.full(len(y), y.mean())),
         "least_loss": cross_entropy(y, y),
-        "captured": (picked - lots) / (best - lots) if best - lots > CLOSE else 0.0,
+        "captured": float(gained / most) if most > CLOSE else 0.0,
     }
+
+
+def intervals(fleets: Sequence[Sequence[Choice]]) -> dict[str, list[float]]:
+    """Where 95 % of the losses and captured shares are if fleets are drawn anew (bootstrap)."""
+    rows = []
+    for choices in fleets:
+        found = judged(choices)
+        gains = np.sum([_gains(choice) for choice in choices], axis=0)
+        rows.append([found["boxes"], found["boxes"] * found["loss"], *gains])
+    drawn = np.random.default_rng(0).integers(0, len(rows), (DRAWS, len(rows)))
+    boxes, losses, gained, most = np.array(rows)[drawn].sum(axis=1).T
+    spans = {"loss": losses / boxes, "captured": gained / np.maximum(most, CLOSE)}
+    return {f"{name}_95": np.quantile(x, [0.025, 0.975]).tolist() for name, x in spans.items()}
+
+
+def _gains(choice: Choice) -> tuple[float, float]:
+    """Beyond what lots would gain: the student's cohort, and the teacher's best."""
+    taught, said = np.array(choice.taught), np.array(choice.said)
+    size = min(choice.cohort, len(taught))
+    picked = float(taught[np.argsort(-said, kind="stable")[:size]].sum())
+    lots = float(taught.mean() * size)
+    return picked - lots, float(np.sort(taught)[::-1][:size].sum()) - lots
 
 
 def cross_entropy(y: np.ndarray, p: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """What a model that was just taught reads, and how it does with that on fleets it never saw."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from coordinator.agent.aims import own_sentences
 from coordinator.agent.asking import parts_of
 from coordinator.agent.engine import Answer, prices_of
-from coordinator.agent.judging import Choice, judged
+from coordinator.agent.judging import Choice, intervals, judged
 from coordinator.agent.lessons import asked, prefix_for
 from coordinator.distill import wanted_of
 from coordinator.selection.advice import Part
@@ -48,30 +48,36 @@ def scaled_words(judge: Weights | None, held: Sequence[Decision], read: Read) ->
 
 def figures_of(
     held: Sequence[Decision], judge: Weights | None, read: Read
-) -> dict[str, float] | None:
-    """By the teacher's worths; None where nothing was held back."""
+) -> dict[str, Any] | None:
+    """By the teacher's worths, with 95 % intervals; None where nothing was held back."""
     if not held:
         return None
     if judge is None:
         said = read(tuple(dict.fromkeys(text for d in held for text in questions(d, judge))))
-        return judged(
-            [
-                Choice(
-                    d.cohort,
-                    [wanted_of(c) for c in d.clients],
-                    [said[text].join for text in questions(d, judge)],
-                )
-                for d in held
-            ]
-        )
+        choices = [
+            Choice(
+                d.cohort,
+                [wanted_of(c) for c in d.clients],
+                [said[text].join for text in questions(d, judge)],
+            )
+            for d in held
+        ]
+        return _figures(held, choices)
     every = judged_by(judge, held, read)
     blind = [replace_parts(one, lambda p: Part(p.numbers, 0.0, 0.0)) for one in every]
     mute = [replace_parts(one, lambda p: Part(p.numbers, p.aim, 0.0)) for one in every]
-    found = judged([one.choice() for one in every])
+    found = _figures(held, [one.choice() for one in every])
     for name, rows in (("numbers", blind), ("numbers_and_aim", mute)):
         told = judged([one.choice() for one in rows])
         found |= {f"loss_of_{name}": told["loss"], f"captured_by_{name}": told["captured"]}
     return found | {"words": judge.words, "aims_read": aims_read(read)}
+
+
+def _figures(held: Sequence[Decision], choices: Sequence[Choice]) -> dict[str, Any]:
+    fleets: dict[str, list[Choice]] = {}
+    for decision, choice in zip(held, choices, strict=True):
+        fleets.setdefault(decision.fleet, []).append(choice)
+    return {**judged(choices), **intervals(list(fleets.values()))}
 
 
 def replace_parts(one: Judged, change: Callable[[Part], Part]) -> Judged:

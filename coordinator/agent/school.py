@@ -44,11 +44,11 @@ class Course:
     """Last blocks that are adapted."""
     rank: int = 8
     alpha: float = 16.0
-    epochs: float = 3.0
-    first: float = 6.0
+    epochs: float = 2.0
+    first: float = 5.0
     """Epochs of the early lessons before all are learned together."""
     batch: int = 8
-    rate: float = 1e-3
+    rate: float = 6e-3
     decay: float = 0.01
     seed: int = 0
 

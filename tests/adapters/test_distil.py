@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from coordinator.agent.asking import pace_of
-from coordinator.agent.distil import Lecture, distill_agent
+from coordinator.agent.distil import Lecture, distill_agent, most_met
 from coordinator.agent.engine import open_mind
-from coordinator.agent.judging import Choice, judged
-from coordinator.agent.lessons import lessons_of
+from coordinator.agent.judging import Choice, intervals, judged
+from coordinator.agent.lessons import Lesson, lessons_of
 from coordinator.agent.school import Course
 from coordinator.decisionsfile import read_decisions
 from coordinator.selection.features import beside
@@ -90,6 +90,8 @@ def test_a_run_that_was_broken_off_goes_on_and_ends_the_same_to_the_byte(folder)
     assert min(seen) > 50 - 25
     assert (folder / "again.gguf").read_bytes() == (folder / "whole.gguf").read_bytes()
     assert again["loss"] == whole["loss"]
+    distill_agent(replace(lecture(folder, "cores.gguf", short), threads=2))
+    assert (folder / "cores.gguf").read_bytes() == (folder / "whole.gguf").read_bytes()
 
 
 def test_a_course_that_diverges_writes_no_agent_and_says_what_to_do(folder):
@@ -115,6 +117,25 @@ def test_a_choice_is_judged_by_what_the_teacher_thought_of_it():
     assert perfect["captured"] == pytest.approx(1)
     assert worst["captured"] == pytest.approx(-1)
     assert perfect["loss"] == pytest.approx(perfect["least_loss"])
+
+
+def test_an_interval_is_as_wide_as_fleets_differ():
+    taught = (0.9, 0.8, 0.1, 0.2)
+    good, bad = Choice(2, taught, taught), Choice(2, taught, tuple(1 - x for x in taught))
+    alike = intervals([[good, bad]] * 8)
+    apart = intervals([[good, good], [bad, bad]] * 4)
+    assert alike["captured_95"] == pytest.approx([0, 0])
+    assert apart["captured_95"][0] < -0.3 < 0.3 < apart["captured_95"][1]
+    assert apart["loss_95"][0] < alike["loss_95"][0] < apart["loss_95"][1]
+
+
+def test_lessons_that_were_met_most_are_kept_in_their_order():
+    lessons = [Lesson("", str(at), (), count) for at, count in enumerate([1, 5, 1, 2, 1])]
+    kept = most_met(lessons, 3, seed=0)
+    assert [one.count for one in kept if one.count > 1] == [5, 2]
+    assert [one.question for one in kept] == sorted(one.question for one in kept)
+    assert most_met(lessons, 0, seed=0) == lessons
+    assert most_met(lessons, 3, seed=0) == kept
 
 
 @pytest.mark.parametrize(
