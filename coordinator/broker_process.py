@@ -24,6 +24,7 @@ from coordinator.broker_config import (
     password_lines,
     rights,
 )
+from coordinator.patience import Patience
 from proto.broker_url import BrokerUrl
 from proto.errors import ConfigError, TransportError
 from proto.files import write_whole
@@ -34,7 +35,6 @@ _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - recognised, never chosen
 _CONNECT = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x00"
 _PROBE_S = 2.0
-_START_S = 15.0
 _STOP_S = 5.0
 _LOOK_S = 0.02
 
@@ -104,8 +104,8 @@ class BrokerProcess:
         return process
 
     def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
+        patience = Patience(process.pid)
+        while not patience.over:
             if process.poll() is not None:
                 raise TransportError(f"The {self.kind} broker did not start: {self._last_words()}")
             if _answers(self.url):

@@ -3,6 +3,7 @@
 Used by the demo, the tests and the benchmarks. Whatever happens, `close` ends every process.
 """
 
+import itertools
 import os
 import resource
 import signal
@@ -15,13 +16,15 @@ from types import TracebackType
 from typing import Self
 
 from coordinator.operate import make_token
+from coordinator.patience import Patience
 from coordinator.store import Store
 from edge_client.config import write_data
 from edge_client.join import join
 from proto.errors import QfleetError, TransportError
 from proto.joining import parse_token
 
-START_S = 30.0
+START_S, TRIES = 30.0, 3
+"""A box tries to join for so long and at least so often."""
 STOP_S = 10.0
 LOOK_S = 0.05
 KEPT = ("QFLEET_CACHE", "QFLEET_GRAPHS")
@@ -66,9 +69,9 @@ class Processes:
         home = str(self.coordinator_home)
         words = ["--home", home, "--fleet", self.name, *self._broker, *extra]
         process = self._spawn("coordinator", module, words)
-        deadline = time.monotonic() + START_S
+        patience = Patience(process.pid)
         ready = self.coordinator_home / "ready"
-        while time.monotonic() < deadline:
+        while not patience.over:
             ended = process.poll() is not None  # asked first: it may be ready and end at once
             if ready.exists() and ready.read_text() == str(process.pid):
                 return Store(self.coordinator_home / "qfleet.db")
@@ -77,7 +80,8 @@ class Processes:
                     f"the coordinator did not start: {self.last_words('coordinator')}"
                 )
             time.sleep(LOOK_S)
-        raise TransportError("the coordinator takes too long to start")
+        told = self.last_words("coordinator")
+        raise TransportError(f"the coordinator started and does nothing: {told}")
 
     def join(self, name: str, source: str, target: str, extra: str = "", note: str = "") -> None:
         """A token, and the box joins over the broker.
@@ -92,12 +96,12 @@ class Processes:
             path.write_text(first + path.read_text(encoding="utf-8") + extra, encoding="utf-8")
         token = parse_token(make_token(self.coordinator_home, name, 1.0, ""))
         deadline = time.monotonic() + START_S
-        while True:
+        for tries in itertools.count(1):
             try:
                 join(home, token, name, 20.0)
             except TransportError:
                 # A broker with logins knows a token once the coordinator has told it.
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline and tries >= TRIES:
                     raise
                 time.sleep(LOOK_S)
             else:
