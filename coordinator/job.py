@@ -8,7 +8,7 @@ from itertools import chain
 
 from coordinator import folding
 from coordinator.history import History, metrics_of
-from coordinator.jobstate import JobState, Phase
+from coordinator.jobstate import JobState, Member, Phase
 from coordinator.selection.plan import Plan
 from coordinator.store import Row
 from coordinator.stored import state_of, task_in
@@ -54,10 +54,14 @@ class Job:
     _given: dict[int, tuple[BlobRef, bytes]] = field(default_factory=dict, repr=False)
     """Of an asynchronous job the models that boxes may be at work on, by turn."""
     _pulls: Counter[str] = field(default_factory=Counter, repr=False)
+    _offers: dict[tuple[int, int, int, int], Offer] = field(default_factory=dict, repr=False)
+    """Of the open turn, by turn, seconds left, steps and the box's last counted turn."""
+    _places: tuple[tuple[Member, ...], dict[str, int]] = field(default=((), {}), repr=False)
 
     def encrypt(self, kind: str, data: bytes) -> None:
         """Make the "model" or "features" blob that the next offers name."""
         self._sealed[kind] = blobs.encrypt(data, self.key)
+        self._offers.clear()
 
     def encrypt_of(self, turn: int, data: bytes) -> None:
         """Make the blob of the model that boxes asked in this turn were given."""
@@ -77,6 +81,7 @@ class Job:
 
     def open_round(self) -> None:
         self._pulls.clear()
+        self._offers.clear()
         if self.state.buffered:
             at_work = self.state.turns
             kept = {turn: sealed for turn, sealed in self._given.items() if turn in at_work}
@@ -88,14 +93,24 @@ class Job:
         0 steps are the task's own; `counted` is the last turn for which this box sent an update
         that is in the model.
         """
-        state = self.state
-        learning, turn, round_ = state.kind != MOMENTS, state.turn, state.round
-        model, inline = self._sealed["model"] if learning else (None, b"")
+        state, left = self.state, max(1, int(seconds))
+        steps = (steps or self.task.training.steps) if state.kind == TRAIN else 0
         if state.buffered:
             at = state.place(box)
             assert at is not None, "offers go to boxes at work"
-            turn, round_ = state.members[at].turn, state.members[at].round
-            model, inline = self._given[turn]
+            member = state.members[at]
+            return self._offer(member.turn, member.round, left, steps, counted)
+        # All boxes of a synchronous round are told much the same.
+        which = state.turn, left, steps, counted
+        if which not in self._offers:
+            self._offers[which] = self._offer(state.turn, state.round, left, steps, counted)
+        return self._offers[which]
+
+    def _offer(self, turn: int, round_: int, left: int, steps: int, counted: int) -> Offer:
+        state, learning = self.state, self.state.kind != MOMENTS
+        model, inline = None, b""
+        if learning:
+            model, inline = self._given[turn] if state.buffered else self._sealed["model"]
         return Offer(
             job=state.job,
             round=round_,
@@ -106,8 +121,8 @@ class Job:
             model=model,
             features=self._ref("features") if learning else None,
             inline=inline if len(inline) <= MAX_INLINE else b"",
-            steps=(steps or self.task.training.steps) if state.kind == TRAIN else 0,
-            seconds=max(1, int(seconds)),
+            steps=steps,
+            seconds=left,
             seed=state.rules.seed,
             counted=counted,
         )
@@ -149,7 +164,19 @@ class Job:
         state = self.state
         if state.buffered:
             return state.member(box, turn) is not None
-        return state.phase is Phase.COLLECTING and state.awaits(box)
+        at = self._place(box)
+        return state.phase is Phase.COLLECTING and at is not None and state.waits_for(at)
+
+    def _place(self, box: str) -> int | None:
+        """As the state says, looked up once for all members of a synchronous round."""
+        members, places = self._places
+        if members is not self.state.members:
+            members, places = (
+                self.state.members,
+                {m.box: at for at, m in enumerate(self.state.members)},
+            )
+            self._places = members, places
+        return places.get(box)
 
     def check(self, box: str, update: Update) -> None:
         """Raise RemoteError unless this box was asked for this update, and it can be folded."""
@@ -165,7 +192,7 @@ class Job:
             if state.member(box, turn) is None:
                 raise RemoteError(f"not, or no longer, at work for turn {turn}")
             model = self._given[turn][0]
-        elif state.place(box) is None:
+        elif self._place(box) is None:
             raise RemoteError(f"not asked to take part in turn {turn}")
         if state.kind != MOMENTS and (model is None or update.model != model.digest):
             raise RemoteError("made from another model than this turn's")

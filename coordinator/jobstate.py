@@ -168,10 +168,9 @@ class JobState(Struct, frozen=True, kw_only=True):
         """Whether any box of a synchronous round may still deliver."""
         return OFFERED in self.answers or ACCEPTED in self.answers
 
-    def awaits(self, box: str) -> bool:
-        """Whether this box of a synchronous round may still deliver."""
-        at = self.place(box)
-        return at is not None and self.answers[at] in _OPEN
+    def waits_for(self, at: int) -> bool:
+        """Whether the member at this place of a synchronous round may still deliver."""
+        return self.answers[at] in _OPEN
 
     def place(self, box: str) -> int | None:
         """Where a box stands among the members; None for one that was not asked."""

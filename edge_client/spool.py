@@ -104,7 +104,7 @@ class Spool:
         the turn away, then nothing that came of it has left this box.
         """
         self._tidy()
-        self._write(Seen(era, dict(turns)), durable=era != self.seen.era)
+        self._write(Seen(era, turns), durable=era != self.seen.era)
 
     def _write(self, entry: Entry, *, durable: bool) -> None:
         self._journal.append(msgpack.encode(entry), durable=durable)
