@@ -164,7 +164,7 @@ def seldom_collected() -> Iterator[None]:
     the more boxes there are.
     """
     before = gc.get_threshold()
-    gc.set_threshold(50 * before[0], before[1], 100 * before[2])
+    gc.set_threshold(250 * before[0], before[1], 100 * before[2])
     try:
         yield
     finally:
