@@ -38,4 +38,4 @@ class News:
 
 def _words(resources: Resources) -> tuple[str, ...]:
     """Without the lines' ages: else every look would find news."""
-    return (resources.note, *(_AGE.sub("", line) for line in resources.journal))
+    return (resources.note, *[_AGE.sub("", line) for line in resources.journal])

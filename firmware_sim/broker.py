@@ -265,7 +265,7 @@ class MemoryBroker:
         elif retain:
             self._retained.take(topic, topic)
         for subscriber in self._recipients(topic):
-            group = self._groups.get(subscriber)
+            group = self._groups.get(subscriber) if self._groups else None
             client_id = group.choose(self._sessions) if group else subscriber
             self._owe(client_id, topic, payload, retained=False)
 

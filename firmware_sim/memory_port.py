@@ -52,8 +52,9 @@ class MemoryPort:
         check_publish(topic, payload)
         if self._wire is None or not self._online:
             return
-        if self._step != self._broker.clock.steps:
-            self._burst, self._step = 0, self._broker.clock.steps
+        step = self._broker.clock.steps
+        if self._step != step:
+            self._burst, self._step = 0, step
         check_room(self._wire.under_way + self._burst)
         if self._broker.published(self._wire, topic, payload, retain=retain):
             self._burst += 1

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 WIDTH = 64
+_ALL = 2**WIDTH - 1
 
 
 class Window(Struct, frozen=True):
@@ -16,7 +17,7 @@ def admit(window: Window, sequence: int) -> Window | None:
     """The window with `sequence` taken, or None when it was taken before or is too old to tell."""
     if sequence > window.highest:
         shift = sequence - window.highest
-        taken = ((window.taken << shift) | 1) & (2**WIDTH - 1) if shift < WIDTH else 1
+        taken = ((window.taken << shift) | 1) & _ALL if shift < WIDTH else 1
         return Window(sequence, taken)
     age = window.highest - sequence
     if age >= WIDTH or window.taken >> age & 1:
