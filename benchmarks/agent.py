@@ -9,8 +9,8 @@ stand beside. `teacher` sees what no policy can, `oracle` the one future that co
 rivals. Students are given as NAME=FILE; `linear`, `gbm`, `gbm-words` have theirs beside the suites;
 `agent-fedbuff` is the agent in asynchronous rounds.
 Below each suite the agent's ratio to every student, fleet by fleet. Suites and their hashes:
-benchmarks/suites. Figures that are saved are not run again; of the others each policy in a suite is
-one process of `--processes`.
+benchmarks/suites. Figures that are saved are not run again, and with `--saved` nothing else is; of
+the others each policy in a suite is one process of `--processes`.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from agent_runs import (  # noqa: E402
     Cell,
     Policy,
     figures,
+    saved_figures,
     tuned,
 )
 from agent_sums import duel, summed  # noqa: E402
@@ -84,7 +85,10 @@ def main() -> None:
         policies = [policy_of(text) for text in arguments.policies.split(",")]
     except ConfigError as error:
         parser.error(str(error))
-    runs = all_of(cells, policies, arguments.fleets, arguments.processes)
+    if arguments.saved:
+        runs = all_saved(cells, policies, arguments.fleets)
+    else:
+        runs = all_of(cells, policies, arguments.fleets, arguments.processes)
     found = {cell.name: column(cell, policies, runs) for cell in cells}
     if arguments.json:
         print(json.dumps(found))
@@ -101,6 +105,7 @@ def parser_of() -> argparse.ArgumentParser:
     parser.add_argument("--policies", default=",".join((*RULES, AGENT, *LEARNED, *made, *CEILINGS)))
     parser.add_argument("--fleets", type=int, default=20)
     parser.add_argument("--processes", type=int, default=1, help="policies that run side by side")
+    parser.add_argument("--saved", action="store_true", help="run nothing: what is saved alone")
     parser.add_argument("--tune", action="store_true", help="choose the methods' constants anew")
     return parser
 
@@ -128,18 +133,31 @@ def all_of(cells: Sequence[Cell], policies: list[Policy], fleets: int, processes
     """
     # Those whose answers take long come first, or the last to begin would be alone in the end.
     slow = sorted(policies, key=lambda p: not p.name.startswith((AGENT, *CEILINGS)))
-    asked = [
-        (cell, policy, fleets)
-        for policy in dict.fromkeys([*slow, Policy(HAND_RULE)])
-        for cell in cells
-        if not left_out(cell) and fits(cell, policy)
-    ]
-    if processes <= 1:
+    asked = [(*pair, fleets) for pair in pairs(cells, slow) if not left_out(pair[0])]
+    if processes == 1:
         return {(cell, policy): figures(cell, policy, fleets) for cell, policy, fleets in asked}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         done = pool.starmap(figures, asked, chunksize=1)
     return {(cell, policy): rows for (cell, policy, _), rows in zip(asked, done, strict=True)}
+
+
+def all_saved(cells: Sequence[Cell], policies: list[Policy], fleets: int) -> Runs:
+    """What was run before and is still of the same data; told where by other code."""
+    found: Runs = {}
+    for cell, policy in pairs(cells, policies):
+        rows, of_this_code = saved_figures(cell, policy, fleets)
+        if rows:
+            found[cell, policy] = rows
+            if not of_this_code:
+                print(f"{cell.name}, {policy.name}: saved by other code", file=sys.stderr)
+    return found
+
+
+def pairs(cells: Sequence[Cell], policies: Sequence[Policy]) -> list[tuple[Cell, Policy]]:
+    """Who runs where, the hand rule everywhere."""
+    asked = dict.fromkeys([*policies, Policy(HAND_RULE)])
+    return [(cell, policy) for policy in asked for cell in cells if fits(cell, policy)]
 
 
 def left_out(cell: Cell) -> str:
@@ -156,10 +174,11 @@ def fits(cell: Cell, policy: Policy) -> bool:
 
 def column(cell: Cell, policies: list[Policy], runs: Runs) -> dict[str, Any] | str:
     """Every policy of one cell, or why there are none."""
-    if why := left_out(cell):
-        return why
-    found = {policy.name: runs[cell, policy] for policy in policies if fits(cell, policy)}
-    base, ceiling = runs[cell, Policy(HAND_RULE)], found.get("teacher", [])
+    base = runs.get((cell, Policy(HAND_RULE)))
+    if base is None:
+        return left_out(cell) or "nothing of it is saved"
+    found = {p.name: runs[cell, p] for p in policies if (cell, p) in runs}
+    ceiling = found.get("teacher", [])
     table = {name: summed(rows, base, ceiling) for name, rows in found.items()}
     for name, rows in found.items():
         if name.startswith(AGENT):

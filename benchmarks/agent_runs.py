@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from agent_variants import VARIANTS, variant_of
 from msgspec.structs import replace
-from saved import ROOT, Found, code_key, kept
+from saved import ROOT, Found, code_key, held, kept
 
 from coordinator.agent.engine import SHIPPED, judge_beside
 from coordinator.considering import Advisor
@@ -133,16 +133,28 @@ def tuned() -> Chosen:
 
 def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
     """Of the first so many fleets; saved ones are not run again."""
+    name = name_of(cell, policy)
+    return kept(name, code_key(CODE), data_of(cell, policy), fleets, partial(run, cell, policy))
+
+
+def saved_figures(cell: Cell, policy: Policy, fleets: int) -> tuple[list[Found], bool]:
+    """Of as many fleets as were ever run, and whether by this very code."""
+    return held(name_of(cell, policy), code_key(CODE), data_of(cell, policy), fleets)
+
+
+def name_of(cell: Cell, policy: Policy) -> str:
+    return f"agent/{cell.name}-{policy.name}"
+
+
+def data_of(cell: Cell, policy: Policy) -> str:
+    """A key of all that a run reads: the suite, what journals say, a student and its constants."""
     digest = hashlib.sha256((SUITES / f"{cell.suite}.toml").read_bytes())
     digest.update((SUITES.parent.parent / "firmware_sim" / "journal.toml").read_bytes())
     if file := policy.file or (SHIPPED if policy.name in (AGENT, BUFFERED) else None):
         for part in filter(Path.is_file, (file, judge_beside(file))):
             digest.update(part.read_bytes())
     digest.update(policy.settings.encode())
-    name = f"agent/{cell.name}-{policy.name}"
-    (ROOT / "benchmarks" / "results" / "agent").mkdir(parents=True, exist_ok=True)
-    data = digest.hexdigest()[:16]
-    return kept(name, code_key(CODE), data, fleets, partial(run, cell, policy))
+    return digest.hexdigest()[:16]
 
 
 def run(cell: Cell, policy: Policy, seed: int) -> Found:

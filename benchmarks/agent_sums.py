@@ -62,11 +62,12 @@ def closed(rows: list[Found], base: list[Found], ceiling: list[Found]) -> dict[s
 
 
 def duel(rows: list[Found], rivals: list[Found]) -> dict[str, dict[str, float]]:
-    """One policy's ratios to another's on the same fleets: below 1 the first is the better."""
-    pairs = list(zip(map(charged, rows), map(charged, rivals), strict=True))
+    """One policy's ratios to another's on the fleets both ran: below 1 the first is the better."""
+    pairs = list(zip(map(charged, rows), map(charged, rivals), strict=False))
     logs = {key: [_log(*pair, key) for pair in pairs] for key in ("seconds", "energy_j")}
     return {key: interval(found) for key, found in logs.items()} | {
-        "priced": interval([priced(*pair) for pair in pairs])
+        "priced": interval([priced(*pair) for pair in pairs]),
+        "fleets": len(pairs),
     }
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import itertools
 import json
 import math
 import statistics
@@ -64,6 +65,20 @@ def kept(name: str, code: str, data: str, seeds: int, run: Callable[[int], Found
     return [runs[str(seed)] for seed in range(seeds)]
 
 
+def held(name: str, code: str, data: str, seeds: int) -> tuple[list[Found], bool]:
+    """Saved figures of the seeds from 0, as many as there are, and whether of this very code.
+
+    None where they are of other data.
+    """
+    path = RESULTS / f"{name}.json"
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    stamp, runs = saved.get("stamp", ["", ""]), saved.get("seeds", {})
+    if stamp[1] != data:
+        return [], False
+    there = list(itertools.takewhile(runs.__contains__, map(str, range(seeds))))
+    return [runs[seed] for seed in there], stamp[0] == code
+
+
 def _alike(new: Found, old: Found) -> bool:
     """Whether figures are the very same: bytes but for CLOSE, those of a clock left out."""
     new, old = _learnt(new), _learnt(old)
@@ -89,7 +104,7 @@ def _plain(found: Found) -> Found:
 
 def _save(path: Path, stamp: list[str], runs: dict[str, Found]) -> None:
     lines = ",\n".join(f"{json.dumps(seed)}: {json.dumps(found)}" for seed, found in runs.items())
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = f'{{"stamp": {json.dumps(stamp)}, "seeds": {{\n{lines}\n}}}}\n'
     path.write_text(text, encoding="utf-8")
 

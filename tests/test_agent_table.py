@@ -71,9 +71,9 @@ def test_what_the_agents_answers_took_counts_in_a_duel(sums):
     assert found["energy_j"]["mean"] > 1
 
 
-def test_fleets_that_only_one_of_two_ran_are_not_compared(sums):
-    with pytest.raises(ValueError, match="zip"):
-        sums.duel([row(1.0, 1.0)], [row(1.0, 1.0)] * 2)
+def test_fleets_that_only_one_of_two_ran_do_not_count_and_the_others_are_told(sums):
+    found = sums.duel([row(1.0, 1.0)], [row(2.0, 1.0), row(9.0, 9.0)])
+    assert (found["seconds"]["mean"], found["fleets"]) == (0.5, 1)
 
 
 def test_the_agent_chooses_in_fedbuffs_rounds_too(sums):
@@ -99,7 +99,8 @@ def table(tmp_path):
     (tmp_path / "benchmarks" / "suites" / "numbers.toml").write_text(SMALL)
 
     def run(*words: str) -> dict[str, dict[str, object]]:
-        shutil.rmtree(tmp_path / "benchmarks" / "results", ignore_errors=True)
+        if "--saved" not in words:
+            shutil.rmtree(tmp_path / "benchmarks" / "results", ignore_errors=True)
         asked = (sys.executable, "benchmarks/agent.py", "--cells", "numbers", "--fleets", "2")
         told = os.environ | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(
@@ -117,6 +118,14 @@ def test_several_processes_print_what_one_does(table):
     assert found["linear"]["fleets"] == 2
     assert math.isfinite(found["linear"]["ratio"]["seconds"]["mean"])
     assert table(*policies, "--processes", "3") == found
+
+
+def test_what_is_saved_is_printed_without_a_run_and_what_is_not_is_left_out(table, tmp_path):
+    found = table("--policies", "random")
+    assert table("--policies", "random,oort", "--saved") == found
+    suite = tmp_path / "benchmarks" / "suites" / "numbers.toml"
+    suite.write_text(SMALL.replace("count = 3", "count = 2"))
+    assert table("--policies", "random", "--saved") == "nothing of it is saved"
 
 
 @pytest.mark.parametrize(

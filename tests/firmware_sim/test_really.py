@@ -11,6 +11,7 @@ from firmware_sim import costs, really
 from firmware_sim.emulation import emulate
 from firmware_sim.limits import Limit, Network, group, under
 from firmware_sim.population import first_board, populate
+from firmware_sim.scenario import with_policy
 from proto.errors import ConfigError, LocalError
 from tests.firmware_sim.test_emulation import scenario
 
@@ -190,3 +191,31 @@ def test_what_only_the_virtual_engine_plays_is_refused(tmp_path: Path):
     watched = scenario(tmp_path, '[[script]]\ndo = "kill"\nclients = [1]\nstate = "training"\n')
     with pytest.raises(ConfigError, match=r"script\[0\].state is training"):
         really.really(watched, 0)
+
+
+@pytest.mark.processes
+@pytest.mark.broker
+def test_real_boxes_train_in_asynchronous_rounds_while_one_and_the_coordinator_die(tmp_path):
+    """Up to four boxes at work at once, a step for every two updates; one box is gone for good."""
+    script = """
+[[script]]
+do = "kill"
+clients = [1]
+at = "1s"
+[[script]]
+do = "kill-coordinator"
+at = "5s"
+length = "1s"
+"""
+    plain = scenario(tmp_path, script, quorum='1\ngather = "1s"', deadline='"20s"', steps="200")
+    buffered = with_policy(plain, "fedbuff")
+    rounds = replace(buffered.work.rounds, count=10)
+    assert (rounds.kind, rounds.concurrency, rounds.buffer) == ("async", 4, 2)
+    lasting = replace(buffered, work=replace(buffered.work, rounds=rounds), lasts="2m")
+    result = really.really(lasting, 0)
+    assert (result.policy, result.phase) == ("fedbuff", "finished")
+    steps = [r for r in result.rounds if r.kind == "train" and r.outcome == "done"]
+    assert [row.round for row in steps] == list(range(1, 11))
+    assert all(row.included for row in steps)
+    assert {2, 3, 4} <= {box for row in steps for box in row.included}
+    assert len({row.model for row in steps}) == 10

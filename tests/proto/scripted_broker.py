@@ -75,6 +75,10 @@ class ScriptedBroker:
         length = int.from_bytes(packet.body[:2], "big")
         self._client.sendall(b"\x40\x02" + packet.body[2 + length : 4 + length])
 
+    def say(self, data: bytes) -> None:
+        assert self._client is not None
+        self._client.sendall(data)
+
     def close(self) -> None:
         for each in (self._listener, self._client):
             if each is not None:

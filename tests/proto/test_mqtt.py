@@ -2,7 +2,9 @@
 
 import logging
 import queue
+import selectors
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from coordinator.broker_process import BrokerProcess
+from proto import connection
 from proto.broker_url import BrokerUrl, MqttSettings
 from proto.errors import TransportError
 from proto.inbound import LARGEST_INBOUND
@@ -344,6 +347,47 @@ def test_an_idle_port_costs_no_cpu(opened: Opened, mosquitto: BrokerProcess) -> 
     with pytest.raises(queue.Empty):
         inbox.events.get(timeout=0.5)
     assert time.process_time() - before < 0.1
+
+
+PINGRESP = bytes([0xD0, 0])
+
+
+def has_come(opened: socket.socket, data: bytes) -> bool:
+    try:
+        return opened.recv(9, socket.MSG_PEEK) == data
+    except BlockingIOError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="poll heeds SO_RCVLOWAT on Linux")
+def test_the_answer_to_a_ping_wakes_nobody_and_is_read_at_the_next_look(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unread it would end the connection: a broker that does not answer is taken for gone."""
+    monkeypatch.setattr(connection, "_NAP", 0.02)
+    broker = scripted()
+    box = connection.Connection(at(broker.port), 1, lambda _: None)
+    opened = box.open({"run/#": None})
+    with selectors.DefaultSelector() as selector:
+        selector.register(opened, selectors.EVENT_READ)
+
+        def look() -> None:
+            assert box.serve(selector, 0.02, lambda: None)
+
+        while not box.accepted:
+            look()
+        look()  # asleep for a receipt's length from now on
+        paho = box._client
+        paho._ping_t = time.monotonic()  # type: ignore[assignment]
+        broker.say(PINGRESP)
+        while not has_come(opened, PINGRESP):
+            time.sleep(0.01)
+        assert selector.select(0.1) == []
+        look()
+        assert paho._ping_t == 0
+        broker.say(publish(b"run/x", b"hello", 1))
+        assert selector.select(5.0)
+    box.close()
 
 
 def test_a_port_never_opened_closes_quietly(caplog: pytest.LogCaptureFixture) -> None:
