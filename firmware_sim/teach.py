@@ -141,7 +141,7 @@ def led(scenario: Scenario) -> Scenario:
     """With a teacher in the agent's place, who sets steps and how many are asked as well."""
     own = scenario.work.training.steps
     steps = Steps(rule=AGENT, most=max(100, math.ceil(max(SHARES) * own)))
-    selection = replace(scenario.work.selection, least_score=EVEN, spare=0)
+    selection = replace(scenario.work.selection, least_score=EVEN, spare=0, alike=0.0)
     rounds = replace(scenario.work.rounds, policy=AGENT)
     work = replace(scenario.work, steps=steps, selection=selection, rounds=rounds)
     return replace(scenario, work=work)

@@ -19,6 +19,7 @@ from coordinator.agent.engine import BASE, Answer, answers_of, judge_beside
 from coordinator.agent.lessons import (
     Lesson,
     aim_lessons,
+    digest_of,
     held_back,
     lessons_of,
     targets,
@@ -45,8 +46,10 @@ from quantization.runtime.sessions import (
     open_trainer,
 )
 
-MOST = 3000
+MOST = 4000
 """Lessons about boxes and jobs, if nothing else is asked for."""
+CHECKED = 30
+"""Fleets held back that it is examined on at most: reading them takes as long as lessons do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Lecture:
     judge: bool = True
     """Whether a linear student judges the numbers; else the model is told them in words."""
     most: int = MOST
-    """Lessons about boxes and jobs that are learned at most, those that were met most; 0: all."""
+    """Lessons about boxes and jobs that are learned at most, drawn by the seed; 0 takes all."""
     base: str = BASE
     threads: int = 1
 
@@ -135,7 +138,8 @@ def gather(lecture: Lecture) -> Material:
     header, every = read_all(lecture.sources)
     decisions = list(with_edges(every))
     learned = [d for d in decisions if not held_back(d)]
-    held = [d for d in decisions if held_back(d)]
+    kept = sorted({d.fleet for d in decisions if held_back(d)}, key=digest_of)[:CHECKED]
+    held = [d for d in decisions if d.fleet in kept]
     seed = lecture.course.seed
     judge, aims = None, []
     if learned and lecture.judge:
@@ -149,16 +153,11 @@ def gather(lecture: Lecture) -> Material:
             f"{lecture.sources[0]} tells neither words of boxes nor what aims are worth: there is "
             "nothing to read, take --student linear"
         )
-    return Material(header, aims, most_met(lessons, lecture.most, seed), learned, held, judge)
-
-
-def most_met(lessons: list[Lesson], most: int, seed: int) -> list[Lesson]:
-    """So many of them, in their order; the seed draws among those that were met as often."""
-    if not most or len(lessons) <= most:
-        return lessons
-    lots = np.random.default_rng(seed).permutation(len(lessons))
-    ranked = sorted(range(len(lessons)), key=lambda k: (-lessons[k].count, lots[k]))
-    return [lessons[k] for k in sorted(ranked[:most])]
+    if lecture.most and len(lessons) > lecture.most:
+        rng = np.random.default_rng(seed)
+        drawn = np.sort(rng.permutation(len(lessons))[: lecture.most])
+        lessons = [lessons[k] for k in drawn]
+    return Material(header, aims, lessons, learned, held, judge)
 
 
 def _targets(material: Material) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -36,6 +37,7 @@ UNSAID = 0.05
 """The same where the teacher said nothing about steps."""
 
 
+FIGURES = re.compile(r"\d+(?:[.,]\d+)*")
 FAR = 3.0
 """Nats that words may be taught to add at most."""
 PLAIN = 0.5
@@ -64,14 +66,21 @@ class Met(NamedTuple):
 
 def held_back(decision: Decision) -> bool:
     """Whether a decision is of a fleet that is kept back: by its name alone."""
-    return hashlib.sha256(decision.fleet.encode()).digest()[0] % HELD_OUT == 0
+    return digest_of(decision.fleet)[0] % HELD_OUT == 0
+
+
+def digest_of(fleet: str) -> bytes:
+    """What draws lots among fleets, the same in every file and for every seed."""
+    return hashlib.sha256(fleet.encode()).digest()
 
 
 def lessons_of(decisions: Iterable[Decision], judge: Weights | None = None) -> list[Lesson]:
     """A lesson for each different question, its target the mean of what the teacher said to it.
 
-    With a judge of numbers they are about words, and say what is to be added to its log-odds.
+    Questions that differ by figures alone are one, asked as it was first met. With a judge of
+    numbers they are about words, and say what is to be added to its log-odds.
     """
+    asks: dict[tuple[str, str], str] = {}
     met: dict[tuple[str, str], list[Met]] = {}
     stops: dict[tuple[str, str], list[float]] = {}
     for decision in with_edges(decisions):
@@ -79,7 +88,8 @@ def lessons_of(decisions: Iterable[Decision], judge: Weights | None = None) -> l
         for client, judged in zip(decision.clients, judged_by(judge, decision), strict=True):
             if question := asked(client, decision, numbers=judge is None):
                 one = Met(wanted_of(client), judged, client.steps)
-                met.setdefault((prefix, question), []).append(one)
+                first = asks.setdefault((prefix, FIGURES.sub("0", question)), question)
+                met.setdefault((prefix, first), []).append(one)
         if decision.stop is not None and decision.progress:
             question = stop_question(decision.progress)
             stops.setdefault((prefix, question), []).append(decision.stop)

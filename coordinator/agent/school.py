@@ -44,7 +44,7 @@ class Course:
     """Last blocks that are adapted."""
     rank: int = 8
     alpha: float = 16.0
-    epochs: float = 2.0
+    epochs: float = 1.5
     first: float = 5.0
     """Epochs of the early lessons before all are learned together."""
     batch: int = 8

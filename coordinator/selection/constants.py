@@ -60,6 +60,9 @@ class Constants(Table, frozen=True):
     """Of scores that are chances: a box below it is asked only to have the quorum and `spare`."""
     spare: Annotated[int, Meta(ge=0, le=100_000)] = 1
     """Boxes above the quorum that are asked however low their scores, as one may fail."""
+    alike: Share = 0.03
+    """Scores that are chances and differ by less count as equal: who has waited longest goes first.
+    0 tells all apart."""
     fedcs: FedCS = FedCS()
     tifl: TiFL = TiFL()
     power_of_choice: PowerOfChoice = PowerOfChoice()

@@ -120,7 +120,8 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
     found = field_of(candidates, request)
     scores, fallback = scored(found.covered, request)
     size = found.size if fallback else worth_asking(found, scores, request)
-    best = _best(replace(found, size=size), scores)
+    orders = scores if fallback else _levelled(found.covered, scores, request)
+    best = _best(replace(found, size=size), orders)
     # Where all are asked there is no choice that the hand rule could make differently.
     all_in = found.size >= len(found.covered)
     usual = best if all_in else _best(found, by_staleness(found.covered, request))
@@ -188,6 +189,21 @@ def _objection(covered: Sequence[Candidate], told: Mapping[str, float] | None) -
     # NaN is in no order: it must never reach a sort.
     bad = [c.box for c in covered if not -MAX_SCORE <= told[c.box] <= MAX_SCORE]
     return f"the score of {bad[0]} is {told[bad[0]]}" if bad else ""
+
+
+def _levelled(
+    covered: Sequence[Candidate], scores: Mapping[str, float], request: Request
+) -> Mapping[str, float]:
+    """Chances in steps of `alike`, and within a step those higher that have waited longer.
+
+    Small differences between boxes are noise: for it the same ones would be asked every round.
+    """
+    alike = request.constants.alike
+    if request.scorer not in CHANCES or not alike:
+        return scores
+    stale = by_staleness(covered, request)
+    order = sorted(covered, key=lambda c: (round(scores[c.box] / alike), stale[c.box]))
+    return {c.box: float(place) for place, c in enumerate(order)}
 
 
 def _best(found: Field, scores: Mapping[str, float]) -> list[Candidate]:

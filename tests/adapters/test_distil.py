@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from coordinator.agent.asking import pace_of
-from coordinator.agent.distil import Lecture, distill_agent, most_met
+from coordinator.agent.distil import Lecture, distill_agent
 from coordinator.agent.engine import open_mind
 from coordinator.agent.judging import Choice, intervals, judged
-from coordinator.agent.lessons import Lesson, lessons_of
+from coordinator.agent.lessons import lessons_of
 from coordinator.agent.school import Course
 from coordinator.decisionsfile import read_decisions
+from coordinator.selection.examples import Client
 from coordinator.selection.features import beside
 from coordinator.selection.prompt import OURS, question_of
 from coordinator.selection.words import edges_of
@@ -110,6 +112,19 @@ def test_questions_that_are_alike_are_one_lesson_with_the_mean_of_its_answers(fo
     assert sum(lesson.count for lesson in lessons) == 6 * 3 * 6 + 6 * 3
 
 
+def test_questions_that_differ_by_figures_alone_are_one_lesson(folder):
+    _, decisions = read_decisions(folder / "decisions.jsonl")
+    one = next(decisions)
+    told = [replace_note(one.clients[0], f"fan {speed} rpm") for speed in (900, 1250)]
+    (lesson,) = lessons_of([msgspec.structs.replace(one, clients=tuple(told), stop=None)])
+    assert '"fan 900 rpm"' in lesson.question
+    assert lesson.count == 2
+
+
+def replace_note(client: Client, note: str) -> Client:
+    return msgspec.structs.replace(client, note=note)
+
+
 def test_a_choice_is_judged_by_what_the_teacher_thought_of_it():
     taught = (0.9, 0.8, 0.1, 0.2)
     perfect = judged([Choice(2, taught, taught)])
@@ -127,15 +142,6 @@ def test_an_interval_is_as_wide_as_fleets_differ():
     assert alike["captured_95"] == pytest.approx([0, 0])
     assert apart["captured_95"][0] < -0.3 < 0.3 < apart["captured_95"][1]
     assert apart["loss_95"][0] < alike["loss_95"][0] < apart["loss_95"][1]
-
-
-def test_lessons_that_were_met_most_are_kept_in_their_order():
-    lessons = [Lesson("", str(at), (), count) for at, count in enumerate([1, 5, 1, 2, 1])]
-    kept = most_met(lessons, 3, seed=0)
-    assert [one.count for one in kept if one.count > 1] == [5, 2]
-    assert [one.question for one in kept] == sorted(one.question for one in kept)
-    assert most_met(lessons, 0, seed=0) == lessons
-    assert most_met(lessons, 3, seed=0) == kept
 
 
 @pytest.mark.parametrize(

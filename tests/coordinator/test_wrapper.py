@@ -99,6 +99,22 @@ def test_how_many_are_to_spare_is_the_owners_choice_and_somebody_is_always_asked
     assert ask([0.1, 0.3, 0.1, 0.2], 0.5, quorum=0, spare=0).cohort == ("b1",)
 
 
+def test_of_boxes_that_differ_by_noise_those_are_asked_that_waited():
+    turns = [9, 9, 9, 4, 6, 4]
+    fleet = [Candidate(f"b{at}", 40, turn) for at, turn in enumerate(turns)]
+    told = dict(zip((c.box for c in fleet), (0.63, 0.62, 0.61, 0.6, 0.59, 0.4), strict=True))
+
+    def asked(scorer: str, alike: float) -> tuple[str, ...]:
+        limits = Constants(alike=alike)
+        advice = Advice(scores=told)
+        return plan(fleet, Request(scorer, 3, 0, 10, constants=limits, advice=advice)).cohort
+
+    assert asked("agent", 0.0) == ("b0", "b1", "b2")
+    assert asked("agent", 0.03) == ("b0", "b1", "b3")
+    assert asked("agent", 0.5) == ("b3", "b4", "b5")
+    assert asked("oort", 0.03) == ("b0", "b1", "b2")
+
+
 def test_only_scores_that_are_chances_are_held_against_the_bound():
     assert len(ask([0.9, 0.3, 0.1, 0.2], 0.5, "oort").cohort) == 4
 
