@@ -65,7 +65,7 @@ class Books:
                 "box": box,
                 "rows": message.rows,
                 "payload": message.payload,
-                "metrics": msgspec.msgpack.encode(message.metrics),
+                "metrics": message.metrics,
                 "received": now,
                 "epoch": frame.epoch,
                 "sequence": frame.sequence,

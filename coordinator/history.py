@@ -67,5 +67,6 @@ def turn_of(row: Row, update: Row) -> Turn:
 
 
 def metrics_of(row: Row) -> Metrics | None:
-    """What a stored update told."""
-    return _metrics.decode(row.metrics)
+    """What a stored update told; a store in memory keeps it as it came."""
+    told: Metrics | bytes | None = row.metrics
+    return _metrics.decode(told) if isinstance(told, bytes) else told

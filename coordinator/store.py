@@ -193,7 +193,8 @@ class Store:
 
     def add_update(self, values: Mapping[str, object]) -> bool:
         """Keep an update and its replay mark; False when its id, box or frame is there already."""
-        return self._run(statements.ADD_UPDATE, values) == 1
+        packed = msgspec.msgpack.encode(values["metrics"])
+        return self._run(statements.ADD_UPDATE, {**values, "metrics": packed}) == 1
 
     def knows_update(self, id_: bytes) -> bool:
         return self._one(sa.select(updates.c.turn).where(updates.c.id == id_)) is not None

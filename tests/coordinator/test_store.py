@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from coordinator import schema
+from coordinator.history import metrics_of
 from coordinator.jobstate import Phase, Rules, new_job
 from coordinator.store import Store
 from proto.errors import StorageError
+from proto.messages import Metrics
 
 RULES = Rules(rounds=3, cohort=0, quorum=2, deadline=60.0, gather=5.0, scorer="random", seed=0)
 
@@ -47,12 +49,23 @@ def update(turn: int, box: str, **changes) -> dict[str, object]:
         "box": box,
         "rows": 40,
         "payload": b"payload",
-        "metrics": b"",
+        "metrics": None,
         "received": 1.0,
         "epoch": box.encode(),
         "sequence": turn,
     }
     return base | changes
+
+
+def told(steps: int) -> Metrics:
+    return Metrics(
+        first_loss=1.0,
+        last_loss=0.5,
+        validation_loss=0.7,
+        validation_accuracy=0.8,
+        validation_rows=9,
+        steps=steps,
+    )
 
 
 def payloads(store: Store, turn: int) -> list[bytes]:
@@ -276,12 +289,12 @@ def test_updates_come_in_the_order_of_their_boxes(store):
 
 def test_the_last_turn_of_a_box_is_its_last_training_round_that_counted(store):
     for turn in range(1, 5):
-        store.add_update(update(turn, "a", metrics=str(turn).encode()))
+        store.add_update(update(turn, "a", metrics=told(turn)))
     close_round(store, 1)
     close_round(store, 2)
     close_round(store, 3, outcome="missed")
     close_round(store, 4, kind=2)
-    assert [(row.box, row.metrics) for row in store.last_metrics("job")] == [("a", b"2")]
+    assert [(row.box, metrics_of(row)) for row in store.last_metrics("job")] == [("a", told(2))]
 
 
 def test_the_newest_model_is_that_of_the_highest_turn(store):
