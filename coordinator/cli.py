@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 Home = Annotated[str | None, typer.Option(help="Keys and store (or QFLEET_COORDINATOR_HOME).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for machines.")]
+MAX_EPOCHS = 1000.0
 
 
 @app.command()
@@ -231,14 +232,16 @@ def distill(
         str, typer.Option(help="linear, gbm, gbm-words or agent; or by OUTPUT.")
     ] = "",
     base: Annotated[str, typer.Option(help="agent: the base model.")] = "smollm2-135m",
-    depth: Annotated[int, typer.Option(help="agent: blocks of it that are used at all.")] = 12,
-    blocks: Annotated[int, typer.Option(help="agent: last blocks of those that learn.")] = 6,
-    rank: Annotated[int, typer.Option(help="agent: of the adapter.")] = 8,
+    depth: Annotated[
+        int, typer.Option(help="agent: blocks of it that are used at all.", min=1)
+    ] = 12,
+    blocks: Annotated[int, typer.Option(help="agent: last blocks of those that learn.", min=1)] = 6,
+    rank: Annotated[int, typer.Option(help="agent: of the adapter.", min=1, max=64)] = 8,
     epochs: Annotated[float, typer.Option(help="agent: times all lessons are learned.")] = 1.5,
     rate: Annotated[float, typer.Option(help="agent: AdamW's rate at its highest.")] = 6e-3,
-    most: Annotated[int, typer.Option(help="agent: lessons at most; 0 takes all.")] = 4000,
+    most: Annotated[int, typer.Option(help="agent: lessons at most; 0 takes all.", min=0)] = 4000,
     threads: Annotated[int, typer.Option(help="agent: cores that work.", min=1)] = 1,
-    seed: Annotated[int, typer.Option(help="agent: of all chance.")] = 0,
+    seed: Annotated[int, typer.Option(help="agent: of all chance.", min=0)] = 0,
     *,
     json: Json = False,
 ) -> None:
@@ -265,6 +268,11 @@ def distill(
         return
     if wanted != "agent":
         raise ConfigError(f"no student {student!r}; there is: linear, gbm, gbm-words, agent")
+    if not (0.0 < rate <= 1.0 and 0.0 < epochs <= MAX_EPOCHS):  # NaN is neither
+        raise ConfigError(
+            f"--rate {rate:g} and --epochs {epochs:g}; accepted: above 0 and up to 1, above 0 and"
+            f" up to {MAX_EPOCHS:g}"
+        )
     from coordinator.agent.distil import Lecture, distill_agent
     from coordinator.agent.school import Course
 

@@ -281,6 +281,25 @@ def test_the_agent_ends_a_job_once_it_sees_too_little_to_gain(tmp_path, base, ad
     )
 
 
+def test_an_agent_fills_the_places_of_asynchronous_rounds(tmp_path, base, adapter):
+    fleet = make(tmp_path)
+    fleet.advisor = Agent("onnx", str(base), beside=False)
+    fleet.kill_coordinator()
+    fleet.start_coordinator()
+    table = {"kind": "async", "concurrency": 2, "buffer": 2, "cohort": 0, "quorum": 1}
+    file = task(3, policy="agent", **table)
+    fleet.submit(replace(file, selection=Selection(weights=str(adapter))))
+    finish(fleet)
+    fleet.advisor.close()
+    told = [d for d in decisions(fleet.store, "job") if d["kind"] == "train" and d["cohort"]]
+    assert len(told) >= 2
+    assert all(d["fallback"] == "" and d["prefix"] == prefix_of("") for d in told)
+    assert all(d["questions"][box] for d in told for box in d["cohort"])
+    assert (
+        len([r for r in fleet.store.rounds("job") if r.kind == TRAIN and r.outcome == "done"]) == 3
+    )
+
+
 def test_without_the_base_model_the_hand_rule_decides_and_the_log_says_how_to_get_it(
     tmp_path, base, adapter
 ):

@@ -263,3 +263,18 @@ def test_another_students_name_is_refused(taught, tmp_path):
     call = ["distill", str(taught), "-o", str(tmp_path / "x"), "--student", "oracle"]
     found = CliRunner().invoke(app, call)
     assert isinstance(found.exception, ConfigError)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("--rate nan", "--rate 0", "--rate 2", "--epochs 0", "--epochs inf"),
+        *("--rank 0", "--rank 65", "--depth 0", "--blocks 0", "--most -1", "--seed -1"),
+    ],
+)
+def test_a_course_that_teaches_nothing_is_refused_before_anything_is_read(tmp_path, wrong):
+    call = ["distill", str(tmp_path / "none.jsonl"), "-o", str(tmp_path / "a.gguf")]
+    found = CliRunner().invoke(app, [*call, *wrong.split()])
+    told = found.output if found.exit_code == 2 else str(found.exception)  # typer's, or our own
+    assert wrong.split()[0] in told
+    assert "none.jsonl" not in told

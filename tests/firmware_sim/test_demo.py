@@ -1,6 +1,7 @@
 """The main job, as a person starts it: real processes, a real broker."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
-from firmware_sim.demo import Settings, run
+from firmware_sim.demo import Settings, model_missing, run
 from firmware_sim.plot import draw
 
 pytestmark = pytest.mark.processes
@@ -45,6 +46,21 @@ def test_the_command_prints_one_object_with_figures_that_fit_together(tmp_path):
     draw(result, tmp_path / "picture.png")
     with Image.open(tmp_path / "picture.png") as picture:
         assert picture.size[0] > 800
+
+
+def test_the_shipped_agent_plans_the_rounds_of_real_processes_and_says_why(tmp_path):
+    if missing := model_missing():
+        pytest.skip(missing)
+    words = ["demo", "--policy", "agent", "--clients", "4", "--rounds", "3", "--out", str(tmp_path)]
+    told = os.environ | {"COLUMNS": "200"}
+    run_ = [sys.executable, "-m", "firmware_sim", *words]
+    done = subprocess.run(run_, capture_output=True, check=True, timeout=300, text=True, env=told)
+    assert "No agent" not in done.stderr
+    assert "the hand rule chose" not in done.stdout
+    _, _, table = done.stdout.partition("Decisions")
+    assert table.count("agent: box-") == 3
+    assert table.count("the aim as read: ") == 3
+    assert "3 rounds were planned" in table
 
 
 def test_where_the_agents_model_is_missing_the_demo_goes_on_by_the_hand_rule(tmp_path, monkeypatch):

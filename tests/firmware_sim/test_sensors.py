@@ -40,3 +40,13 @@ def test_a_straight_line_learns_nothing_and_a_curve_does() -> None:
 
 def test_noisy_clients_have_labels_that_say_little() -> None:
     assert 5 < sum(c.noisy for c in CLIENTS) < 35
+
+
+def test_a_teacher_the_target_and_the_end_are_judged_on_rows_of_their_own() -> None:
+    parts = [sensors.for_teacher(4), sensors.held_back(4), sensors.for_the_end(4)]
+    seen = [{row.tobytes() for row in part.X} for part in parts]
+    assert [len(found) for found in seen] == [500, 2000, 2000]
+    assert len(set.union(*seen)) == 4500
+    assert all(part.y.mean() == 0.5 for part in parts)
+    other = {row.tobytes() for row in sensors.for_teacher(5).X}
+    assert not other & seen[0]

@@ -170,6 +170,24 @@ def test_a_dry_run_says_when_the_round_would_wait(tmp_path):
     assert "NOT ENOUGH boxes for the quorum of 4" in call(fleet, "run", str(path), "--dry-run")
 
 
+def test_a_dry_run_without_the_agents_model_says_how_to_get_it_and_plans_by_the_hand_rule(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("QFLEET_CACHE", str(tmp_path / "bare"))
+    fleet = make(tmp_path)
+    fleet.run(lambda: all(row.online for row in fleet.store.members()), 60.0)
+    path = tmp_path / "task.toml"
+    path.write_text(TASK.replace('"oort"', '"agent"'))
+    shown = call(fleet, "run", str(path), "--dry-run")
+    assert "as agent would plan it now" in shown
+    assert "the hand rule chose: the agent cannot answer" in " ".join(shown.split())
+    assert "quantize pull smollm2-135m" in " ".join(shown.split())
+    path.write_text(path.read_text() + '[selection]\nweights = "mine.gguf"\n')
+    with pytest.raises(ConfigError, match=r"there is no .*mine\.gguf"):
+        read(path)
+
+
 def test_a_task_file_sets_the_constants_and_budgets_of_selection(tmp_path):
     path = tmp_path / "task.toml"
     path.write_text(TASK + "[selection.oort]\npenalty = 1.5\n[selection.budget]\nasks = 9\n")
