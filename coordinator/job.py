@@ -169,14 +169,10 @@ class Job:
 
     def _place(self, box: str) -> int | None:
         """As the state says, looked up once for all members of a synchronous round."""
-        members, places = self._places
-        if members is not self.state.members:
-            members, places = (
-                self.state.members,
-                {m.box: at for at, m in enumerate(self.state.members)},
-            )
-            self._places = members, places
-        return places.get(box)
+        members = self.state.members
+        if self._places[0] is not members:
+            self._places = members, {member.box: at for at, member in enumerate(members)}
+        return self._places[1].get(box)
 
     def check(self, box: str, update: Update) -> None:
         """Raise RemoteError unless this box was asked for this update, and it can be folded."""

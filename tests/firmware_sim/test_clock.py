@@ -1,4 +1,9 @@
+from math import inf
+
+from edge_client.requests import Result
 from firmware_sim.clock import Clock
+from firmware_sim.fleet import Actor
+from proto.transport import Connected, Disconnected, Incoming
 
 
 def test_events_run_in_order_of_time_then_of_insertion() -> None:
@@ -64,3 +69,18 @@ def test_what_is_added_for_the_present_comes_after_what_was_due_then() -> None:
     clock.at(1.5, lambda: seen.append("third"))
     clock.run()
     assert seen == ["first", "second", "added", "added later", "third"]
+
+
+def test_an_actor_has_no_turn_by_a_timer_that_nobody_waits_for_any_more() -> None:
+    clock, turns = Clock(), []
+    due = iter([1.0, 5.0, inf])
+
+    def take(batch: list[Incoming | Result]) -> float:
+        turns.append((clock.now, batch))
+        return next(due)
+
+    actor, first, second = Actor(clock, take), Connected(), Disconnected("cut")
+    actor.put(first)
+    clock.at(0.5, lambda: actor.put(second))
+    clock.run()
+    assert turns == [(0.0, [first]), (0.5, [second]), (5.0, [])]

@@ -1,14 +1,19 @@
 """Virtual fleets: the same run by seed, however it is sealed, stored or trained."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
+from msgspec.structs import replace
 
 from coordinator.taskfile import Data, RoundsTable, TaskFile, Train
 from coordinator.taskmodel import Model
 from edge_client import config
 from edge_client.dataset import Table
+from edge_client.requests import Result
 from firmware_sim.fleet import Fleet
+from firmware_sim.poison import poisoned
 from firmware_sim.virtual import Plan, Still, VirtualFleet
 
 BOXES = 4
@@ -65,6 +70,38 @@ def test_sealing_really_or_only_its_cost_changes_no_event_no_size_and_no_model()
 
 def test_training_together_or_one_by_one_gives_the_same_run():
     assert virtual().trace.digest() == virtual(together=False).trace.digest()
+
+
+class Spoilt(Still):
+    """One box's updates do not unpack."""
+
+    def sends(self, box: str, result: Result) -> Result:
+        return poisoned(result, "wrong-shape") if box == "b2" else result
+
+
+@pytest.mark.parametrize(
+    ("world", "heard"),
+    [
+        (Still(rows, 0.1), set()),  # sooner than a yes leaves
+        (Still(rows, 1.0), {"b0", "b1", "b2", "b3"}),
+        (Spoilt(rows, 0.1), {"b2"}),
+    ],
+)
+def test_a_yes_that_comes_with_its_update_is_an_event_only_where_that_is_refused(
+    tmp_path, world, heard
+):
+    fleet = VirtualFleet(Plan(world, traced=True, trace=tmp_path / "log"))
+    fleet.start_coordinator()
+    fleet.submit(replace(TASK, rounds=replace(TASK.rounds, quorum=BOXES - 1, deadline="1m")))
+    for number in range(BOXES):
+        fleet.add_box(f"b{number}")
+        fleet.start_box(f"b{number}")
+    fleet.run_job("job", 3600.0)
+    fleet.trace.close()
+    assert fleet.finished("job")
+    lines = (tmp_path / "log").read_text().splitlines()
+    answers = [line.split(" ", 3)[3] for line in lines if line.split(" ", 3)[2] == "Answered"]
+    assert {json.loads(answer)["box"] for answer in answers} == heard
 
 
 def test_the_fleet_on_disk_goes_through_the_same_rounds_to_the_same_models(tmp_path):
