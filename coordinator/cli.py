@@ -229,7 +229,7 @@ def distill(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     student: Annotated[
-        str, typer.Option(help="linear, gbm, gbm-words or agent; or by OUTPUT.")
+        str, typer.Option(help="linear, gbm, gbm-words, agent or stop; or by OUTPUT.")
     ] = "",
     base: Annotated[str, typer.Option(help="agent: the base model.")] = "smollm2-135m",
     depth: Annotated[
@@ -253,11 +253,18 @@ def distill(
     from coordinator import tables
     from proto.errors import ConfigError
 
-    wanted = student or ("agent" if output.suffix == ".gguf" else "linear")
+    ending = ".stop.json" if output.name.endswith(".stop.json") else output.suffix
+    wanted = student or {".gguf": "agent", ".stop.json": "stop"}.get(ending, "linear")
     if wanted == "linear":
         from coordinator.distill import distill_linear
 
         figures = distill_linear(decisions, output)
+        _show(figures, lambda: tables.student(figures), json=json)
+        return
+    if wanted == "stop":
+        from coordinator.agent.stopping import distill_stop
+
+        figures = distill_stop(decisions, output)
         _show(figures, lambda: tables.student(figures), json=json)
         return
     if wanted in ("gbm", "gbm-words"):
@@ -267,7 +274,7 @@ def distill(
         _show(figures, lambda: tables.student(figures), json=json)
         return
     if wanted != "agent":
-        raise ConfigError(f"no student {student!r}; there is: linear, gbm, gbm-words, agent")
+        raise ConfigError(f"no student {student!r}; there is: linear, gbm, gbm-words, agent, stop")
     if not (0.0 < rate <= 1.0 and 0.0 < epochs <= MAX_EPOCHS):  # NaN is neither
         raise ConfigError(
             f"--rate {rate:g} and --epochs {epochs:g}; accepted: above 0 and up to 1, above 0 and"

@@ -96,14 +96,7 @@ def fit(examples: Examples, trained_on: str = "", *, aims: bool = False) -> Weig
 
     With `aims` the owner's prices shift its weights, and steps are taught; else it sees neither.
     """
-    own = examples.values
-    known = ~np.isnan(own)
-    counts = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, own, 0.0).sum(axis=0) / counts
-    centred = np.where(known, own - mean, 0.0)
-    scale = np.sqrt((centred**2).sum(axis=0) / counts)
-    scale = np.where(scale > CLOSE, scale, 1.0)
-    X = np.clip(centred / scale, -MOST, MOST)
+    X, mean, scale = _standard(examples.values)
     usual = _usual(examples) if aims else {}
     priced = [BESIDE.index(name) for name in PRICED]
     shifts = [X[:, priced] * _beyond(examples, name, part) for name, part in usual.items()]
@@ -124,6 +117,31 @@ def fit(examples: Examples, trained_on: str = "", *, aims: bool = False) -> Weig
         steps=_paces(X, examples.steps) if aims else (),
         trained_on=trained_on[:200],
     )
+
+
+def regression(names: Sequence[str], values: Floats, y: Floats, trained_on: str) -> Weights:
+    """A logistic regression on any columns (rows, names), NaN for unknown, with soft targets y."""
+    X, mean, scale = _standard(values)
+    found = newton(X, y, np.full(len(names), RIDGE))
+    return Weights(
+        version=VERSION,
+        features=tuple(names),
+        mean=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+        join=Head(weights=tuple(found[:-1].tolist()), bias=float(found[-1])),
+        trained_on=trained_on[:200],
+    )
+
+
+def _standard(own: Floats) -> tuple[Floats, Floats, Floats]:
+    """Columns with mean 0 and variance 1, 0 for unknown; their means and their scales."""
+    known = ~np.isnan(own)
+    counts = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, own, 0.0).sum(axis=0) / counts
+    centred = np.where(known, own - mean, 0.0)
+    scale = np.sqrt((centred**2).sum(axis=0) / counts)
+    scale = np.where(scale > CLOSE, scale, 1.0)
+    return np.clip(centred / scale, -MOST, MOST), mean, scale
 
 
 def _usual(examples: Examples) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The file of a student that is no language model: read with care, written whole."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,8 @@ AGAIN = "make it again by coordinator distill"
 MAX_FILE = 256 * 1024
 
 
-def read_weights(path: Path) -> Student:
-    """Raises ConfigError that says what is wrong with the file."""
+def read_weights(path: Path, names: Collection[str] = COLUMNS) -> Student:
+    """Of these features, if of none other. Raises ConfigError that says what is wrong with it."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
@@ -33,7 +34,7 @@ def read_weights(path: Path) -> Student:
             f"{path}: it has {len(weights.steps)} heads of steps, where a student has one for each"
             f" of {STEP_CLASSES} classes or none; {AGAIN}"
         )
-    if unknown := sorted(set(weights.features) - set(COLUMNS)):
+    if unknown := sorted(set(weights.features) - set(names)):
         raise ConfigError(f"{path}: features this release does not know: {', '.join(unknown)}")
     return weights
 

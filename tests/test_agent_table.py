@@ -12,24 +12,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.firmware_sim.small import SMALL
+
 ROOT = Path(__file__).parent.parent
-SMALL = """
-name = "small"
-lasts = "2h"
-[[group]]
-name = "a"
-count = 4
-board = "pi-4"
-rows = [40, 60]
-[work]
-target = 0.6
-[work.training]
-steps = 5
-[work.rounds]
-count = 3
-cohort = 2
-quorum = 1
-"""
 
 
 @pytest.fixture
@@ -124,7 +109,7 @@ def test_what_is_saved_is_printed_without_a_run_and_what_is_not_is_left_out(tabl
     found = table("--policies", "random")
     assert table("--policies", "random,oort", "--saved") == found
     suite = tmp_path / "benchmarks" / "suites" / "numbers.toml"
-    suite.write_text(SMALL.replace("count = 3", "count = 2"))
+    suite.write_text(SMALL.replace("count = 2", "count = 3"))
     assert table("--policies", "random", "--saved") == "nothing of it is saved"
 
 

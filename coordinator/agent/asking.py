@@ -35,6 +35,9 @@ class Reader(Protocol):
     @property
     def judge(self) -> Weights | None: ...
 
+    @property
+    def stopper(self) -> Weights | None: ...
+
     def length(self, question: str) -> int:
         """Its tokens."""
 
@@ -54,6 +57,8 @@ class Asking(NamedTuple):
     told: Mapping[str, Features] = {}
     """Of all boxes, beside the others."""
     judge: Weights | None = None
+    ends: float | None = None
+    """The chance that the job has learned enough, where nobody need be asked for it."""
 
     @property
     def keys(self) -> list[Key]:
@@ -79,13 +84,15 @@ def asking(
         if (question := _question(c.resources, values, edges, reader))
     }
     ends = request.constants.agent.stop > 0 and state.losses
-    stop = stop_question(progress_of(state)) if ends else ""
+    stands, stopper = progress_of(state), reader.stopper
+    enough = chance(log_odds(stopper, stopper.join, stands)) if ends and stopper else None
+    stop = stop_question(stands) if ends and enough is None else ""
     aim = prefix_of(state.rules.objective)
     if reader.judge is None:
-        return Asking(aim, asked, stop, edges)
+        return Asking(aim, asked, stop, edges, ends=enough)
     others = {c.box: values for c, values in zip(covered, beside(told), strict=True)}
     counts = (aim, COUNTS) if reader.judge.aims else None
-    return Asking(OURS, asked, stop, edges, counts, others, reader.judge)
+    return Asking(OURS, asked, stop, edges, counts, others, reader.judge, enough)
 
 
 def _question(board: Resources, told: Features, edges: Edges, reader: Reader) -> str:
@@ -115,7 +122,7 @@ def advice_of(found: Asking, answers: Mapping[Key, Answer]) -> Advice:
     advice = Advice(
         scores={box: answer.join for box, answer in boxes.items()},
         steps={box: answer.steps.index(max(answer.steps)) for box, answer in boxes.items()},
-        stop=answers[found.prefix, found.stop].join if found.stop else None,
+        stop=answers[found.prefix, found.stop].join if found.stop else found.ends,
         edges=found.edges,
         prefix=found.prefix,
         questions=found.boxes,

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coordinator.selection.features import COLUMNS
+from coordinator.selection.progress import WORDS as PROGRESS
 from coordinator.selection.prompt import AIMS, JOIN, LABELS, STEPS
 from coordinator.selection.weights import Weights
 from coordinator.weightsfile import read_weights
@@ -61,6 +63,8 @@ class Mind:
     engine: str
     judge: Weights | None = None
     """Who judges the boxes' numbers; the model's log-odds of their words are added to its own."""
+    stopper: Weights | None = None
+    """Who judges whether a job has learned enough; else the model is asked."""
 
     def answer(self, prefix: str, questions: Sequence[str]) -> list[Answer]:
         """One answer for each question. Raises ConfigError, LocalError."""
@@ -74,6 +78,19 @@ class Mind:
 def judge_beside(adapter: Path) -> Path:
     """Where the judge of numbers lies that an adapter was taught to go with."""
     return adapter.with_suffix(".judge.json")
+
+
+def stop_beside(adapter: Path) -> Path:
+    """Where the regression on progress lies that goes with an adapter."""
+    return adapter.with_suffix(".stop.json")
+
+
+def _linear(path: Path, names: Sequence[str]) -> Weights | None:
+    """None where there is no such file. Raises ConfigError."""
+    found = read_weights(path, names) if path.is_file() else None
+    if found is not None and not isinstance(found, Weights):
+        raise ConfigError(f"{path} is no linear student")
+    return found
 
 
 def answers_of(logp: Array) -> list[Answer]:
@@ -105,14 +122,12 @@ def open_mind(adapter: str = "", engine: Engine = "auto", base: str = BASE) -> I
     path = Path(adapter) if adapter else SHIPPED
     with open_model(base) as model:
         held = read_adapter(path, model.facts, model.sha256)
-        beside = judge_beside(path)
-        judge = read_weights(beside) if beside.is_file() else None
-        if judge is not None and not isinstance(judge, Weights):
-            raise ConfigError(f"{beside} is no linear student")
+        judge = _linear(judge_beside(path), COLUMNS)
+        stopper = _linear(stop_beside(path), tuple(PROGRESS))
         short = shortened(model, held.first + held.blocks)
         labels = [model.tokens.single(word) for word in LABELS]
         taken = chosen(engine)
         # llama.cpp rounds activations by the batch: one by one, an answer is its question's alone.
         with open_scorer(short, labels, engine, 1 if taken == "llama" else TOGETHER) as scorer:
             scorer.adapt(held)
-            yield Mind(short, scorer, taken, judge)
+            yield Mind(short, scorer, taken, judge, stopper)

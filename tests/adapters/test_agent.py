@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from coordinator import tables
 from coordinator.agent.advisor import Agent
 from coordinator.agent.asking import Asking, advice_of
-from coordinator.agent.engine import Answer, judge_beside, open_mind
+from coordinator.agent.engine import Answer, judge_beside, open_mind, stop_beside
 from coordinator.agent.explain import spans, strongest, without
 from coordinator.agent.memory import Memory
 from coordinator.agent.review import explained
@@ -279,6 +279,28 @@ def test_the_agent_ends_a_job_once_it_sees_too_little_to_gain(tmp_path, base, ad
     assert any(
         "the agent sees too little to gain" in row.text for row in fleet.store.said("job", 0)
     )
+
+
+def test_a_regression_beside_the_adapter_says_when_to_stop_and_the_model_is_not_asked(
+    tmp_path, base, adapter
+):
+    own = tmp_path / "own.gguf"
+    own.write_bytes(adapter.read_bytes())
+    head = Head(weights=(9.0,), bias=0.0)
+    write_weights(
+        stop_beside(own),
+        Weights(version=1, features=("done",), mean=(0.5,), scale=(0.1,), join=head),
+    )
+    agent, found = Agent("onnx", str(base), beside=False), {}
+    for done in (1, 8):
+        state = replace(job(own, stop=0.9), round=done, losses=(0.5, 0.4))
+        found[done] = advise(agent, state).stop
+    agent.close()
+    assert found[1] == pytest.approx(1 / (1 + np.exp(9 * (0.5 - 1 / 9) / 0.1)))
+    assert found[8] > 0.99
+    write_weights(stop_beside(own), JUDGE)
+    with pytest.raises(ConfigError, match=r"own.stop.json: features .* know: battery_beside"):
+        open_mind(str(own), "onnx", str(base)).__enter__()
 
 
 def test_an_agent_fills_the_places_of_asynchronous_rounds(tmp_path, base, adapter):
