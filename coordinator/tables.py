@@ -82,7 +82,7 @@ def decisions(rows: list[Report]) -> None:
         [
             str(row["turn"]),
             _chosen(row),
-            "the same" if row["hand_rule"] == row["cohort"] else ", ".join(row["hand_rule"]),
+            _usual(row),
             _passed_over(row),
             _cost(row["forecast"]["seconds"], row["forecast"]["bytes"]),
             _came(row["came"]),
@@ -109,6 +109,11 @@ def _chosen(row: Report) -> str:
     counts = (f"{name} {part:.2f}" for name, part in row["prices"].items() if part >= SMALL)
     aim = "\nthe aim as read: " + ", ".join(counts) if row["prices"] else ""
     return f"{row['policy']}: " + "; ".join(named) + why + aim + "".join(words)
+
+
+def _usual(row: Report) -> str:
+    usual = row["hand_rule"]
+    return "the same" if set(usual) == set(row["cohort"]) else ", ".join(usual)
 
 
 def _mattered(words: list[Report]) -> str:

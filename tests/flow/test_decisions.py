@@ -69,6 +69,13 @@ def test_each_round_says_who_was_chosen_by_what_and_what_came_of_it(tmp_path):
     assert [d["scores"] for d in told] == [d["scores"] for d in decisions(fleet.store, "job")]
 
 
+def test_where_the_hand_rule_would_have_asked_the_same_boxes_they_are_not_named_twice(tmp_path):
+    fleet = make(tmp_path)
+    fleet.submit(choosy(2, "stalest"))
+    finish(fleet)
+    assert call(fleet, "decisions", "job").count("the same") == len(fleet.store.rounds("job"))
+
+
 @pytest.mark.parametrize("policy", ["fedcs", "tifl", "power-of-choice", "eafl", "refl"])
 def test_every_method_runs_a_whole_job(tmp_path, policy):
     fleet = make(tmp_path)
