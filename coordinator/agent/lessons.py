@@ -77,8 +77,8 @@ def digest_of(fleet: str) -> bytes:
 def lessons_of(decisions: Iterable[Decision], judge: Weights | None = None) -> list[Lesson]:
     """A lesson for each different question, its target the mean of what the teacher said to it.
 
-    Questions that differ by figures alone are one, asked as it was first met. With a judge of
-    numbers they are about words, and say what is to be added to its log-odds.
+    Those `alike` are one, asked as it was first met. With a judge of numbers they are about words,
+    and say what is to be added to its log-odds.
     """
     asks: dict[tuple[str, str], str] = {}
     met: dict[tuple[str, str], list[Met]] = {}
@@ -88,7 +88,7 @@ def lessons_of(decisions: Iterable[Decision], judge: Weights | None = None) -> l
         for client, judged in zip(decision.clients, judged_by(judge, decision), strict=True):
             if question := asked(client, decision, numbers=judge is None):
                 one = Met(wanted_of(client), judged, client.steps)
-                first = asks.setdefault((prefix, FIGURES.sub("0", question)), question)
+                first = asks.setdefault((prefix, alike(question)), question)
                 met.setdefault((prefix, first), []).append(one)
         if decision.stop is not None and decision.progress:
             question = stop_question(decision.progress)
@@ -97,6 +97,14 @@ def lessons_of(decisions: Iterable[Decision], judge: Weights | None = None) -> l
         *(Lesson(*key, target_of(every), len(every)) for key, every in met.items()),
         *(Lesson(*key, only(JOIN, told(fmean(x))), len(x)) for key, x in stops.items()),
     ]
+
+
+def alike(question: str) -> str:
+    """The same for questions that differ by figures alone, but for noughts: those mean something.
+
+    A fan at "rpm=0" is blocked, whatever it turns at else.
+    """
+    return FIGURES.sub(lambda figure: "1" if figure.group().strip("0.,") else "0", question)
 
 
 def aim_lessons(sentences: Iterable[tuple[str, Mapping[str, float]]]) -> list[Lesson]:

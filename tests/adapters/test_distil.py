@@ -121,6 +121,15 @@ def test_questions_that_differ_by_figures_alone_are_one_lesson(folder):
     assert lesson.count == 2
 
 
+def test_a_nought_is_a_figure_that_means_something(folder):
+    _, decisions = read_decisions(folder / "decisions.jsonl")
+    one = next(decisions)
+    notes = ("fan0 duty=40 rpm=910 stall=0", "fan0 duty=100 rpm=0 stall=1", "up 0.0 s", "up 0.5 s")
+    told = tuple(replace_note(client, n) for client, n in zip(one.clients * 4, notes, strict=False))
+    lessons = lessons_of([msgspec.structs.replace(one, clients=told, stop=None)])
+    assert len(lessons) == len(notes)
+
+
 def replace_note(client: Client, note: str) -> Client:
     return msgspec.structs.replace(client, note=note)
 
