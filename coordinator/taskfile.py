@@ -17,7 +17,6 @@ from coordinator.selection.regulators import Regulation
 from coordinator.selection.request import Budget
 from coordinator.selection.scorers import AGENT, LEARNED, POLICIES
 from coordinator.selection.steps import STEP_RULES
-from coordinator.selection.weights import Weights
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskhybrid import HybridModel
 from coordinator.taskmodel import Model
@@ -147,16 +146,14 @@ def read(path: Path) -> TaskFile:
 
 def look_at_agent(adapter: Path) -> None:
     """Raises ConfigError now for what would leave every round to the hand rule later."""
-    from coordinator.agent.engine import judge_beside  # noqa: PLC0415 - few tasks name an agent
+    from coordinator.agent.engine import beside  # noqa: PLC0415 - few tasks name an agent
 
     if not adapter.exists():
         raise ConfigError(
             f"selection.weights: there is no {adapter}; accepted: an adapter that"
             " `coordinator distill` wrote, or nothing for the one in the package"
         )
-    judge = judge_beside(adapter)
-    if judge.is_file() and not isinstance(read_weights(judge), Weights):
-        raise ConfigError(f"{judge} is no linear student; make both again by coordinator distill")
+    beside(adapter)
 
 
 def task_of(file: TaskFile, fleet: str, serial: int, taught: Adapter | None = None) -> Task:

@@ -17,7 +17,7 @@ from coordinator.selection.features import COLUMNS
 from coordinator.selection.progress import WORDS as PROGRESS
 from coordinator.selection.prompt import AIMS, JOIN, LABELS, STEPS
 from coordinator.selection.weights import Weights
-from coordinator.weightsfile import read_weights
+from coordinator.weightsfile import AGAIN, read_weights
 from proto.errors import ConfigError
 from quantization.adapters.files import read_adapter
 from quantization.arrays import Array
@@ -85,11 +85,17 @@ def stop_beside(adapter: Path) -> Path:
     return adapter.with_suffix(".stop.json")
 
 
+def beside(adapter: Path) -> tuple[Weights | None, Weights | None]:
+    """Its judge and what says when to stop, each where there is one. Raises ConfigError."""
+    stop = _linear(stop_beside(adapter), tuple(PROGRESS))
+    return _linear(judge_beside(adapter), COLUMNS), stop
+
+
 def _linear(path: Path, names: Sequence[str]) -> Weights | None:
     """None where there is no such file. Raises ConfigError."""
     found = read_weights(path, names) if path.is_file() else None
     if found is not None and not isinstance(found, Weights):
-        raise ConfigError(f"{path} is no linear student")
+        raise ConfigError(f"{path} is no linear student; {AGAIN}")
     return found
 
 
@@ -122,8 +128,7 @@ def open_mind(adapter: str = "", engine: Engine = "auto", base: str = BASE) -> I
     path = Path(adapter) if adapter else SHIPPED
     with open_model(base) as model:
         held = read_adapter(path, model.facts, model.sha256)
-        judge = _linear(judge_beside(path), COLUMNS)
-        stopper = _linear(stop_beside(path), tuple(PROGRESS))
+        judge, stopper = beside(path)
         short = shortened(model, held.first + held.blocks)
         labels = [model.tokens.single(word) for word in LABELS]
         taken = chosen(engine)

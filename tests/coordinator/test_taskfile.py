@@ -103,6 +103,10 @@ def test_an_agent_that_is_not_there_or_has_a_spoilt_judge_is_refused_with_the_ta
         read(written(tmp_path, GOOD + AGENT))
     write_weights(tmp_path / "mine.judge.json", replace(STUDENT, steps=(head,) * 4))
     assert read(written(tmp_path, GOOD + AGENT)).selection.weights == named
+    write_weights(tmp_path / "mine.stop.json", STUDENT)
+    with pytest.raises(ConfigError, match=r"mine.stop.json: features .* does not know: rows"):
+        read(written(tmp_path, GOOD + AGENT))
+    (tmp_path / "mine.stop.json").unlink()
     trees = Trees(version=VERSION, features=("rows",), trees=(), bias=0.0)
     write_weights(tmp_path / "mine.judge.json", trees)
     with pytest.raises(ConfigError, match="no linear student"):
