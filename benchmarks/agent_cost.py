@@ -1,5 +1,7 @@
 """What the planning agent costs a coordinator: CPU of questions, of a plan, memory; both engines.
 
+And how far the two engines' answers are apart.
+
     python benchmarks/agent_cost.py [--json]
 
 Each engine runs in a process of its own with all that a coordinator imports. A thousand boxes, all
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from typing import Any
 
 BOXES, CHANGED, COHORT = 1000, 50, 400
 LIMITS = {
@@ -61,7 +64,7 @@ def cpu(work) -> float:  # noqa: ANN001 - any call
     return time.process_time() - began
 
 
-def measure(engine: str) -> dict[str, float]:
+def measure(engine: str) -> dict[str, Any]:
     """One engine, in this process."""
     from msgspec.structs import replace
 
@@ -96,7 +99,8 @@ def measure(engine: str) -> dict[str, float]:
     tokens = [mind.length(question) for question in questions]
     longest = sorted(questions, key=mind.length)[-33:]
     mind.answer(asked.prefix, longest[:1])
-    fresh = cpu(lambda: mind.answer(asked.prefix, longest[1:])) / 32
+    said: list[float] = []
+    fresh = cpu(lambda: said.extend(a.odds for a in mind.answer(asked.prefix, longest[1:]))) / 32
 
     state = replace(state, edges=asked.edges)
 
@@ -116,6 +120,7 @@ def measure(engine: str) -> dict[str, float]:
         "fresh_ms": round(1000 * fresh, 1),
         "cached_ms": round(1000 * cached, 3),
         "plan_cpu_s": round(whole, 2),
+        "odds": said,
         "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
 
@@ -134,12 +139,20 @@ def main() -> None:
         words = [sys.executable, __file__, "--engine", engine]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         found[engine] = json.loads(done.stdout)
+    told = [figures.pop("odds") for figures in found.values()]
+    apart = [abs(a - b) for a, b in zip(*told, strict=True)] if len(told) > 1 else []
     result = {"boxes": BOXES, "changed": CHANGED, "limits": LIMITS, "engines": found}
+    result["log_odds_apart"] = (
+        {"mean": sum(apart) / len(apart), "most": max(apart)} if apart else None
+    )
     if asked.json:
         print(json.dumps(result))
         return
     for engine, figures in found.items():
         print(engine, *(f"{name} {value}" for name, value in figures.items()), sep="  ")
+    if apart:
+        mean, most = result["log_odds_apart"].values()
+        print(f"their log-odds are {mean:.3f} apart, {most:.3f} at most")
 
 
 if __name__ == "__main__":
