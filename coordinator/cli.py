@@ -4,11 +4,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from proto.exits import run_command
+
+if TYPE_CHECKING:
+    from coordinator.reports import Report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -251,31 +254,16 @@ def distill(
     it, and a run that was broken off goes on where it was.
     """
     from coordinator import tables
-    from proto.errors import ConfigError
 
     ending = ".stop.json" if output.name.endswith(".stop.json") else output.suffix
     wanted = student or {".gguf": "agent", ".stop.json": "stop"}.get(ending, "linear")
-    if wanted == "linear":
-        from coordinator.distill import distill_linear
-
-        figures = distill_linear(decisions, output)
-        _show(figures, lambda: tables.student(figures), json=json)
-        return
-    if wanted == "stop":
-        from coordinator.agent.stopping import distill_stop
-
-        figures = distill_stop(decisions, output)
-        _show(figures, lambda: tables.student(figures), json=json)
-        return
-    if wanted in ("gbm", "gbm-words"):
-        from coordinator.boost import distill_trees
-
-        figures = distill_trees(decisions, output, words=wanted == "gbm-words")
-        _show(figures, lambda: tables.student(figures), json=json)
-        return
     if wanted != "agent":
-        raise ConfigError(f"no student {student!r}; there is: linear, gbm, gbm-words, agent, stop")
+        figures = _of_numbers(wanted, decisions, output)
+        _show(figures, lambda: tables.student(figures), json=json)
+        return
     if not (0.0 < rate <= 1.0 and 0.0 < epochs <= MAX_EPOCHS):  # NaN is neither
+        from proto.errors import ConfigError
+
         raise ConfigError(
             f"--rate {rate:g} and --epochs {epochs:g}; accepted: above 0 and up to 1, above 0 and"
             f" up to {MAX_EPOCHS:g}"
@@ -290,6 +278,25 @@ def distill(
             shown.update,
         )
     _show(figures, lambda: tables.agent(figures), json=json)
+
+
+def _of_numbers(wanted: str, decisions: list[Path], output: Path) -> "Report":
+    """A student that is no language model is fitted; its figures. Raises ConfigError."""
+    if wanted == "linear":
+        from coordinator.distill import distill_linear
+
+        return distill_linear(decisions, output)
+    if wanted == "stop":
+        from coordinator.agent.stopping import distill_stop
+
+        return distill_stop(decisions, output)
+    if wanted in ("gbm", "gbm-words"):
+        from coordinator.boost import distill_trees
+
+        return distill_trees(decisions, output, words=wanted == "gbm-words")
+    from proto.errors import ConfigError
+
+    raise ConfigError(f"no student {wanted!r}; there is: linear, gbm, gbm-words, agent, stop")
 
 
 @app.command()
