@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -17,16 +17,14 @@ MAX_LINE = 16 * 2**20
 
 def read_decisions(path: Path) -> tuple[Header, Iterator[Decision]]:
     """Header, and the decisions one at a time. Raises ConfigError that names the line."""
-    return read_header(path), _decisions(path)
+    lines = _lines(path)  # opened once: a pipe can be read no second time
+    header = _header(path, lines)
+    return header, (_decoded(path, line, Decision) for line in lines)
 
 
 def read_header(path: Path) -> Header:
     """Raises ConfigError for a file that is none of decisions."""
-    with _opened(path) as file:
-        head = next(_lines(path, file), None)
-    if head is None:
-        raise ConfigError(f"{path} is empty; it should begin with a header")
-    return _decoded(path, head, Header)
+    return _header(path, _lines(path))
 
 
 def read_all(paths: Sequence[Path]) -> tuple[Header, Iterator[Decision]]:
@@ -58,29 +56,26 @@ Line = tuple[int, bytes]
 T = TypeVar("T", Header, Decision)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _header(path: Path, lines: Iterator[Line]) -> Header:
+    head = next(lines, None)
+    if head is None:
+        raise ConfigError(f"{path} is empty; it should begin with a header")
+    return _decoded(path, head, Header)
+
+
+def _lines(path: Path) -> Iterator[Line]:
     try:
-        return path.open("rb")
+        file = path.open("rb")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _decisions(path: Path) -> Iterator[Decision]:
-    with _opened(path) as file:
-        lines = _lines(path, file)
-        next(lines, None)
-        for line in lines:
-            yield _decoded(path, line, Decision)
-
-
-def _lines(path: Path, file: BinaryIO) -> Iterator[Line]:
     number = 0
-    while line := file.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) > MAX_LINE:
-            raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE} bytes")
-        if line.strip():
-            yield number, line
+    with file:
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE} bytes")
+            if line.strip():
+                yield number, line
 
 
 def _decoded(path: Path, line: Line, kind: type[T]) -> T:

@@ -123,24 +123,35 @@ MIGRATIONS: tuple[tuple[str, Callable[[sa.Connection], None]], ...] = (("0001-fi
 """In order; each runs once, in a transaction, and is then never changed."""
 
 
-def missing(connection: sa.Connection) -> list[str]:
-    """Columns that are not there, as in a store of another version."""
-    found = []
-    for table in metadata.tables.values():
-        told = connection.execute(sa.text(f'PRAGMA table_info("{table.name}")'))
-        there = {row.name for row in told}
-        found += [f"{table.name}.{column.name}" for column in table.c if column.name not in there]
-    return found
+class OtherVersion(Exception):
+    """A store that this one cannot go on with; its text says what that has or has not."""
 
 
 def migrate(connection: sa.Connection) -> list[str]:
-    """Run what is missing; the names of what was run. The first step may find a bare database."""
+    """Run what is missing; the names of what was run. The first step may find a bare database.
+
+    Raises OtherVersion, after which all that was run here is to be undone.
+    """
     _applied.create(connection, checkfirst=True)
     done = set(connection.scalars(sa.select(_applied.c.name)))
+    if newer := sorted(done - {name for name, _ in MIGRATIONS}):
+        raise OtherVersion(f"had the change {', '.join(newer)}")
     ran = []
     for name, change in MIGRATIONS:
         if name not in done:
             change(connection)
             connection.execute(_applied.insert().values(name=name))
             ran.append(name)
+    if absent := _missing(connection):
+        raise OtherVersion(f"no {', '.join(absent)}")
     return ran
+
+
+def _missing(connection: sa.Connection) -> list[str]:
+    """Columns that are not there."""
+    found = []
+    for table in metadata.tables.values():
+        told = connection.execute(sa.text(f'PRAGMA table_info("{table.name}")'))
+        there = {row.name for row in told}
+        found += [f"{table.name}.{column.name}" for column in table.c if column.name not in there]
+    return found

@@ -17,12 +17,12 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from coordinator import statements
 from coordinator.jobstate import JobState
 from coordinator.schema import (
+    OtherVersion,
     boxes,
     enlistments,
     jobs,
     log,
     migrate,
-    missing,
     models,
     rounds,
     tokens,
@@ -52,15 +52,14 @@ class Store:
             with self.unit():
                 self._begin()
                 migrate(self._connection)
-                absent = missing(self._connection)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise StorageError(f"cannot open the store {path}: {error}") from None
-        if absent:
+        except OtherVersion as error:  # nothing of it was changed: the unit was undone
             self.close()
             raise StorageError(
-                f"the store {path} was written by another version of Qfleet: it has no"
-                f" {', '.join(absent)}; go on with that version, or begin anew in another --home"
-            )
+                f"the store {path} was written by another version of Qfleet: it has {error}; go on"
+                " with that version, or begin anew in another --home"
+            ) from None
 
     def close(self) -> None:
         self._connection.close()

@@ -1,6 +1,7 @@
 """From a teacher's decisions to a linear student that plans rounds."""
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -102,6 +103,16 @@ def test_the_command_writes_a_student_that_a_task_plans_with(taught, tmp_path):
     fastest = sorted(made.scores, key=speeds.get)[-3:]
     assert made.fallback == ""
     assert len(set(made.cohort) & set(fastest)) >= 2
+
+
+def test_decisions_may_come_through_a_pipe(taught):
+    out, into = os.pipe()
+    with os.fdopen(into, "wb") as writing:
+        for value in (HEADER, *decisions()[:3]):
+            writing.write(line_of(value))
+    header, found = read_decisions(Path(f"/dev/fd/{out}"))
+    assert (header, list(found)) == (HEADER, decisions()[:3])
+    os.close(out)
 
 
 def test_several_files_are_learned_from_as_if_they_were_one(taught, tmp_path):

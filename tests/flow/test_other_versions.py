@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli import app
+from coordinator.store import Store
 from firmware_sim.fleet import Fleet
 from proto.errors import ConfigError, StorageError
 from tests.flow.test_faults import finish, make, task, until_round
@@ -77,3 +78,20 @@ def test_a_store_without_a_column_is_refused_by_its_name_and_keeps_every_byte(fl
     before = change(fleet, "ALTER TABLE updates DROP COLUMN stale")
     assert "it has no updates.stale" in refused(fleet, "list")
     assert (fleet.home / "coordinator" / "qfleet.db").read_bytes() == before
+
+
+def test_a_store_that_a_newer_release_has_changed_is_refused(fleet):
+    fleet.store.close()
+    change(fleet, "INSERT INTO migrations VALUES ('9999-later')")
+    assert "it has had the change 9999-later" in refused(fleet, "list")
+
+
+def test_somebody_elses_database_is_refused_and_nothing_added_to_it(tmp_path):
+    path = tmp_path / "qfleet.db"
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE jobs (title TEXT)")
+        theirs.commit()
+    with pytest.raises(StorageError, match=r"it has no jobs\.id"):
+        Store(path)
+    with closing(sqlite3.connect(path)) as theirs:
+        assert theirs.execute("SELECT name FROM sqlite_master").fetchall() == [("jobs",)]
