@@ -68,7 +68,7 @@ def kept(name: str, code: str, data: str, seeds: int, run: Callable[[int], Found
 def held(name: str, code: str, data: str, seeds: int) -> tuple[list[Found], bool]:
     """Saved figures of the seeds from 0, as many as there are, and whether of this very code.
 
-    None where they are of other data.
+    Empty where they are of other data.
     """
     path = RESULTS / f"{name}.json"
     saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

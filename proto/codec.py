@@ -43,7 +43,7 @@ def decode_sealed(data: bytes) -> Sealed:
 
 
 def decode_update(data: bytes) -> Update:
-    """An update however large, from its pieces or from this box's own training process."""
+    """An update however large, from its pieces."""
     return _of_kind(_decode(_sealed, data, MAX_WHOLE), Update)
 
 

@@ -61,8 +61,8 @@ class Constants(Table, frozen=True):
     spare: Annotated[int, Meta(ge=0, le=100_000)] = 1
     """Boxes above the quorum that are asked however low their scores, as one may fail."""
     alike: Share = 0.03
-    """Scores that are chances and differ by less count as equal: who has waited longest goes first.
-    0 tells all apart."""
+    """Scores that are chances are told apart in steps so wide; within one, who has waited longest
+    goes first. 0 tells all apart."""
     fedcs: FedCS = FedCS()
     tifl: TiFL = TiFL()
     power_of_choice: PowerOfChoice = PowerOfChoice()
