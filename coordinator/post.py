@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from math import inf
 
 from coordinator.presence import Presence
-from proto.bundling import Waiting, bundle
+from proto.bundling import MAX_WAITING, Waiting, bundle
 from proto.errors import TransportError
 from proto.messages import Letter
 from proto.topics import Topics
@@ -130,10 +130,13 @@ class Post:
 
     def _seal(self, box: str) -> None:
         mail = self._mail.pop(box)
-        frame = self._presence.seal(box, bundle(mail.take()))
-        if frame is not None:
-            self.down[mail.turn] += len(frame)
-            self._add(self.topics.to_box(box, "m"), frame, retain=False)
+        letters = mail.take()
+        # One unit of work may have more to say to a box than one frame may hold.
+        for at in range(0, len(letters), MAX_WAITING):
+            frame = self._presence.seal(box, bundle(letters[at : at + MAX_WAITING]))
+            if frame is not None:
+                self.down[mail.turn] += len(frame)
+                self._add(self.topics.to_box(box, "m"), frame, retain=False)
 
     def discard(self) -> None:
         """Forget what was collected since the last flush."""

@@ -7,9 +7,9 @@ what cannot: an answer with the update that soon follows it, an ack with the nex
 from collections.abc import Sequence
 from math import inf
 
-from proto.messages import UPDATES, Bundle, Letter, Sealed
+from proto.messages import MAX_BUNDLE, UPDATES, Bundle, Letter, Sealed
 
-MAX_WAITING = 8
+MAX_WAITING = MAX_BUNDLE
 """Messages that wait; the next one takes all with it at once."""
 
 

@@ -40,6 +40,9 @@ MAX_PACKED = 4 * 2**20
 
 MAX_PIECES = 64
 
+MIN_BUNDLE, MAX_BUNDLE = 2, 8
+"""Messages in one frame."""
+
 
 class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
     """What all messages share: immutable, positional on the wire, nothing unknown accepted."""
@@ -362,10 +365,13 @@ Letter = Report | Enlistment | Update | Piece | Pull | Offer | Ack
 class Bundle(Message, frozen=True, tag=26):
     """Several messages in one frame, as if each had come in one of its own, in this order."""
 
-    items: Annotated[tuple[Letter, ...], Meta(min_length=2, max_length=8)]
+    items: Annotated[tuple[Letter, ...], Meta(min_length=MIN_BUNDLE, max_length=MAX_BUNDLE)]
 
     def __post_init__(self) -> None:
-        # A frame is the replay mark of the one update in it. Every frame comes by here.
+        # Every frame comes by here, those of our own making, too, that nobody decodes.
+        if not MIN_BUNDLE <= len(self.items) <= MAX_BUNDLE:
+            raise ValueError(f"a bundle of {len(self.items)} messages")
+        # A frame is the replay mark of the one update in it.
         updates = 0
         for item in self.items:
             updates += type(item) in UPDATES

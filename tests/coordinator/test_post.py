@@ -5,6 +5,7 @@ import pytest
 from coordinator.post import Post
 from coordinator.presence import Presence
 from coordinator.store import Store
+from proto.bundling import MAX_WAITING
 from proto.errors import LocalError
 from proto.identity import Identity
 from proto.messages import Ack, Sealed
@@ -64,6 +65,14 @@ def test_at_a_stop_all_leaves_even_what_came_last(post):
     post.to_box("b", ACK, 0, 5.0)
     post.flush(port, inf)
     assert port.sent == [b"a", b"b"]
+
+
+def test_more_than_a_frame_holds_leaves_in_several(post):
+    port = Shelf()
+    for _ in range(2 * MAX_WAITING + 1):
+        post.to_box("a", ACK)
+    post.flush(port, 0.0)
+    assert (port.sent, post.due) == ([b"a"] * 3, inf)
 
 
 def test_one_box_without_keys_to_spare_keeps_no_others_letters_back(post, keys):

@@ -72,3 +72,9 @@ def test_no_other_bundle_is_accepted(items):
     body = b"".join(encode(item)[1:] for item in items)
     with pytest.raises(RemoteError):
         decode_sealed(head + bytes([0x90 + len(items)]) + body)
+
+
+@pytest.mark.parametrize("count", [1, MAX_WAITING + 1])
+def test_a_bundle_that_no_reader_takes_cannot_be_made(count):
+    with pytest.raises(ValueError, match="messages"):
+        Bundle(items=(YES,) * count)
