@@ -1,7 +1,7 @@
 """What a model that was just taught reads, and how it does with that on fleets it never saw."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -18,7 +18,9 @@ from coordinator.selection.features import beside
 from coordinator.selection.linear import chance
 from coordinator.selection.prompt import COUNTS, prefix_of
 from coordinator.selection.weights import Weights
+from quantization.arrays import Array
 
+T = TypeVar("T")
 Read = Callable[[tuple[str, ...]], dict[str, Answer]]
 """The answer to each of some texts, prefix and question in one."""
 SCALES = tuple(at / 4 for at in range(9))
@@ -38,12 +40,41 @@ class Judged(NamedTuple):
 
 
 def scaled_words(judge: Weights | None, held: Sequence[Decision], read: Read) -> Weights | None:
-    """The judge, with words counting as much as serves fleets held back; 0 where they mislead."""
+    """The judge, with words counting no more than serves fleets held back; 0 where they mislead."""
     if judge is None or not held:
         return judge
-    every = judged_by(judge, held, read)
-    losses = {scale: judged([one.choice(scale) for one in every])["loss"] for scale in SCALES}
-    return replace(judge, words=min(SCALES, key=lambda scale: (losses[scale], scale)))
+    fleets = by_fleet(held, judged_by(judge, held, read))
+    losses = {scale: np.array([_loss(every, scale) for every in fleets]) for scale in SCALES}
+    return replace(judge, words=cautious(losses))
+
+
+def cautious(losses: Mapping[float, Array]) -> float:
+    """Of scales with their losses on each fleet (fleets,): the least that does as well as any.
+
+    That is, no more than one standard error worse (Breiman et al. 1984, Classification and
+    Regression Trees, 3.4.3). Fleets held back write as those learned from do; others will be
+    understood less well.
+    """
+    best = min(sorted(losses), key=lambda scale: float(losses[scale].sum()))
+    for scale in sorted(losses):
+        worse = losses[scale] - losses[best]
+        if worse.sum() <= np.sqrt(len(worse)) * worse.std():
+            return scale
+    return best
+
+
+def by_fleet(held: Sequence[Decision], rows: Sequence[T]) -> list[list[T]]:
+    """What belongs to each decision, by the decisions' fleets."""
+    fleets: dict[str, list[T]] = {}
+    for decision, row in zip(held, rows, strict=True):
+        fleets.setdefault(decision.fleet, []).append(row)
+    return list(fleets.values())
+
+
+def _loss(every: Sequence[Judged], scale: float) -> float:
+    """Of one fleet, the sum over its boxes."""
+    found = judged([one.choice(scale) for one in every])
+    return found["boxes"] * found["loss"]
 
 
 def figures_of(
@@ -74,10 +105,7 @@ def figures_of(
 
 
 def _figures(held: Sequence[Decision], choices: Sequence[Choice]) -> dict[str, Any]:
-    fleets: dict[str, list[Choice]] = {}
-    for decision, choice in zip(held, choices, strict=True):
-        fleets.setdefault(decision.fleet, []).append(choice)
-    return {**judged(choices), **intervals(list(fleets.values()))}
+    return {**judged(choices), **intervals(by_fleet(held, choices))}
 
 
 def replace_parts(one: Judged, change: Callable[[Part], Part]) -> Judged:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from coordinator.agent.asking import pace_of
@@ -13,6 +14,7 @@ from coordinator.agent.distil import Lecture, distill_agent
 from coordinator.agent.engine import open_mind
 from coordinator.agent.judging import Choice, intervals, judged
 from coordinator.agent.lessons import lessons_of
+from coordinator.agent.reading import cautious
 from coordinator.agent.school import Course
 from coordinator.decisionsfile import read_decisions
 from coordinator.selection.examples import Client
@@ -164,3 +166,13 @@ def test_an_interval_is_as_wide_as_fleets_differ():
 def test_a_lecture_that_cannot_be_held_says_why(folder, change, said):
     with pytest.raises(ConfigError, match=said):
         distill_agent(replace(lecture(folder, "x.gguf"), **change))
+
+
+def test_words_count_no_more_than_is_sure_to_serve():
+    rng = np.random.default_rng(0)
+    fleets = rng.normal(0, 1, 20)
+    losses = {0.0: fleets + 1, 0.25: fleets + 0.02, 0.5: fleets + rng.normal(0, 0.1, 20)}
+    assert cautious(losses) == 0.25
+    assert cautious({**losses, 0.25: fleets + 0.5}) == 0.5
+    assert cautious({0.0: fleets, 0.5: fleets}) == 0
+    assert cautious({0.0: np.array([2.0]), 0.5: np.array([1.0])}) == 0.5
