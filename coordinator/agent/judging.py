@@ -49,6 +49,11 @@ def intervals(fleets: Sequence[Sequence[Choice]]) -> dict[str, list[float]]:
     return {f"{name}_95": np.quantile(x, [0.025, 0.975]).tolist() for name, x in spans.items()}
 
 
+def missed(choices: Sequence[Choice]) -> float:
+    """What the student's cohorts are worth less than the teacher's best."""
+    return float(sum(most - gained for gained, most in map(_gains, choices)))
+
+
 def _gains(choice: Choice) -> tuple[float, float]:
     """Beyond what lots would gain: the student's cohort, and the teacher's best."""
     taught, said = np.array(choice.taught), np.array(choice.said)

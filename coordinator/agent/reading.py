@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from coordinator.agent.aims import own_sentences
 from coordinator.agent.asking import parts_of
 from coordinator.agent.engine import Answer, prices_of
-from coordinator.agent.judging import Choice, intervals, judged
+from coordinator.agent.judging import Choice, intervals, judged, missed
 from coordinator.agent.lessons import asked, prefix_for
 from coordinator.distill import wanted_of
 from coordinator.selection.advice import Part
@@ -44,20 +44,23 @@ def scaled_words(judge: Weights | None, held: Sequence[Decision], read: Read) ->
     if judge is None or not held:
         return judge
     fleets = by_fleet(held, judged_by(judge, held, read))
-    losses = {scale: np.array([_loss(every, scale) for every in fleets]) for scale in SCALES}
-    return replace(judge, words=cautious(losses))
+    lost = {
+        scale: np.array([missed([one.choice(scale) for one in every]) for every in fleets])
+        for scale in SCALES
+    }
+    return replace(judge, words=cautious(lost))
 
 
-def cautious(losses: Mapping[float, Array]) -> float:
-    """Of scales with their losses on each fleet (fleets,): the least that does as well as any.
+def cautious(lost: Mapping[float, Array]) -> float:
+    """Of scales, with what each fleet loses by them (fleets,): the least that serves as any does.
 
     That is, no more than one standard error worse (Breiman et al. 1984, Classification and
     Regression Trees, 3.4.3). Fleets held back write as those learned from do; others will be
     understood less well.
     """
-    best = min(sorted(losses), key=lambda scale: float(losses[scale].sum()))
-    for scale in sorted(losses):
-        worse = losses[scale] - losses[best]
+    best = min(sorted(lost), key=lambda scale: float(lost[scale].sum()))
+    for scale in sorted(lost):
+        worse = lost[scale] - lost[best]
         if worse.sum() <= np.sqrt(len(worse)) * worse.std():
             return scale
     return best
@@ -69,12 +72,6 @@ def by_fleet(held: Sequence[Decision], rows: Sequence[T]) -> list[list[T]]:
     for decision, row in zip(held, rows, strict=True):
         fleets.setdefault(decision.fleet, []).append(row)
     return list(fleets.values())
-
-
-def _loss(every: Sequence[Judged], scale: float) -> float:
-    """Of one fleet, the sum over its boxes."""
-    found = judged([one.choice(scale) for one in every])
-    return found["boxes"] * found["loss"]
 
 
 def figures_of(

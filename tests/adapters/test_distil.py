@@ -171,8 +171,8 @@ def test_a_lecture_that_cannot_be_held_says_why(folder, change, said):
 def test_words_count_no_more_than_is_sure_to_serve():
     rng = np.random.default_rng(0)
     fleets = rng.normal(0, 1, 20)
-    losses = {0.0: fleets + 1, 0.25: fleets + 0.02, 0.5: fleets + rng.normal(0, 0.1, 20)}
-    assert cautious(losses) == 0.25
-    assert cautious({**losses, 0.25: fleets + 0.5}) == 0.5
+    lost = {0.0: fleets + 1, 0.25: fleets + 0.02, 0.5: fleets + rng.normal(0, 0.1, 20)}
+    assert cautious(lost) == 0.25
+    assert cautious({**lost, 0.25: fleets + 0.5}) == 0.5
     assert cautious({0.0: fleets, 0.5: fleets}) == 0
     assert cautious({0.0: np.array([2.0]), 0.5: np.array([1.0])}) == 0.5
