@@ -49,7 +49,7 @@ def kept(name: str, code: str, data: str, seeds: int, run: Callable[[int], Found
     same, the others hold, too.
     """
     path = RESULTS / f"{name}.json"
-    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    saved = _saved(path)
     runs: dict[str, Found] = saved.get("seeds", {})
     if saved.get("stamp") != [code, data]:
         first = min(runs, key=int, default=None)
@@ -70,8 +70,7 @@ def held(name: str, code: str, data: str, seeds: int) -> tuple[list[Found], bool
 
     Empty where they are of other data.
     """
-    path = RESULTS / f"{name}.json"
-    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    saved = _saved(RESULTS / f"{name}.json")
     stamp, runs = saved.get("stamp", ["", ""]), saved.get("seeds", {})
     if stamp[1] != data:
         return [], False
@@ -100,6 +99,11 @@ def _learnt(found: Found) -> Found:
 
 def _plain(found: Found) -> Found:
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _saved(path: Path) -> Found:
+    found: Found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def _save(path: Path, stamp: list[str], runs: dict[str, Found]) -> None:

@@ -15,6 +15,13 @@ from firmware_sim.scenario import with_policy
 from proto.errors import ConfigError, LocalError
 from tests.firmware_sim.test_emulation import scenario
 
+GONE = """
+[[script]]
+do = "kill"
+clients = [1]
+at = "1s"
+"""
+
 
 def a_group(name: str):
     try:
@@ -43,12 +50,9 @@ def test_the_same_scenario_goes_the_same_way_in_processes_and_on_virtual_time(tm
 @pytest.mark.broker
 def test_real_boxes_their_broker_and_their_coordinator_die_and_lie_by_script(tmp_path):
     """One box is gone for good, one sends NaN, broker and coordinator go; rounds end without."""
-    script = """
-[[script]]
-do = "kill"
-clients = [1]
-at = "1s"
-[[script]]
+    script = (
+        GONE
+        + """[[script]]
 do = "poison"
 clients = [2]
 what = "nan"
@@ -63,6 +67,7 @@ do = "kill-coordinator"
 at = "6s"
 length = "1s"
 """
+    )
     spoilt = replace(
         scenario(tmp_path, script, quorum='2\ngather = "2s"', deadline='"6s"', steps="200"),
         lasts="3m",
@@ -197,16 +202,14 @@ def test_what_only_the_virtual_engine_plays_is_refused(tmp_path: Path):
 @pytest.mark.broker
 def test_real_boxes_train_in_asynchronous_rounds_while_one_and_the_coordinator_die(tmp_path):
     """Up to four boxes at work at once, a step for every two updates; one box is gone for good."""
-    script = """
-[[script]]
-do = "kill"
-clients = [1]
-at = "1s"
-[[script]]
+    script = (
+        GONE
+        + """[[script]]
 do = "kill-coordinator"
 at = "5s"
 length = "1s"
 """
+    )
     plain = scenario(tmp_path, script, quorum='1\ngather = "1s"', deadline='"20s"', steps="200")
     buffered = with_policy(plain, "fedbuff")
     rounds = replace(buffered.work.rounds, count=10)
