@@ -4,12 +4,16 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from coordinator.selection.features import FEATURES
 from coordinator.selection.weights import Head, Weights
 from coordinator.weightsfile import write_weights
-from firmware_sim import cli
+from firmware_sim import cli, commands
+from firmware_sim.outcome import Result
+from firmware_sim.show import show_reading
 from tests.firmware_sim.small import SMALL
 
 
@@ -104,6 +108,52 @@ def test_a_policy_takes_its_weights_and_constants_from_the_scenario(fleet):
     code, _, err = fleet("run", "linear.toml")
     assert code == 2
     assert "cannot read student.json" in err
+
+
+MARKUP = "[/b]\x1b[2J[red]"
+"""A closing tag that nothing opened, and an order to the terminal."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "odd.toml"),
+        ("compare", "odd.toml", "--policies", "random", "--seeds", "1", "--report", "[b]"),
+        ("teach", "odd.toml", "-o", "d.jsonl", "--fleets", "1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_scenarios_name_is_shown_as_it_is(fleet, words):
+    """In the progress bar, too."""
+    Path("odd.toml").write_text(SMALL.replace('"small"', json.dumps(MARKUP)))
+    code, out, err = fleet(*words)
+    assert code == 0
+    assert "[/b]?[2J[red]" in (err if words[0] == "teach" else out)
+    assert "\x1b[2J" not in out + err
+    assert ("/[b]" in out) == ("--report" in words)
+
+
+def test_a_jobs_name_in_a_record_is_shown_as_it_is(fleet):
+    fleet("run", "small.toml", "--record", "rounds", "--json")
+    record = Path("rounds").read_text()
+    named = json.dumps(MARKUP)
+    Path("rounds").write_text(record.replace('"job":"fleet"', f'"job":{named}'))
+    code, out, _ = fleet("replay", "rounds")
+    assert (code, "[/b]?[2J[red]" in out) == (0, True)
+
+
+def test_why_a_run_ended_and_why_boxes_declined_is_shown_as_it_is(fleet, capsys):
+    _, out, _ = fleet("run", "small.toml", "--json")
+    (result,) = msgspec.json.decode(out, type=list[Result])
+    commands.show([replace(result, reason=MARKUP, refusals={MARKUP: 2})])
+    assert capsys.readouterr().out.count("[/b]?[2J[red]") == 2
+
+
+def test_what_a_demo_read_and_where_it_left_its_files_is_shown_as_it_is(capsys):
+    told = {"text": MARKUP, "answer": MARKUP}
+    counts = {"clients": 1, "test_rows": 1, "cpu_s": 1.0, "seconds": 1.0}
+    show_reading(counts | {"task": "sms", "sample": told, "files": [MARKUP]})
+    assert capsys.readouterr().out.count("[/b]?[2J[red]") == 3
 
 
 @pytest.mark.parametrize(
