@@ -74,8 +74,6 @@ def _check(asked: Run) -> None:
         refuse("costs", f"given for the engine {asked.engine}", "costs for the engine virtual")
     if asked.links and asked.engine != "processes":
         refuse("links", f"set for the engine {asked.engine}", "links for the engine processes")
-    if asked.seeds < 1:
-        refuse("seeds", asked.seeds, "a whole number from 1")
     for what in ("trace", "record"):
         if getattr(asked, what) is None:
             continue

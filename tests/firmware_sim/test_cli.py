@@ -165,7 +165,6 @@ def test_what_a_demo_read_and_where_it_left_its_files_is_shown_as_it_is(capsys):
             "engine is warp; accepted: one of processes",
         ),
         (("run", "small.toml", "--policy", "best"), "policy is best; accepted: one of"),
-        (("run", "small.toml", "--seeds", "0"), "seeds is 0; accepted"),
         (("run", "small.toml", "--links"), "links is set for the engine virtual; accepted: links"),
         (("run", "small.toml", "--engine", "ray", "--costs", "x"), "costs is given for the engine"),
         (("run", "small.toml", "--seeds", "2", "--trace", "x"), "trace is given for 2 seeds"),
@@ -180,3 +179,28 @@ def test_what_is_asked_wrongly_is_told_with_exit_code_2(fleet, words, said):
     code, _, err = fleet(*words)
     assert code == 2
     assert said in err
+
+
+@pytest.mark.parametrize(
+    ("words", "accepted"),
+    [
+        (("run", "small.toml", "--seed", "-1"), "from 0 to 4294967295"),
+        (("run", "small.toml", "--seed", "4294967296"), "from 0 to 4294967295"),
+        (("run", "small.toml", "--seeds", "0"), "from 1"),
+        (("compare", "small.toml", "--first", "-1"), "from 0 to 4294967295"),
+        (("compare", "small.toml", "--seeds", "-3"), "from 1"),
+        (("teach", "small.toml", "-o", "d", "--first", "-1"), "from 0 to 4294967295"),
+        (("teach", "small.toml", "-o", "d", "--fleets", "0"), "from 1"),
+        (("teach", "small.toml", "-o", "d", "--processes", "-4"), "from 1"),
+        (("demo", "--seed", "-1"), "from 0 to 4294967295"),
+        (("demo", "--clients", "0"), "from 1"),
+        (("demo", "--rounds", "-1"), "from 1"),
+        (("chaos", "--cuts", "-5"), "from 0"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_a_number_out_of_range_is_told_with_what_is_accepted(fleet, words, accepted):
+    code, _, err = fleet(*words)
+    assert code == 2
+    assert err == f"fleet: {words[-2]} is {words[-1]}; accepted: a whole number {accepted}\n"
+    assert not Path("d").exists()
