@@ -56,14 +56,9 @@ def demo(
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(
-            callback=COUNT, help="Training rounds; the file's, else 15; 14 or 12 of an adapter."
-        ),
+        typer.Option(callback=COUNT, help="Training rounds; the file's, else 15, 14 or 12."),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(callback=SEED, help="Deals the rows and draws the first model."),
-    ] = 0,
+    seed: Annotated[int, typer.Option(callback=SEED, help="Deals rows, draws the model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path(),
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
