@@ -14,15 +14,15 @@ MINUTE = 60
 
 
 def _print(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=_plain(title), title_justify="left")
+    table = Table(title=plain(title), title_justify="left")
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*map(_plain, row))
-    Console().print(table if rows else _plain(f"{title}: none yet"))
+        table.add_row(*map(plain, row))
+    Console().print(table if rows else plain(f"{title}: none yet"))
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """As it is: a box's own words must neither pass for markup nor steer the terminal."""
     return Text("\n".join(printable(line, len(line)) for line in text.split("\n")))
 
@@ -71,10 +71,10 @@ def job(report: Report) -> None:
     columns += ["loss", "accuracy", "B up", "B down", "s"]
     _print(f"{report['job']}: {report['phase']} {report['reason']}", columns, lines)
     if steps and report["waiting_for"]:
-        Console().print(_plain(f"At work: {', '.join(report['waiting_for'])}"))
+        Console().print(plain(f"At work: {', '.join(report['waiting_for'])}"))
     out = [f"{b['box']}: {b['reason']}" for b in report["boxes"] if not b["rows"]]
     if out:
-        Console().print(_plain("Take no part: " + "; ".join(out)))
+        Console().print(plain("Take no part: " + "; ".join(out)))
 
 
 def decisions(rows: list[Report]) -> None:
@@ -165,7 +165,7 @@ def rehearsal(report: Report) -> None:
     if report["budget_pays_for"] is not None:
         told.append(f"budget.bytes pays for {report['budget_pays_for']} boxes")
     told += [f"not {box}: {why}" for box, why in report["refused"].items()]
-    Console().print(_plain("\n".join(told)))
+    Console().print(plain("\n".join(told)))
 
 
 def student(figures: Report) -> None:
@@ -176,7 +176,7 @@ def student(figures: Report) -> None:
     if held := figures["held_out"]:
         told += f"; on {held['fleets']} fleets held out {held['loss']:.4f}, a constant's "
         told += f"{held['loss_of_a_constant']:.4f}"
-    Console().print(_plain(told))
+    Console().print(plain(told))
 
 
 def agent(figures: Report) -> None:
@@ -185,7 +185,7 @@ def agent(figures: Report) -> None:
     if held := figures["held_out"]:
         told += f"; on {held['fleets']} fleets held out {held['loss']:.4f}, a constant's "
         told += f"{held['loss_of_a_constant']:.4f}, {held['captured']:.0%} of the gain over lots"
-    Console().print(_plain(told))
+    Console().print(plain(told))
 
 
 class Learning:

@@ -5,19 +5,16 @@ from pathlib import Path
 
 import msgspec
 
-from coordinator.decisionsfile import line_of, read_decisions, read_header
-from coordinator.selection.examples import Header
+from coordinator.decisionsfile import line_of, read_header
+from coordinator.selection.examples import Decision, Header
 from proto.errors import ConfigError
 from proto.files import write_whole
 
 TOLD = {"teacher": "the teacher", "scenarios": "scenarios", "seed": "the first seed"}
 """What a header says that decides what its decisions are, in words for people."""
 
-
-class _Named(msgspec.Struct):
-    """Of a decision only this."""
-
-    fleet: str
+ELSE = "name another file, or take this one away"
+"""What to do about a file that cannot be gone on with."""
 
 
 def short_digest(data: bytes) -> str:
@@ -26,15 +23,18 @@ def short_digest(data: bytes) -> str:
 
 
 def begun(path: Path, header: Header) -> set[str]:
-    """Fleets the file holds already; a new file gets its header.
+    """Fleets the file holds already; a new file, or one of blank lines, gets its header.
 
     Raises ConfigError, and leaves the file as it was, where it is none of decisions or one that was
     begun otherwise: decisions of two teachers, or of one fleet twice, would stand in it.
     """
-    if not path.exists() or not path.stat().st_size:
+    if _blank(path):
         write_whole(path, line_of(header))
         return set()
-    known = read_header(path)
+    try:
+        known = read_header(path)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {ELSE}") from None
     for name, words in TOLD.items():
         there, here = getattr(known, name), getattr(header, name)
         if there != here:
@@ -42,25 +42,38 @@ def begun(path: Path, header: Header) -> set[str]:
                 f"{path} was begun with {words} {_plain(there)}, and is now to go on with"
                 f" {_plain(here)}; name another file, or ask for what it was begun with"
             )
-    _forget_last_fleet(path)
-    return {decision.fleet for decision in read_decisions(path)[1]}
+    return _forget_last_fleet(path)
+
+
+def _blank(path: Path) -> bool:
+    """Whether nothing is lost where it is written over. Raises ConfigError."""
+    if not path.exists():
+        return True
+    try:
+        with path.open("rb") as file:
+            return not any(map(bytes.strip, file))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; {ELSE}") from None
 
 
 def _plain(value: object) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else f"{value}"
 
 
-def _forget_last_fleet(path: Path) -> None:
-    """An interruption may have left only some of its lines. Raises ConfigError."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    head, *whole = [line for line in lines if line.endswith(b"\n")]
-    names = [_name(path, number, line) for number, line in enumerate(whole, 2)]
-    kept = [line for line, name in zip(whole, names, strict=True) if name != names[-1]]
-    write_whole(path, b"".join([head, *kept]))
+def _forget_last_fleet(path: Path) -> set[str]:
+    """An interruption may have left only some of its lines; which are left. Raises ConfigError."""
+    with path.open("rb") as file:
+        lines = [(number, line) for number, line in enumerate(file, 1) if line.strip()]
+    (_, head), *rest = lines
+    whole = [line for line in rest if line[1].endswith(b"\n")]
+    names = [_fleet(path, *line) for line in whole]
+    kept = [line for (_, line), name in zip(whole, names, strict=True) if name != names[-1]]
+    write_whole(path, b"".join([head.rstrip() + b"\n", *kept]))
+    return set(names) - set(names[-1:])
 
 
-def _name(path: Path, number: int, line: bytes) -> str:
+def _fleet(path: Path, number: int, line: bytes) -> str:
     try:
-        return msgspec.json.decode(line, type=_Named).fleet
+        return msgspec.json.decode(line, type=Decision).fleet
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}, line {number}: {error}") from None
+        raise ConfigError(f"{path}, line {number}: {error}; {ELSE}") from None

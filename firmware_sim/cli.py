@@ -1,5 +1,7 @@
 """The `fleet` command: whole fleets on this machine."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -16,6 +18,28 @@ ROUNDS = {"sms": 12, "telemetry": 14}
 SHOWN = 3
 """Decisions of a demo that fit a screen."""
 
+
+Check = Callable[[typer.CallbackParam, int | None], int | None]
+
+
+def _whole(least: int, most: float = math.inf) -> Check:
+    """What refuses an option's number outside of these, and leaves one not given alone."""
+
+    def check(param: typer.CallbackParam, value: int | None) -> int | None:
+        from firmware_sim.tomlfile import refuse
+
+        if value is not None and not least <= value <= most:
+            end = "" if math.isinf(most) else f" to {most}"
+            refuse(f"--{param.name}", value, f"a whole number from {least}{end}")
+        return value
+
+    return check
+
+
+COUNT, COUNT_OR_ALL = _whole(1), _whole(0)
+SEED = _whole(0, 2**32 - 1)
+"""As a scenario's rounds.seed."""
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -27,13 +51,14 @@ app = typer.Typer(
 @app.command()
 def demo(
     clients: Annotated[
-        int | None, typer.Option(help="Boxes, each a process of its own; 8, or 4 that read.")
+        int | None,
+        typer.Option(callback=COUNT, help="Boxes, each a process of its own; 8, or 4 that read."),
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(help="Training rounds; the file's, else 15; 14 or 12 of an adapter."),
+        typer.Option(callback=COUNT, help="Training rounds; the file's, else 15, 14 or 12."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Deals the rows and draws the first model.")] = 0,
+    seed: Annotated[int, typer.Option(callback=SEED, help="Deals rows, draws the model.")] = 0,
     broker: Annotated[str, typer.Option(help="auto, mosquitto, iotcore or mqtt://...")] = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path(),
     keep: Annotated[Path | None, typer.Option(help="Keep logs and stores here.")] = None,
@@ -154,8 +179,10 @@ def run(
     scenario: Annotated[Path, typer.Argument(help="A TOML file; ten are in examples/fleets.")],
     engine: Annotated[str, typer.Option(help="virtual, processes or ray.")] = "virtual",
     policy: Annotated[str, typer.Option(help="Instead of the scenario's own.")] = "",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
-    seeds: Annotated[int, typer.Option(help="So many runs, each with the next seed.")] = 1,
+    seed: Annotated[int, typer.Option(callback=SEED, help="The same seed gives the same run.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(callback=COUNT, help="So many runs, each with the next seed.")
+    ] = 1,
     trace: Annotated[Path | None, typer.Option(help="Log every event and size here.")] = None,
     record: Annotated[Path | None, typer.Option(help="Record rounds for `replay` here.")] = None,
     address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
@@ -187,7 +214,9 @@ def run(
 
 @app.command()
 def chaos(
-    cuts: Annotated[int, typer.Option(help="So many, evenly spread; 0 for all.")] = 0,
+    cuts: Annotated[
+        int, typer.Option(callback=COUNT_OR_ALL, help="So many, evenly spread; 0 for all.")
+    ] = 0,
     *,
     asynchronous: Annotated[
         bool, typer.Option("--async", help="Of a job whose rounds are asynchronous.")
@@ -234,8 +263,10 @@ def compare(
     policies: Annotated[
         str, typer.Option(help="Policies by name, with commas; the first is the one to beat.")
     ] = "stalest,random",
-    seeds: Annotated[int, typer.Option(help="How many fleets are drawn, the same for all.")] = 5,
-    first: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(callback=COUNT, help="How many fleets are drawn, the same for all.")
+    ] = 5,
+    first: Annotated[int, typer.Option(callback=SEED, help="The first seed.")] = 0,
     engine: Annotated[str, typer.Option(help="virtual, or ray for many at once.")] = "virtual",
     address: Annotated[str, typer.Option(help="A Ray cluster; one starts here if empty.")] = "",
     costs: Annotated[Path | None, typer.Option(help="What calibrate wrote.")] = None,
@@ -262,9 +293,16 @@ def compare(
 def teach(
     scenarios: Annotated[list[Path], typer.Argument(help="Fleets to learn on: TOML files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The decisions.jsonl to write.")],
-    fleets: Annotated[int, typer.Option(help="How many fleets are drawn of each scenario.")] = 8,
-    first: Annotated[int, typer.Option(help="The first seed; keep clear of those of tests.")] = 0,
-    processes: Annotated[int, typer.Option(help="Fleets that run side by side.")] = 1,
+    fleets: Annotated[
+        int, typer.Option(callback=COUNT, help="How many fleets are drawn of each scenario.")
+    ] = 8,
+    first: Annotated[
+        int,
+        typer.Option(callback=SEED, help="The first seed; keep clear of those of tests."),
+    ] = 0,
+    processes: Annotated[
+        int, typer.Option(callback=COUNT, help="Fleets that run side by side.")
+    ] = 1,
     *,
     objectives: Annotated[
         bool, typer.Option(help="Give fleets all known objectives in turn, not their own alone.")

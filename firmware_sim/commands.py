@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from coordinator.notices import printable
+from coordinator.tables import plain
 from firmware_sim import costs, teach
 from firmware_sim.chaos import ASYNC, SYNC, Verdict, chaos
 from firmware_sim.emulation import Settings, emulate
@@ -47,7 +50,7 @@ def run(asked: Run, *, shown: bool) -> list[Result]:
     for name in ("edge_client", "coordinator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     with Progress(console=Console(stderr=True), disable=not shown) as bar:
-        whole = bar.add_task(scenario.name, total=None)
+        whole = bar.add_task(escape(printable(scenario.name)), total=None)
 
         def tell(done: int, total: int) -> None:
             bar.update(whole, completed=done, total=total)
@@ -71,8 +74,6 @@ def _check(asked: Run) -> None:
         refuse("costs", f"given for the engine {asked.engine}", "costs for the engine virtual")
     if asked.links and asked.engine != "processes":
         refuse("links", f"set for the engine {asked.engine}", "links for the engine processes")
-    if asked.seeds < 1:
-        refuse("seeds", asked.seeds, "a whole number from 1")
     for what in ("trace", "record"):
         if getattr(asked, what) is None:
             continue
@@ -106,7 +107,7 @@ def show(results: list[Result]) -> None:
     console = Console()
     for result in results:
         title = f"{result.scenario}: {result.clients} clients, {result.policy}, seed {result.seed}"
-        table = Table(title=title, title_justify="left")
+        table = Table(title=plain(title), title_justify="left")
         for name in (
             "round",
             "outcome",
@@ -131,9 +132,10 @@ def show(results: list[Result]) -> None:
             )
         console.print(table)
         cost = ", ".join(f"{name} {value}" for name, value in result.cost.items())
-        console.print(f"{result.phase} {result.reason}; {result.events:,} messages; {cost}")
+        ended = f"{result.phase} {result.reason}; {result.events:,} messages; {cost}"
+        console.print(plain(ended))
         for reason, often in result.refusals.items():
-            console.print(f"declined {often} times: {reason}", markup=False)
+            console.print(plain(f"declined {often} times: {reason}"))
 
 
 def run_teach(asked: teach.Asked, *, shown: bool) -> dict[str, object]:
@@ -142,7 +144,7 @@ def run_teach(asked: teach.Asked, *, shown: bool) -> dict[str, object]:
         whole = bar.add_task("fleets", total=None)
 
         def tell(name: str, done: int, total: int) -> None:
-            bar.update(whole, completed=done, total=total, description=name)
+            bar.update(whole, completed=done, total=total, description=escape(printable(name)))
 
         return teach.teach(asked, tell)
 
@@ -181,7 +183,7 @@ def show_replay(found: Replay) -> None:
         table.add_column(name, justify="right")
     for row in found.rounds:
         table.add_row(
-            row.job,
+            plain(row.job),
             str(row.turn),
             f"{row.round} {row.kind}",
             row.outcome,
@@ -191,7 +193,7 @@ def show_replay(found: Replay) -> None:
         )
     Console().print(table)
     for line in found.untrue:
-        Console().print(f"NOT AS RECORDED {line}", style="red", markup=False)
+        Console().print(plain(f"NOT AS RECORDED {line}"), style="red")
 
 
 def as_json(value: object) -> str:

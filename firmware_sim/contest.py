@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from coordinator.notices import printable
+from coordinator.tables import plain
 from firmware_sim import costs
 from firmware_sim.compare import Comparison, compare, pairs, sweep
 from firmware_sim.emulation import Settings, emulate
@@ -54,7 +57,8 @@ def run(asked: Asked, *, shown: bool) -> list[Result]:
     for name in ("edge_client", "coordinator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # emulated troubles are results
     with Progress(console=Console(stderr=True), disable=not shown) as bar:
-        whole = bar.add_task(scenario.name, total=len(asked.policies) * len(asked.seeds))
+        total = len(asked.policies) * len(asked.seeds)
+        whole = bar.add_task(escape(printable(scenario.name)), total=total)
 
         def tell(words: str) -> None:
             bar.update(whole, advance=1, description=words)
@@ -93,7 +97,7 @@ def tell(asked: Asked, results: Sequence[Result], wanted: Wanted) -> None:
         return
     show(found)
     if wanted.report is not None:
-        Console().print(f"The report: {wanted.report.resolve()}")
+        Console().print(plain(f"The report: {wanted.report.resolve()}"), soft_wrap=True)
 
 
 def show(comparison: Comparison) -> None:
@@ -115,7 +119,7 @@ def show(comparison: Comparison) -> None:
 
 def _turned(console: Console, title: str, head: list[str], rows: list[list[str]]) -> None:
     """Rows become columns: policies are few, measures are many."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=plain(title), title_justify="left")
     table.add_column(head[0])
     for row in rows:
         table.add_column(row[0], justify="right")

@@ -6,13 +6,15 @@ arXiv 1011.0686).
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from coordinator.agent.advisor import Agent
-from coordinator.agent.engine import judge_beside, open_mind
+from coordinator.agent.engine import judge_beside, open_mind, stop_beside
 from coordinator.jobstate import JobState
 from coordinator.selection.advice import Advice
 from coordinator.selection.candidates import Candidate
@@ -22,6 +24,7 @@ from coordinator.selection.scorers import SCORERS
 from coordinator.selection.weights import Weights
 from coordinator.weightsfile import read_weights
 from firmware_sim.begun import short_digest
+from firmware_sim.scenario import Scenario
 
 Lead = Callable[[JobState, Sequence[Candidate], Request], Advice]
 
@@ -38,8 +41,30 @@ def known_lead(path: Path) -> str:
             pass  # else the hand rule would lead every fleet in its place
     else:
         read_weights(path)
-    parts = [part.read_bytes() for part in (path, judge_beside(path)) if part.is_file()]
-    return f"{path.name[:60]} {short_digest(b''.join(parts))}"
+    return f"{path.name[:60]} {short_digest(_all_of(path))}"
+
+
+def known_scenario(scenario: Scenario) -> str:
+    """Its name and which version of it, wherever it and the student that it names lie."""
+    work = scenario.work
+    if name := work.selection.weights:
+        inside = work.weights is not None  # else an agent, and the name is where it lies
+        told = "" if inside else _all_of(Path(name)).hex()
+        work = replace(work, selection=replace(work.selection, weights=told))
+    return f"{scenario.name} {short_digest(encode(replace(scenario, work=work)))}"
+
+
+def _all_of(path: Path) -> bytes:
+    """Of a student's file, and of what lies beside an adapter and decides with it."""
+    parts = (path, judge_beside(path), stop_beside(path))
+    return b"".join(_digest(part) for part in parts)
+
+
+def _digest(path: Path) -> bytes:
+    if not path.is_file():
+        return bytes(32)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _numbers(path: Path) -> Lead:

@@ -5,6 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from coordinator.tables import plain
+
 READING = {
     "the fleet's adapter": "adapter_accuracy",
     "the same, exported and read back": "exported_adapter_accuracy",
@@ -18,7 +20,7 @@ def show_reading(result: dict[str, Any]) -> None:
     """What an adapter and its circuit learned, beside simpler ways, and where the files are."""
     boxes, kept = result["clients"], result["test_rows"]
     title = f"{result['task']}: {boxes} boxes, {kept} test rows kept back"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=plain(title), title_justify="left")
     table.add_column("what")
     table.add_column("test accuracy", justify="right")
     for name, key in READING.items():
@@ -27,11 +29,9 @@ def show_reading(result: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     sample = result["sample"]
-    console.print(
-        f"Asked about:\n{sample['text']}\nthe exported adapter says: {sample['answer']}",
-        markup=False,
-    )
-    console.print("Files: " + ", ".join(result["files"]), soft_wrap=True)
+    told = f"Asked about:\n{sample['text']}\nthe exported adapter says: {sample['answer']}"
+    console.print(plain(told))
+    console.print(plain("Files: " + ", ".join(result["files"])), soft_wrap=True)
     console.print(f"{result['cpu_s']} CPU seconds in {result['seconds']} s")
 
 
@@ -58,5 +58,6 @@ def show(result: dict[str, Any]) -> None:
         f"accuracy {result['accuracy']:.4f}, worst decile of boxes {result['worst_decile']:.4f}, "
         f"pooled logistic regression on the same features {result['pooled_accuracy']:.4f}\n"
         f"{result['bytes_per_update']} bytes up for each update, {result['updates']} updates, "
-        f"broker {result['broker']}; {result['cpu_s']} CPU seconds in {result['seconds']} s"
+        f"broker {result['broker']}; {result['cpu_s']} CPU seconds in {result['seconds']} s",
+        markup=False,
     )

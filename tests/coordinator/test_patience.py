@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import pytest
 
 from coordinator.patience import BUSY_S, LONGEST_S, STILL_S, Patience, cpu_of
+from tests.waiting import until
 
 
 class Clock:
@@ -29,8 +28,7 @@ class Clock:
 def looks(clock: Clock) -> float:
     """When patience was over."""
     patience = Patience(1, clock, clock.used)
-    while not patience.over:
-        pass
+    until(lambda: patience.over, meanwhile=lambda: None, limit=2 * LONGEST_S)
     return clock.now
 
 
@@ -51,14 +49,20 @@ def test_one_that_never_ends_its_start_is_given_up_after_all():
     assert looks(Clock(0.02)) == pytest.approx(LONGEST_S, abs=2.0)
 
 
+class Childless(Clock):
+    """As Clock, with a child that used 10 seconds and ended at 20; the system forgets it."""
+
+    def used(self, pid: int) -> float:
+        return super().used(pid) + (10.0 if self.now < 20.0 else 0.0)
+
+
+def test_one_whose_child_has_ended_is_waited_for_as_long_as_it_gets_on_itself():
+    assert looks(Childless(0.01, until=200.0)) == pytest.approx(200.0 + STILL_S, abs=8.0)
+
+
 def test_time_in_which_nobody_looked_does_not_count():
     """Both were stopped for three minutes at a time, or the machine slept."""
     assert looks(Clock(0.0, step=180.0)) > 14 * 180.0
-
-
-def until(true: Callable[[], bool]) -> None:
-    while not true():
-        time.sleep(0.01)
 
 
 def test_cpu_of_a_real_process_and_its_children_grows_and_of_none_is_nothing():
@@ -70,3 +74,21 @@ def test_cpu_of_a_real_process_and_its_children_grows_and_of_none_is_nothing():
         finally:
             os.killpg(process.pid, signal.SIGKILL)
     assert cpu_of(process.pid) == 0.0
+
+
+def test_cpu_of_a_child_that_has_ended_is_its_parents():
+    child = "import time\nwhile time.process_time() < 0.5: pass"
+    code = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {child!r}])
+print("ended", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ended\n"
+        used = cpu_of(process.pid)
+        process.communicate()
+    assert used >= 0.5

@@ -3,7 +3,6 @@
 import os
 import queue
 import signal
-import time
 from collections.abc import Iterator
 
 import msgspec
@@ -20,6 +19,7 @@ from edge_client.requests import Assignment, Broken, Done, Finding, Inspection
 from edge_client.worker import Worker
 from proto.codec import encode
 from proto.messages import TRAIN, BlobRef, Execution, Offer
+from tests.waiting import until
 
 FOR_EVER = 100_000
 WAIT = 60.0
@@ -117,10 +117,7 @@ def test_a_killed_child_leaves_its_jobs_and_the_next_one_repeats_none(bench, dat
     kept = replace(asked, home=str(tmp_path / "home"))
     bench.submit(kept)
     folder = tmp_path / "home" / "quantum"
-    deadline = time.monotonic() + WAIT
-    while not any(path.stat().st_size > 20_000 for path in folder.glob("*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: any(path.stat().st_size > 20_000 for path in folder.glob("*")))
     os.kill(bench.child.pid, signal.SIGKILL)
     assert "killed" in bench.next().reason
     (path,) = folder.glob("*.journal")

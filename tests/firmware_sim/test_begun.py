@@ -36,11 +36,26 @@ def test_the_last_fleet_is_run_again_since_an_interruption_may_have_cut_it(tmp_p
     assert [d.fleet for d in read_decisions(path)[1]] == ["small/7", "small/7"]
 
 
-def test_an_empty_file_is_a_new_one(tmp_path):
+@pytest.mark.parametrize("text", [b"", b"\n", b" \n\r\n"])
+def test_an_empty_file_is_a_new_one(tmp_path, text):
     path = tmp_path / "d.jsonl"
-    path.touch()
+    path.write_bytes(text)
     assert begun(path, HEADER) == set()
     assert read_decisions(path)[0] == HEADER
+
+
+def test_a_header_that_lost_its_line_end_is_gone_on_with(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(line_of(HEADER).rstrip())
+    assert begun(path, HEADER) == set()
+    assert path.read_bytes() == line_of(HEADER)
+
+
+def test_blank_lines_are_no_decisions_and_lose_none(tmp_path):
+    path = write(tmp_path / "d.jsonl")
+    path.write_bytes(b"\n" + path.read_bytes().replace(b"\n", b"\n\n", 3))
+    assert begun(path, HEADER) == {"small/7"}
+    assert [d.round for d in read_decisions(path)[1]] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -68,16 +83,23 @@ def test_what_another_teacher_began_is_refused_by_the_difference_and_left_alone(
     [
         (b"notes of mine\nmore notes\n", "line 1: JSON is malformed"),
         (b'{"a": 1}\n{"a": 2}\n', "line 1: Object"),
-        (line_of(HEADER) + b"\xff\n" + line_of(decision("small/8", 1)), "line 2"),
-        (line_of(HEADER) + b'{"fleeting": 1}\n', "line 2: Object missing"),
+        (line_of(HEADER)[:30], "line 1: Input data was truncated"),
+        (line_of(HEADER) + b"\n\xff\n" + line_of(decision("small/8", 1)), "line 3"),
+        (line_of(HEADER) + b'{"fleeting": 1}\n', "line 2: Object"),
+        (line_of(HEADER) + b'{"fleet": "small/7"}\n' + line_of(decision("small/8", 1)), "line 2"),
     ],
 )
 def test_a_file_that_holds_no_decisions_is_refused_and_keeps_every_byte(tmp_path, text, said):
     path = tmp_path / "d.jsonl"
     path.write_bytes(text)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=f"d.jsonl, {said}.*; name another file, or take"):
         begun(path, HEADER)
     assert path.read_bytes() == text
+
+
+def test_a_folder_in_a_files_place_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*: Is a directory; name another"):
+        begun(tmp_path, HEADER)
 
 
 def test_the_header_tells_a_scenario_that_was_changed_and_whether_objectives_are_its_own(tmp_path):

@@ -4,12 +4,16 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from coordinator.selection.features import FEATURES
 from coordinator.selection.weights import Head, Weights
 from coordinator.weightsfile import write_weights
-from firmware_sim import cli
+from firmware_sim import cli, commands
+from firmware_sim.outcome import Result
+from firmware_sim.show import show_reading
 from tests.firmware_sim.small import SMALL
 
 
@@ -106,6 +110,52 @@ def test_a_policy_takes_its_weights_and_constants_from_the_scenario(fleet):
     assert "cannot read student.json" in err
 
 
+MARKUP = "[/b]\x1b[2J[red]"
+"""A closing tag that nothing opened, and an order to the terminal."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "odd.toml"),
+        ("compare", "odd.toml", "--policies", "random", "--seeds", "1", "--report", "[b]"),
+        ("teach", "odd.toml", "-o", "d.jsonl", "--fleets", "1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_scenarios_name_is_shown_as_it_is(fleet, words):
+    """In the progress bar, too."""
+    Path("odd.toml").write_text(SMALL.replace('"small"', json.dumps(MARKUP)))
+    code, out, err = fleet(*words)
+    assert code == 0
+    assert "[/b]?[2J[red]" in (err if words[0] == "teach" else out)
+    assert "\x1b[2J" not in out + err
+    assert ("/[b]" in out) == ("--report" in words)
+
+
+def test_a_jobs_name_in_a_record_is_shown_as_it_is(fleet):
+    fleet("run", "small.toml", "--record", "rounds", "--json")
+    record = Path("rounds").read_text()
+    named = json.dumps(MARKUP)
+    Path("rounds").write_text(record.replace('"job":"fleet"', f'"job":{named}'))
+    code, out, _ = fleet("replay", "rounds")
+    assert (code, "[/b]?[2J[red]" in out) == (0, True)
+
+
+def test_why_a_run_ended_and_why_boxes_declined_is_shown_as_it_is(fleet, capsys):
+    _, out, _ = fleet("run", "small.toml", "--json")
+    (result,) = msgspec.json.decode(out, type=list[Result])
+    commands.show([replace(result, reason=MARKUP, refusals={MARKUP: 2})])
+    assert capsys.readouterr().out.count("[/b]?[2J[red]") == 2
+
+
+def test_what_a_demo_read_and_where_it_left_its_files_is_shown_as_it_is(capsys):
+    told = {"text": MARKUP, "answer": MARKUP}
+    counts = {"clients": 1, "test_rows": 1, "cpu_s": 1.0, "seconds": 1.0}
+    show_reading(counts | {"task": "sms", "sample": told, "files": [MARKUP]})
+    assert capsys.readouterr().out.count("[/b]?[2J[red]") == 3
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -115,7 +165,6 @@ def test_a_policy_takes_its_weights_and_constants_from_the_scenario(fleet):
             "engine is warp; accepted: one of processes",
         ),
         (("run", "small.toml", "--policy", "best"), "policy is best; accepted: one of"),
-        (("run", "small.toml", "--seeds", "0"), "seeds is 0; accepted"),
         (("run", "small.toml", "--links"), "links is set for the engine virtual; accepted: links"),
         (("run", "small.toml", "--engine", "ray", "--costs", "x"), "costs is given for the engine"),
         (("run", "small.toml", "--seeds", "2", "--trace", "x"), "trace is given for 2 seeds"),
@@ -130,3 +179,28 @@ def test_what_is_asked_wrongly_is_told_with_exit_code_2(fleet, words, said):
     code, _, err = fleet(*words)
     assert code == 2
     assert said in err
+
+
+@pytest.mark.parametrize(
+    ("words", "accepted"),
+    [
+        (("run", "small.toml", "--seed", "-1"), "from 0 to 4294967295"),
+        (("run", "small.toml", "--seed", "4294967296"), "from 0 to 4294967295"),
+        (("run", "small.toml", "--seeds", "0"), "from 1"),
+        (("compare", "small.toml", "--first", "-1"), "from 0 to 4294967295"),
+        (("compare", "small.toml", "--seeds", "-3"), "from 1"),
+        (("teach", "small.toml", "-o", "d", "--first", "-1"), "from 0 to 4294967295"),
+        (("teach", "small.toml", "-o", "d", "--fleets", "0"), "from 1"),
+        (("teach", "small.toml", "-o", "d", "--processes", "-4"), "from 1"),
+        (("demo", "--seed", "-1"), "from 0 to 4294967295"),
+        (("demo", "--clients", "0"), "from 1"),
+        (("demo", "--rounds", "-1"), "from 1"),
+        (("chaos", "--cuts", "-5"), "from 0"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_a_number_out_of_range_is_told_with_what_is_accepted(fleet, words, accepted):
+    code, _, err = fleet(*words)
+    assert code == 2
+    assert err == f"fleet: {words[-2]} is {words[-1]}; accepted: a whole number {accepted}\n"
+    assert not Path("d").exists()

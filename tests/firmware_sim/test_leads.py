@@ -11,20 +11,20 @@ from coordinator.selection.weights import VERSION, Head, Weights
 from coordinator.weightsfile import write_weights
 from firmware_sim.cli import app
 from firmware_sim.emulation import Emulation, Settings, emulate
-from firmware_sim.leads import Lead, lead_of
-from firmware_sim.scenario import parse
+from firmware_sim.leads import Lead, known_scenario, lead_of
+from firmware_sim.scenario import parse, read
 from firmware_sim.teach import led
 from firmware_sim.teacher import Teacher
 from tests.firmware_sim.test_teacher import SMALL
 
 
-def student(path: Path, liking: float) -> Path:
+def student(path: Path, liking: float, feature: str = "rows") -> Path:
     """One that looks at boxes' rows alone."""
     write_weights(
         path,
         Weights(
             version=VERSION,
-            features=("rows",),
+            features=(feature,),
             mean=(3.4,),
             scale=(0.1,),
             join=Head(weights=(liking,), bias=0.0),
@@ -71,3 +71,37 @@ def test_fleets_side_by_side_give_the_same_file_as_one_after_the_other(tmp_path:
     assert found == taught(tmp_path, *call, "1")
     other = student(tmp_path / "student.json", -1.0)
     assert found != taught(tmp_path, "--fleets", "2", "--lead", str(other))
+
+
+def named(folder: Path, policy: str, file: str) -> Path:
+    """A scenario that names a student's file beside it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "small.toml"
+    text = SMALL.replace("[work.rounds]", f'[work.rounds]\npolicy = "{policy}"')
+    path.write_text(f'{text}\n[work.selection]\nweights = "{file}"')
+    return path
+
+
+def test_a_scenario_is_the_same_wherever_the_agent_lies_that_it_names(tmp_path: Path):
+    here, there = (named(tmp_path / at, "agent", "a.gguf") for at in ("here", "there"))
+    (there.parent / "a.gguf").write_bytes(b"adapter")
+    (here.parent / "a.gguf").write_bytes(b"adapter")
+    known = known_scenario(read(here))
+    assert known_scenario(read(there)) == known
+    for part, feature in (("stop", "done"), ("judge", "rows")):
+        beside = student(there.parent / f"a.{part}.json", 1.0, feature)
+        assert known_scenario(read(there)) != known
+        beside.unlink()
+    (there.parent / "a.gguf").write_bytes(b"another")
+    assert known_scenario(read(there)) != known
+
+
+def test_a_scenario_is_the_same_wherever_the_student_lies_that_it_names(tmp_path: Path):
+    here = named(tmp_path / "here", "linear", "s.json")
+    there = named(tmp_path / "there", "linear", "../s.json")
+    student(here.parent / "s.json", 1.0)
+    student(tmp_path / "s.json", 1.0)
+    known = known_scenario(read(here))
+    assert known_scenario(read(there)) == known
+    student(tmp_path / "s.json", 2.0)
+    assert known_scenario(read(there)) != known

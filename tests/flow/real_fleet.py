@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,27 +24,12 @@ from coordinator.submit import submit
 from coordinator.taskfile import Data, Model, RoundsTable, TaskFile, Train
 from firmware_sim.processes import Processes
 from proto.messages import TRAIN
+from tests.waiting import PATIENCE, Value, until
 
-LOOK = 0.02
-PATIENCE = 60.0
-"""Seconds that a thing may take which takes one on an idle machine."""
 SLACK = 20.0
 """Seconds that a round may close after its deadline on a busy machine."""
 COLUMNS = tuple("abcdefghijklmnopqrst")
 """Enough that a box's moments take more bytes than anything else it writes."""
-Value = TypeVar("Value")
-
-
-def until(
-    condition: Callable[[], Value], told: Callable[[], object] = str, limit: float = PATIENCE
-) -> Value:
-    """Wait until something is true; its value. `told` explains when it never is."""
-    deadline = time.monotonic() + limit
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"did not happen within {limit:.0f} s: {told()}")
-        time.sleep(LOOK)
-    return value
 
 
 def write_rows(path: Path, seed: int, rows: int = 40) -> None:

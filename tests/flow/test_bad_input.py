@@ -46,7 +46,8 @@ from proto.transport import Connected, Delivery, Incoming
 from quantization.pack import pack
 from quantization.scheme import Scheme
 from quantization.uniform import blocks
-from tests.flow.real_fleet import PATIENCE, RealFleet, check_history, task, until
+from tests.flow.real_fleet import RealFleet, check_history, task
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.processes
 TOPICS = Topics("test")

@@ -14,7 +14,6 @@ import pytest
 
 from coordinator.broker_process import BrokerProcess
 from tests.flow.real_fleet import (
-    PATIENCE,
     RealFleet,
     check_history,
     command,
@@ -23,8 +22,8 @@ from tests.flow.real_fleet import (
     kill_hard,
     spoken,
     task,
-    until,
 )
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.processes
 CRASHING = "tests.flow.crashing_coordinator"

@@ -34,6 +34,7 @@ from tests.proto.scripted_broker import (
     publish,
     refused,
 )
+from tests.waiting import until
 
 E = TypeVar("E", bound=Incoming)
 Scripted = Callable[..., ScriptedBroker]
@@ -374,14 +375,12 @@ def test_the_answer_to_a_ping_wakes_nobody_and_is_read_at_the_next_look(
         def look() -> None:
             assert box.serve(selector, 0.02, lambda: None)
 
-        while not box.accepted:
-            look()
+        until(lambda: box.accepted, meanwhile=look)
         look()  # asleep for a receipt's length from now on
         paho = box._client
         paho._ping_t = time.monotonic()  # type: ignore[assignment]
         broker.say(PINGRESP)
-        while not has_come(opened, PINGRESP):
-            time.sleep(0.01)
+        until(lambda: has_come(opened, PINGRESP))
         assert selector.select(0.1) == []
         look()
         assert paho._ping_t == 0
