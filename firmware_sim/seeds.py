@@ -19,6 +19,7 @@ _INIT_B, _MULT_B = 0x8B51F9DD, 0x58F38DED
 _LEFT, _RIGHT = np.uint32(0xCA01F9DD), np.uint32(0x4973F715)
 _SHIFT = np.uint32(16)
 _MASK = 2**32 - 1
+_OTHERS = [[to for to in range(POOL) if to != source] for source in range(POOL)]
 
 
 class _Ready(ISeedSequence):
@@ -35,31 +36,28 @@ class _Ready(ISeedSequence):
 
 def generators(words: Sequence[int], last: Sequence[int]) -> list[Generator]:
     """For each n of `last`, what Generator(PCG64(SeedSequence([*words, n]))) is; uint32 all."""
-    fixed = [np.full(len(last), word, np.uint32) for word in words]
-    states = _states(_pool([*fixed, np.array(last, np.uint32)]))
-    return [Generator(PCG64(_Ready(state))) for state in states]  # type: ignore[arg-type]
+    entropy = np.empty((max(POOL, len(words) + 1), len(last)), np.uint32)
+    entropy[: len(words)] = np.array(words, np.uint32)[:, None]
+    entropy[len(words)] = last
+    entropy[len(words) + 1 :] = 0
+    return [Generator(PCG64(_Ready(state))) for state in _states(_pool(entropy))]  # type: ignore[arg-type]
 
 
-def _pool(entropy: list[Words]) -> list[Words]:
-    """Four words for each generator, from its words of entropy."""
+def _pool(entropy: Words) -> Words:
+    """Four words for each generator, (4, generators), from its words of entropy, 4 or more."""
     hashed = _Hash(_INIT_A, _MULT_A)
-    blank = np.zeros_like(entropy[0])
-    padded = [*entropy, *[blank] * (POOL - len(entropy))]
-    pool = [hashed(word) for word in padded[:POOL]]
-    for source in range(POOL):
-        for to in range(POOL):
-            if source != to:
-                pool[to] = _mixed(pool[to], hashed(pool[source]))
-    for word in padded[POOL:]:
-        pool = [_mixed(old, hashed(word)) for old in pool]
+    pool = hashed(entropy[:POOL], POOL)
+    for source, others in enumerate(_OTHERS):
+        pool[others] = _mixed(pool[others], hashed(pool[source], POOL - 1))
+    for word in entropy[POOL:]:
+        pool = _mixed(pool, hashed(word, POOL))
     return pool
 
 
-def _states(pool: list[Words]) -> NDArray[np.uint64]:
+def _states(pool: Words) -> NDArray[np.uint64]:
     """(generators, 4): what PCG64 starts from."""
-    hashed = _Hash(_INIT_B, _MULT_B)
-    halves = np.stack([hashed(pool[number % POOL]) for number in range(2 * POOL)], axis=1)
-    return np.ascontiguousarray(halves.astype("<u4")).view("<u8").astype(np.uint64)
+    halves = _Hash(_INIT_B, _MULT_B)(np.concatenate([pool, pool]), 2 * POOL)
+    return np.ascontiguousarray(halves.T.astype("<u4")).view("<u8").astype(np.uint64)
 
 
 class _Hash:
@@ -68,10 +66,13 @@ class _Hash:
     def __init__(self, constant: int, factor: int) -> None:
         self._constant, self._factor = constant, factor
 
-    def __call__(self, word: Words) -> Words:
-        mixed = word ^ np.uint32(self._constant)
-        self._constant = self._constant * self._factor & _MASK
-        return _shifted(mixed * np.uint32(self._constant))
+    def __call__(self, words: Words, times: int) -> Words:
+        """So many rows of words (times or 1, generators), hashed one after the other."""
+        constants = [self._constant]
+        for _ in range(times):
+            constants.append(constants[-1] * self._factor & _MASK)
+        self._constant, column = constants[-1], np.array(constants, np.uint32)[:, None]
+        return _shifted((words ^ column[:-1]) * column[1:])
 
 
 def _mixed(x: Words, y: Words) -> Words:

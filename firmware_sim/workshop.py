@@ -5,11 +5,11 @@ due, all that were handed in by then are done together, and each is delivered at
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from operator import is_, itemgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from msgspec.structs import replace
@@ -26,8 +26,8 @@ from proto.circuit import Classifier
 from proto.codec import decode_signed
 from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
 from proto.models import model_layout
-from quantization.arrays import Array, BadArrays, flatten
-from quantization.pack import pack_all, unpack
+from quantization.arrays import Array, BadArrays
+from quantization.pack import pack_all, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
@@ -58,7 +58,7 @@ class Workshop:
         self._waiting: dict[_Key, dict[bytes, Assignment]] = {}
         self._keys: dict[bytes, _Key] = {}
         self._done: dict[bytes, Result] = {}
-        self._pieces: dict[str, tuple[tuple[str, bytes], _Pieces]] = {}
+        self._boxes: dict[str, _Box] = {}
         self._latest: tuple[list[object], Cohort] | None = None
 
     def begin(self, request: Request) -> None:
@@ -102,7 +102,6 @@ class Workshop:
         if known is None or known[0] != version:
             known = version, fitted(task, data, self._source.rows(box))
             self._own[task.job, box] = known
-            self._pieces.pop(box, None)
         return known[1]
 
     def _work(self, requests: list[Assignment]) -> dict[bytes, Result]:
@@ -119,21 +118,23 @@ class Workshop:
 
     def _part(self, task: Task, offer: Offer, requests: list[Assignment]) -> "_Part":
         """Those that can be done together, boxes with equally many rows side by side."""
-        batch, found = task.training.batch, []
+        batch, most = task.training.batch, MAX_ROWS
+        if offer.kind == TRAIN and batch:
+            most = min(batch, most)
+        found = []
         for request in requests:
             own = self._rows(task, request.data)
-            rows = len(own.train)
-            if 0 < rows <= MAX_ROWS and not (offer.kind == TRAIN and 0 < batch < rows):
-                found.append((_sizes(own), request, own))
+            if 0 < len(own.train) <= most:
+                box = self._box(task, request, own)
+                found.append((box.sizes, box, request))
         found.sort(key=itemgetter(0))
-        counts = [len(list(part)) for _, part in groupby(found, key=itemgetter(0))]
-        requests, owns = [r for _, r, _ in found], [own for _, _, own in found]
-        pieces = [self._piece(task, request, own) for _, request, own in found]
-        return _Part(task, offer, requests, owns, pieces, counts)
+        counts = Counter(map(itemgetter(0), found))
+        boxes, requests = [box for _, box, _ in found], [request for *_, request in found]
+        return _Part(task, offer, requests, boxes, list(counts.values()))
 
     def _cohort(self, stack: Stacked, part: "_Part") -> Cohort:
         """Made ready once for boxes that train again and again as they are."""
-        of: list[object] = [stack, *part.pieces]
+        of: list[object] = [stack, *part.boxes]
         known = self._latest
         if known and len(known[0]) == len(of) and all(map(is_, known[0], of)):
             return known[1]
@@ -147,38 +148,41 @@ class Workshop:
         task, offer = part.task, part.offer
         if offer.steps == 0:
             return {}
-        layout = model_layout(task.model)
-        arrays = unpack(part.requests[0].model, layout, EXACT)
+        start = unpack_vector(part.requests[0].model, model_layout(task.model), EXACT)
         hyper = hyper_of(part.requests[0], offer, offer.steps)
-        trained = stack.train(arrays, self._cohort(stack, part), hyper)
-        new = [trained.arrays[name].reshape(len(part.owns), -1) for name, _ in layout]
-        moved = np.concatenate(new, axis=1) - flatten(arrays, layout)
+        trained = stack.train(start, self._cohort(stack, part), hyper)
+        moved = trained.models - start
         if not np.isfinite(moved).all():
             return {}
         try:
-            scheme = Scheme(task.training.bits, task.training.block)
-            names = [zlib.crc32(request.box.encode()) for request in part.requests]
+            # A block never is longer than the vector: what would fill it up is not even drawn.
+            scheme = Scheme(task.training.bits, min(task.training.block, start.size))
+            names = [box.name for box in part.boxes]
             payloads = pack_all(moved, scheme, generators(rounding_words(offer), names))
         except BadArrays:
             return {}
-        return part.done(payloads, _told_training(trained, part.owns, offer.steps))
+        return part.done(payloads, _told_training(trained, part.boxes, offer.steps))
 
     def _judge(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
-        arrays = unpack(part.requests[0].model, model_layout(part.task.model), EXACT)
-        which = "test" if all(len(own.test) for own in part.owns) else "validation"
-        if not all(len(getattr(own, which)) for own in part.owns):
+        start = unpack_vector(part.requests[0].model, model_layout(part.task.model), EXACT)
+        which = "test" if all(box.sizes.test for box in part.boxes) else "validation"
+        held = [getattr(box.sizes, which) for box in part.boxes]
+        if not all(held):
             return {}
-        seen, held = (stack.judge(arrays, part.of(what)) for what in ("train", which))
-        return part.done([b""] * len(part.owns), _told_judging(seen, held))
+        seen, other = (stack.judge(start, part.of(what)) for what in ("train", which))
+        return part.done([b""] * len(held), _told_judging(seen, other, held))
 
-    def _piece(self, task: Task, request: Assignment, own: Own) -> "_Pieces":
-        """A box's rows through the fleet's feature map, which stays the same for a whole job."""
-        key, known = (task.job, request.features), self._pieces.get(request.box)
-        if known is None or known[0] != key:
+    def _box(self, task: Task, request: Assignment, own: Own) -> "_Box":
+        """Made ready once: the fleet's feature map stays the same for a whole job."""
+        known = self._boxes.get(request.box)
+        if known is None or known.own is not own or known.features != request.features:
             z = features_of(task, own.table.X, request.features)
-            pieces = {w: (z[at], own.y[at]) for w in _WHICH for at in (getattr(own, w),)}
-            known = self._pieces[request.box] = (key, pieces)
-        return known[1]
+            rows = {w: (z[at], own.y[at]) for w in _WHICH for at in (getattr(own, w),)}
+            sizes = _Sizes(*(len(labels) for _, labels in rows.values()))
+            name = zlib.crc32(request.box.encode())
+            known = _Box(own, request.features, name, rows, sizes)
+            self._boxes[request.box] = known
+        return known
 
     def _task(self, body: bytes) -> Task:
         if body not in self._tasks:
@@ -196,50 +200,71 @@ class Workshop:
         return self._stacks[body]
 
 
-_Pieces = Mapping[str, tuple[Array, NDArray[np.int64]]]
-"""A box's features and labels by what they are for."""
+_Rows = tuple[Array, NDArray[np.int64]]
+"""Features and labels."""
 _WHICH = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, slots=True)
+class _Sizes(NamedTuple):
+    """How many rows serve for what."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Box:
+    """A box made ready for a job."""
+
+    own: Own
+    features: bytes
+    """The job's feature map."""
+    name: int
+    """What its rounding is drawn by, with the offer's words."""
+    rows: Mapping[str, _Rows]
+    """By what they are for."""
+    sizes: _Sizes
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Part:
     """Assignments of one cohort; boxes with equally many rows side by side."""
 
     task: Task
     offer: Offer
     requests: list[Assignment]
-    owns: list[Own]
-    pieces: list[_Pieces]
+    boxes: list[_Box]
     counts: list[int]
     """Boxes of each such group."""
 
-    def of(self, what: str) -> list[tuple[Array, NDArray[np.int64]]]:
+    def of(self, what: str) -> list[_Rows]:
         """Features and labels of each group's training, validation or test rows."""
         found, end = [], 0
         for count in self.counts:
             begin, end = end, end + count
-            features, labels = zip(*(piece[what] for piece in self.pieces[begin:end]), strict=True)
+            features, labels = zip(*(box.rows[what] for box in self.boxes[begin:end]), strict=True)
             found.append((np.array(features), np.array(labels)))
         return found
 
     def done(self, payloads: list[bytes], figures: list[Metrics]) -> dict[bytes, Result]:
         """The updates, by the assignments' ids."""
         assert self.offer.model is not None
-        digest = self.offer.model.digest
-        each = zip(self.requests, self.owns, payloads, figures, strict=True)
+        turn, model = self.offer.turn, self.offer.model.digest
+        each = zip(self.requests, self.boxes, payloads, figures, strict=True)
         return {
             request.id: Done(
-                self.offer.turn,
+                turn,
                 Update(
                     id=request.id,
-                    turn=self.offer.turn,
-                    model=digest,
-                    rows=len(own.train),
+                    turn=turn,
+                    model=model,
+                    rows=box.sizes.train,
                     payload=payload,
                     metrics=metrics,
                 ),
             )
-            for request, own, payload, metrics in each
+            for request, box, payload, metrics in each
         }
 
 
@@ -250,37 +275,32 @@ def _simple(training: Training) -> bool:
     return plain and dense and not training.feedback
 
 
-def _sizes(own: Own) -> tuple[int, int, int]:
-    return len(own.train), len(own.validation), len(own.test)
-
-
-def _told_training(trained: Trained, owns: list[Own], steps: int) -> list[Metrics]:
+def _told_training(trained: Trained, boxes: list[_Box], steps: int) -> list[Metrics]:
     """As `edge_client.labour` tells it, box by box."""
+    each = zip(boxes, trained.first, trained.last, *trained.received, strict=True)
     return [
         Metrics(
-            first_loss=first.loss,
-            last_loss=last.loss,
-            validation_loss=seen.loss if seen else 0.0,
-            validation_accuracy=seen.accuracy if seen else 0.0,
-            validation_rows=len(own.validation),
+            first_loss=first,
+            last_loss=last,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            validation_rows=box.sizes.validation,
             steps=steps,
             gradients=steps,
         )
-        for own, first, last, seen in zip(
-            owns, trained.first, trained.last, trained.received, strict=True
-        )
+        for box, first, last, loss, accuracy in each
     ]
 
 
-def _told_judging(seen: list[Judged], held: list[Judged]) -> list[Metrics]:
+def _told_judging(seen: Judged, held: Judged, rows: list[int]) -> list[Metrics]:
     return [
         Metrics(
-            first_loss=own.loss,
-            last_loss=own.loss,
-            validation_loss=other.loss,
-            validation_accuracy=other.accuracy,
-            validation_rows=other.rows,
+            first_loss=own,
+            last_loss=own,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            validation_rows=count,
             steps=0,
         )
-        for own, other in zip(seen, held, strict=True)
+        for own, loss, accuracy, count in zip(seen.losses, *held, rows, strict=True)
     ]

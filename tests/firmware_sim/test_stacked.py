@@ -1,7 +1,5 @@
 """A cohort trained in one go ends where its boxes end one by one, to the bit."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,8 @@ from coordinator.taskmodel import Model, classifier_of
 from edge_client.circuit.classifier import classifier_model
 from edge_client.train import Hyper, Rows, evaluate, local_update
 from firmware_sim.stacked import Group, Stacked
+from proto.circuit import classifier_layout
+from quantization.arrays import flatten
 
 SHAPES = [(4, 3), (2, 1), (3, 2)]
 """Features and layers."""
@@ -25,14 +25,14 @@ def group(boxes: int, rows: int, held: int, features: int, seed: int) -> Group:
 def test_boxes_with_few_many_and_no_held_back_rows_train_as_if_alone(features, reps):
     classifier = classifier_of(Model(reps=reps), features, 2)
     model, stack = classifier_model(classifier), Stacked(classifier)
-    arrays = model.init(np.random.default_rng(0))
+    layout, arrays = classifier_layout(classifier), model.init(np.random.default_rng(0))
     groups = [
         group(3, 40, 10, features, 1),
         group(2, 9, 3, features, 2),
         group(1, 23, 0, features, 3),
     ]
     hyper = Hyper(7, 0.1)
-    together = stack.train(arrays, stack.cohort(groups), hyper)
+    together = stack.train(flatten(arrays, layout), stack.cohort(groups), hyper)
 
     alone = [
         local_update(
@@ -42,23 +42,23 @@ def test_boxes_with_few_many_and_no_held_back_rows_train_as_if_alone(features, r
         for b in range(len(g.y))
     ]
     for box, update in enumerate(alone):
-        for name, array in update.arrays.items():
-            assert np.array_equal(array, together.arrays[name][box])
-        assert update.first_loss == together.first[box].loss
-        assert update.last_loss == together.last[box].loss
-        seen = together.received[box]
-        assert update.validation_loss == (seen.loss if seen else None)
-        assert update.validation_accuracy == (seen.accuracy if seen else None)
+        assert np.array_equal(flatten(update.arrays, layout), together.models[box])
+        assert update.first_loss == together.first[box]
+        assert update.last_loss == together.last[box]
+        assert (update.validation_loss or 0.0) == together.received.losses[box]
+        assert (update.validation_accuracy or 0.0) == together.received.accuracies[box]
 
 
 def test_judging_together_gives_each_box_its_own_figures():
     classifier = classifier_of(Model(), 4, 2)
     model, stack = classifier_model(classifier), Stacked(classifier)
     arrays = model.init(np.random.default_rng(4))
+    start = flatten(arrays, classifier_layout(classifier))
     parts = [group(2, 30, 0, 4, 5), group(1, 12, 0, 4, 6)]
-    together = stack.judge(arrays, [(g.z, g.y) for g in parts])
+    together = stack.judge(start, [(g.z, g.y) for g in parts])
     alone = [evaluate(model, arrays, g.z[b], g.y[b]) for g in parts for b in range(len(g.y))]
-    assert [(j.loss, j.accuracy, j.rows) for j in together] == list(map(astuple, alone))
+    assert together.losses == [found.loss for found in alone]
+    assert together.accuracies == [found.accuracy for found in alone]
 
 
 @pytest.mark.parametrize(
