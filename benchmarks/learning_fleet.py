@@ -50,7 +50,7 @@ class Fleet:
         parts = []
         for box in range(len(self.sources)):
             update = self._update(box, self._offer(kind, number), model)
-            folding.check(self.task, kind, update)
+            folding.Checks(self.task).check(kind, update)
             parts.append(folding.Part(update.rows, update.payload, update.metrics))
         result = folding.fold(self.task, kind, model, parts, self.server)
         self.server = self.server._replace(state=result.state)

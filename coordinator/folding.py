@@ -1,6 +1,6 @@
 """A round's stored updates to its result: moments to features, deltas to the next model."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -19,11 +19,11 @@ from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
 from proto.models import label_columns, model_layout, sent_layout, summed_columns
 from quantization import moments
 from quantization.arrays import Array, BadArrays, Layout, flatten, unflatten
-from quantization.pack import bound, pack, unpack, unpack_all, unpack_vector
+from quantization.pack import Form, bound, form_of, pack, unpack, unpack_all, unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """One update as the store keeps it."""
 
     rows: int
@@ -133,28 +133,44 @@ def first_model(task: Task, seed: int) -> bytes:
     return pack(arrays, layout_of(task), EXACT, np.random.default_rng(0))
 
 
-def check(task: Task, kind: int, update: Update, method: str = "mean") -> None:
-    """Raise RemoteError unless this update could be folded by this aggregation."""
-    try:
-        if kind == MOMENTS:
-            columns = summed_columns(task.model, len(task.data.columns))
-            labels = label_columns(task.model)
-            told = moments.moments_from_bytes(update.payload, columns, labels).count
-            if told > MOST_LEARNT * update.rows:
-                raise RemoteError(f"sums over {told} rows of a box that trains on {update.rows}")
-        elif update.metrics is None:
-            raise RemoteError("an update without metrics")
-        elif kind == TRAIN:
-            if update.metrics.rank and AGGREGATIONS[method] is not _MEAN:
-                raise RemoteError(f"an adapter of a rank of its own; a {method} takes none")
-            layout = sent_of(task, update.metrics.rank)
-            scheme = scheme_of(task)
-            if bound(update.payload, layout, scheme) > aggregation.MAX_DELTA:
-                aggregation.check(unpack_vector(update.payload, layout, scheme))
-        elif update.payload:
-            raise RemoteError("an evaluation that carries a payload")
-    except BadArrays as error:
-        raise RemoteError(f"an update that does not unpack: {error}") from None
+class Checks:
+    """What updates of a task must be like so that they can be folded by this aggregation."""
+
+    def __init__(self, task: Task, method: str = "mean") -> None:
+        self._task, self._method = task, method
+        self._forms: dict[int, Form] = {}
+        """Of training's updates, by rank: looked up with each of them."""
+
+    def check(self, kind: int, update: Update) -> None:
+        """Raise RemoteError unless this update could be folded."""
+        try:
+            if kind == MOMENTS:
+                self._check_moments(update)
+            elif update.metrics is None:
+                raise RemoteError("an update without metrics")
+            elif kind == TRAIN:
+                self._check_change(update.payload, update.metrics.rank)
+            elif update.payload:
+                raise RemoteError("an evaluation that carries a payload")
+        except BadArrays as error:
+            raise RemoteError(f"an update that does not unpack: {error}") from None
+
+    def _check_moments(self, update: Update) -> None:
+        model = self._task.model
+        columns, labels = summed_columns(model, len(self._task.data.columns)), label_columns(model)
+        told = moments.moments_from_bytes(update.payload, columns, labels).count
+        if told > MOST_LEARNT * update.rows:
+            raise RemoteError(f"sums over {told} rows of a box that trains on {update.rows}")
+
+    def _check_change(self, payload: bytes, rank: int) -> None:
+        if rank and AGGREGATIONS[self._method] is not _MEAN:
+            raise RemoteError(f"an adapter of a rank of its own; a {self._method} takes none")
+        form = self._forms.get(rank)
+        if form is None:
+            form = self._forms[rank] = form_of(sent_of(self._task, rank), scheme_of(self._task))
+        if bound(payload, form) > aggregation.MAX_DELTA:
+            layout = sent_of(self._task, rank)
+            aggregation.check(unpack_vector(payload, layout, scheme_of(self._task)))
 
 
 def fold(
@@ -175,7 +191,7 @@ def _fold_training(task: Task, model: bytes, parts: Iterable[Part], server: Serv
     layout, sent, tally, state = layout_of(task), sent_of(task), _Tally(), b""
     before = unpack(model, layout, EXACT)
     start = flatten({name: before[name] for name, _ in sent}, sent)
-    change = _change(task, start, map(tally.seen, parts), server)
+    change = _change(task, start, tally.seen(parts), server)
     if server.aggregation == "fedadam":
         state, change = server_adam.step(server.state, change, server.rate)
     elif server.rate != 1:
@@ -221,8 +237,8 @@ def faded(deltas: NDArray[np.float32], parts: Sequence[Part]) -> NDArray[np.floa
 
 def _fold_figures(parts: Iterable[Part]) -> Result:
     tally = _Tally()
-    for part in parts:
-        tally.add(part)
+    for _part in tally.seen(parts):
+        pass  # each is added as it goes by
     return Result(b"", tally.count, tally.figures())
 
 
@@ -263,39 +279,41 @@ class _Tally:
     def __init__(self) -> None:
         self.count = 0
         self._rows = self._validation_rows = 0
-        self._sums = [0.0] * 4
+        self._sums = (0.0, 0.0, 0.0, 0.0)
         self._losses: list[float] = []
         self._taught, self._taught_rows = 0.0, 0
         self._stale = 0
-        self._work = [0] * 3
+        self._work = (0, 0, 0)
 
-    def add(self, part: Part) -> None:
-        metrics = part.metrics
-        if metrics is None:
-            raise RemoteError("an update without metrics")
-        held = metrics.validation_rows
-        self.count += 1
-        self._stale += part.stale
-        self._rows += part.rows
-        self._validation_rows += held
-        sums, work = self._sums, self._work
-        sums[0] += metrics.first_loss * part.rows
-        sums[1] += metrics.last_loss * part.rows
-        sums[2] += metrics.validation_loss * held
-        sums[3] += metrics.validation_accuracy * held
-        if held:
-            self._losses.append(metrics.validation_loss)
-        if held and metrics.teacher_loss is not None:
-            self._taught += metrics.teacher_loss * held
-            self._taught_rows += held
-        work[0] += metrics.evaluations
-        work[1] += metrics.gradients
-        work[2] += metrics.shots
-
-    def seen(self, part: Part) -> Part:
-        """The part itself, added."""
-        self.add(part)
-        return part
+    def seen(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """The parts themselves, all of them added once the last has gone by."""
+        count = stale = rows = held_rows = evaluations = gradients = shots = 0
+        first = last = loss = accuracy = 0.0
+        for part in parts:
+            metrics = part.metrics
+            if metrics is None:
+                raise RemoteError("an update without metrics")
+            weight, held = part.rows, metrics.validation_rows
+            count += 1
+            stale += part.stale
+            rows += weight
+            first += metrics.first_loss * weight
+            last += metrics.last_loss * weight
+            if held:
+                held_rows += held
+                loss += metrics.validation_loss * held
+                accuracy += metrics.validation_accuracy * held
+                self._losses.append(metrics.validation_loss)
+                if metrics.teacher_loss is not None:
+                    self._taught += metrics.teacher_loss * held
+                    self._taught_rows += held
+            evaluations += metrics.evaluations
+            gradients += metrics.gradients
+            shots += metrics.shots
+            yield part
+        self.count, self._stale = count, stale
+        self._rows, self._validation_rows = rows, held_rows
+        self._sums, self._work = (first, last, loss, accuracy), (evaluations, gradients, shots)
 
     def figures(self) -> Figures:
         first, last, loss, accuracy = self._sums

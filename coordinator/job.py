@@ -29,6 +29,7 @@ from proto.messages import (
 
 PULLS = 20
 """Pulls a box may make in a turn, beside four for each chunk."""
+COLLECTING, FOLDING = Phase.COLLECTING, Phase.FOLDING
 PARTS = 8
 """Chunks published for one pull."""
 
@@ -57,6 +58,10 @@ class Job:
     _offers: dict[tuple[int, int, int, int], Offer] = field(default_factory=dict, repr=False)
     """Of the open turn, by turn, seconds left, steps and the box's last counted turn."""
     _places: tuple[tuple[Member, ...], dict[str, int]] = field(default=((), {}), repr=False)
+    _checks: folding.Checks = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._checks = folding.Checks(self.task, self.state.rules.aggregation)
 
     def encrypt(self, kind: str, data: bytes) -> None:
         """Make the "model" or "features" blob that the next offers name."""
@@ -102,9 +107,11 @@ class Job:
             return self._offer(member.turn, member.round, left, steps, counted)
         # All boxes of a synchronous round are told much the same.
         which = state.turn, left, steps, counted
-        if which not in self._offers:
-            self._offers[which] = self._offer(state.turn, state.round, left, steps, counted)
-        return self._offers[which]
+        offer = self._offers.get(which)
+        if offer is None:
+            offer = self._offer(state.turn, state.round, left, steps, counted)
+            self._offers[which] = offer
+        return offer
 
     def _offer(self, turn: int, round_: int, left: int, steps: int, counted: int) -> Offer:
         state, learning = self.state, self.state.kind != MOMENTS
@@ -138,7 +145,7 @@ class Job:
             round=state.round,
             turn=state.turn,
             model=self.model.digest,
-            included=len(state.updated),
+            included=state.count,
         )
 
     @property
@@ -165,7 +172,7 @@ class Job:
         if state.buffered:
             return state.member(box, turn) is not None
         at = self._place(box)
-        return state.phase is Phase.COLLECTING and at is not None and state.waits_for(at)
+        return state.phase is COLLECTING and at is not None and state.waits_for(at)
 
     def _place(self, box: str) -> int | None:
         """As the state says, looked up once for all members of a synchronous round."""
@@ -177,13 +184,11 @@ class Job:
     def check(self, box: str, update: Update) -> None:
         """Raise RemoteError unless this box was asked for this update, and it can be folded."""
         state, turn = self.state, update.turn
-        taking = state.phase is Phase.COLLECTING or (
-            state.buffered and state.phase is Phase.FOLDING
-        )
-        if not taking:
+        buffered = state.buffered
+        if state.phase is not COLLECTING and not (buffered and state.phase is FOLDING):
             raise RemoteError(f"turn {turn} is over")
         model = self.model
-        if state.buffered:
+        if buffered:
             # The last turn's buffer may be full already: an update that comes with it is counted.
             if state.member(box, turn) is None:
                 raise RemoteError(f"not, or no longer, at work for turn {turn}")
@@ -194,7 +199,7 @@ class Job:
             raise RemoteError("made from another model than this turn's")
         if not 1 <= update.rows <= self.rows.get(box, 0):
             raise RemoteError(f"claims {update.rows} rows; enlisted with {self.rows.get(box, 0)}")
-        folding.check(self.task, state.kind, update, state.rules.aggregation)
+        self._checks.check(state.kind, update)
 
 
 def job_of(row: Row, enlisted: list[Row]) -> Job:

@@ -185,6 +185,11 @@ class JobState(Struct, frozen=True, kw_only=True):
         answered = zip(self.members, self.answers, strict=True)
         return tuple(m.box for m, answer in answered if answer == UPDATED)
 
+    @property
+    def count(self) -> int:
+        """How many these are."""
+        return len(self.buffer) if self.buffered else self.answers.count(UPDATED)
+
     def member(self, box: str, turn: int) -> Member | None:
         """A box that is at work for this turn; None where it is not."""
         at = self.place(box)

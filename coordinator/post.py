@@ -108,7 +108,8 @@ class Post:
         return deque(sorted(ready, key=lambda box: self._mail[box].place))
 
     def _wait(self, box: str, message: Letter, turn: int, due: float, now: float) -> None:
-        if (mail := self._mail.get(box)) is None:
+        mail = self._mail.get(box)
+        if mail is None:
             self._count += 1
             mail = self._mail[box] = _Mail(self._count)
         before = mail.due
@@ -117,7 +118,7 @@ class Post:
             self._urgent.add(box)
         elif mail.due < before:
             heappush(self._dues, (mail.due, box))
-        mail.turn = max(turn, mail.turn)
+        mail.turn = max(mail.turn, turn)
 
     def settle(self, turn: int) -> int:
         """Let all that waits on account of a turn leave with the next flush.
@@ -131,9 +132,9 @@ class Post:
     def _seal(self, box: str) -> None:
         mail = self._mail.pop(box)
         letters = mail.take()
-        # One unit of work may have more to say to a box than one frame may hold.
-        for at in range(0, len(letters), MAX_WAITING):
-            frame = self._presence.seal(box, bundle(letters[at : at + MAX_WAITING]))
+        while letters:  # one unit of work may have more to say than one frame may hold
+            frame = self._presence.seal(box, bundle(letters[:MAX_WAITING]))
+            del letters[:MAX_WAITING]
             if frame is not None:
                 self.down[mail.turn] += len(frame)
                 self._add(self.topics.to_box(box, "m"), frame, retain=False)

@@ -240,6 +240,8 @@ class Service:
 
     def _route(self, levels: tuple[str, ...], payload: bytes, now: float) -> None:
         match levels:
+            case ("up", box, "m"):  # first what comes most
+                self._messages(box, self._presence.open(box, payload), len(payload), now)
             case ("dev", box, "state"):
                 self._state_of(box, payload, now)
             case ("up", box, "k"):
@@ -249,8 +251,6 @@ class Service:
                 # An ack of nothing tells the box that its keys are known here.
                 self._post.to_box(box, Ack(items=()))
                 self._jobs.ready(box, now)
-            case ("up", box, "m"):
-                self._messages(box, self._presence.open(box, payload), len(payload), now)
             case ("join", token, "ask"):
                 self._join(token, payload, now)
             case _:

@@ -65,14 +65,14 @@ class Train(Strict, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] = 0.1
     decay: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Factor on the rate from round to round; left out, the rate ends at a quarter."""
-    batch: Annotated[int, Meta(ge=0)] | None = None
+    batch: Annotated[int, Meta(ge=0, le=2**20)] | None = None
     """Rows a step, 0 for all of them; left out, all for a circuit and 8 for an adapter."""
     bits: Literal[2, 4, 8, 32] = 8
     block: Annotated[int, Meta(ge=1, le=4096)] = 64
     keep: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     feedback: bool | None = None
     """Left out: on where keep is below 1."""
-    warmup: Annotated[int, Meta(ge=0)] = 0
+    warmup: Annotated[int, Meta(ge=0, le=100_000)] = 0
     weight_decay: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     personal_head: bool = False
 
@@ -148,7 +148,7 @@ def look_at_agent(adapter: Path) -> None:
     """Raises ConfigError now for what would leave every round to the hand rule later."""
     from coordinator.agent.engine import beside  # noqa: PLC0415 - few tasks name an agent
 
-    if not adapter.exists():
+    if not adapter.is_file():
         raise ConfigError(
             f"selection.weights: there is no {adapter}; accepted: an adapter that"
             " `coordinator distill` wrote, or nothing for the one in the package"

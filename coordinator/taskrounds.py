@@ -11,7 +11,7 @@ from coordinator.taskadapter import AdapterModel
 from proto.errors import ConfigError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-TIME = r"^(\d+(?:\.\d+)?)([smhd])\Z"
+TIME = r"^(\d{1,9}(?:\.\d{1,9})?)([smhd])\Z"
 LONGEST = 30 * 86400.0
 """Seconds a round may be given at most."""
 ROBUST = ("trimmed-mean", "median")
@@ -31,11 +31,11 @@ class RoundsTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     gather: Time = "30s"
     policy: str = "stalest"
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    patience: Annotated[int, Meta(ge=0)] = 0
-    min_gain: Annotated[float, Meta(ge=0.0)] = 0.001
+    patience: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    min_gain: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.001
     target: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
-    gap: Annotated[float, Meta(ge=0.0)] = 0.0
-    plateau: Annotated[float, Meta(ge=0.0)] = 0.0
+    gap: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    plateau: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
     aggregation: Literal["mean", "fedadam", "trimmed-mean", "median"] = "mean"
     server_rate: Annotated[float, Meta(gt=0.0, le=10.0)] | None = None
     """Left out: 0.1 for FedAdam, else 1."""

@@ -149,13 +149,16 @@ class Box:
             self._pulling.tick()
         if self._news.due <= now and self._news.any(self._setting.resources, now):
             self._post.send(self._report(0, accepted=True, reason=""))
-        if self._post.due <= now:
+        if self._post.waiting.due <= now:
             self._post.tick()
 
     @property
     def due(self) -> float:
         """When `tick` has something to do; infinity when only an arrival can change anything."""
-        return min(self._wake(), self._pulling.due, self._post.due, self._news.due)
+        due = self._wake()
+        for other in (self._pulling.due, self._post.waiting.due, self._news.due):
+            due = min(due, other)
+        return due
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
@@ -203,12 +206,12 @@ class Box:
 
     def _route(self, levels: tuple[str, ...], payload: bytes) -> None:
         match levels:
-            case ("coord", "state"):
-                self._coordinator_state(payload)
+            case ("dev", _, "in", "m"):  # first what comes most
+                self._frame(payload)
             case ("dev", _, "in", "k"):
                 self._key_offer(payload)
-            case ("dev", _, "in", "m"):
-                self._frame(payload)
+            case ("coord", "state"):
+                self._coordinator_state(payload)
             case ("bc", job, "task"):
                 if payload:  # else the job is over
                     self._task(job, payload)

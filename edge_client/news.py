@@ -38,4 +38,6 @@ class News:
 
 def _words(resources: Resources) -> tuple[str, ...]:
     """Without the lines' ages: else every look would find news."""
+    if not resources.journal:
+        return (resources.note,)
     return (resources.note, *[_AGE.sub("", line) for line in resources.journal])

@@ -15,29 +15,25 @@ class Post:
         self, secure: Secure, publish: Callable[[bytes], None], now: Callable[[], float]
     ) -> None:
         self._secure, self._publish, self._now = secure, publish, now
-        self._waiting = Waiting()
-
-    @property
-    def due(self) -> float:
-        """When `tick` has something to send; infinity while nothing waits."""
-        return self._waiting.due
+        self.waiting = Waiting()
+        """When it is due, `tick` has something to send."""
 
     def send(self, message: Letter, wait: float = 0.0) -> None:
         """Seal and publish in `wait` seconds at the latest."""
         now = self._now()
-        self._waiting.add(message, now + wait)
-        if self._waiting.due <= now:
+        self.waiting.add(message, now + wait)
+        if self.waiting.due <= now:
             self._leave()
 
     def tick(self) -> None:
         """Send what is due."""
-        if self._waiting.due <= self._now():
+        if self.waiting.due <= self._now():
             self._leave()
 
     def _leave(self) -> None:
         """Without keys all is dropped: a new exchange has it said again."""
         try:
-            frame = self._secure.seal(bundle(self._waiting.take()))
+            frame = self._secure.seal(bundle(self.waiting.take()))
         except SealError:
             return
         self._publish(frame)

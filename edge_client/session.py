@@ -60,6 +60,9 @@ EPOCH_LIFE = 86400.0
 TRIES_BEFORE_REKEY = 3
 MAX_JOBS = 64
 
+# Members by names of their own: an enum looks each up anew, and the table asks often.
+OFFLINE, ANNOUNCED, SECURED = Link.OFFLINE, Link.ANNOUNCED, Link.SECURED
+IDLE, FETCHING, TRAINING = Work.IDLE, Work.FETCHING, Work.TRAINING
 
 Step = tuple[State, tuple[Action, ...]]
 
@@ -73,11 +76,12 @@ def start(era: Era | None, turns: Mapping[str, int], outbox: Mapping[bytes, int]
 def step(state: State, event: Event, now: float) -> Step:
     """One event through both regions. Events that mean nothing in a region change nothing."""
     actions: tuple[Action, ...] = ()
-    rules, work, link = _BY_EVENT[type(event)], state.work, state.link
-    if (rule := rules.get(work)) is not None:
+    works, links = _BY_EVENT[type(event)]
+    work, link = state.work, state.link
+    if works and (rule := works.get(work)) is not None:
         state, actions = rule.handle(state, event, now)
         assert state.work in rule.to, f"{work} -> {state.work} is not in the table"
-    if (rule := rules.get(link)) is not None:
+    if links and (rule := links.get(link)) is not None:
         state, more = rule.handle(state, event, now)
         actions += more
         assert state.link in rule.to, f"{link} -> {state.link} is not in the table"
@@ -86,12 +90,12 @@ def step(state: State, event: Event, now: float) -> Step:
 
 def wake(state: State) -> float | None:
     """When the next Tick is due, or None."""
-    at = None if state.link is Link.OFFLINE else state.again
-    if at is not None and state.link is Link.SECURED:
+    at = None if state.link is OFFLINE else state.again
+    if at is not None and state.link is SECURED:
         for waiting in state.outbox:
             at = min(at, waiting.again)
-    if state.offer is not None:
-        at = state.due if at is None else min(at, state.due)
+    if state.offer is not None and (at is None or state.due < at):
+        return state.due
     return at
 
 
@@ -101,18 +105,18 @@ def wake(state: State) -> float | None:
 def _up(state: State, _event: LinkUp, now: float) -> Step:
     # The coordinator's retained state follows at once; the birth answers it, so that one key
     # exchange serves. Without a coordinator the box gives birth a moment later all the same.
-    fresh = replace(state, link=Link.ANNOUNCED, coordinator=None, again=now + SETTLE, tries=0)
+    fresh = replace(state, link=ANNOUNCED, coordinator=None, again=now + SETTLE, tries=0)
     return fresh, ()
 
 
 def _announce(state: State, now: float) -> Step:
     wait = min(ANSWER_WAIT * 2**state.tries, MAX_WAIT)
-    state = replace(state, link=Link.ANNOUNCED, again=now + wait, tries=min(state.tries + 1, 10))
+    state = replace(state, link=ANNOUNCED, again=now + wait, tries=min(state.tries + 1, 10))
     return state, (GiveBirth(),)
 
 
 def _down(state: State, _event: LinkDown, _now: float) -> Step:
-    return replace(state, link=Link.OFFLINE), ()
+    return replace(state, link=OFFLINE), ()
 
 
 def _coordinator(state: State, event: CoordinatorSeen, now: float) -> Step:
@@ -136,7 +140,7 @@ def _secured(state: State, event: Secured, now: float) -> Step:
         fresh = (Remember(event.era, {}),)
         state = replace(state, era=event.era, turns={})
     sent = tuple(replace(w, again=now + ACK_WAIT + w.slack, tries=0) for w in state.outbox)
-    state = replace(state, link=Link.SECURED, tries=0, again=now + EPOCH_LIFE, outbox=sent)
+    state = replace(state, link=SECURED, tries=0, again=now + EPOCH_LIFE, outbox=sent)
     actions += [Enlist(job, k.task, k.rows, k.reason) for job, k in state.jobs.items()]
     actions += [Send(w.id) for w in state.outbox]
     if state.offer is not None:
@@ -148,7 +152,7 @@ def _secured(state: State, event: Secured, now: float) -> Step:
 def _link_tick(state: State, _event: Tick, now: float) -> Step:
     if now >= state.again:
         return _announce(state, now)
-    if state.link is not Link.SECURED:
+    if state.link is not SECURED:
         return state, ()
     late = [w for w in state.outbox if now >= w.again]
     if any(w.tries >= TRIES_BEFORE_REKEY for w in late):
@@ -181,7 +185,7 @@ def _task(state: State, event: TaskSeen, _now: float) -> Step:
     if known is not None and known.task == event.task:
         # Told again, now and then: should our answer have been lost, here it is once more.
         again = Enlist(event.job, event.task, known.rows, known.reason)
-        return state, (again,) if state.link is Link.SECURED else ()
+        return state, (again,) if state.link is SECURED else ()
     if event.refusal:
         return _inspected(state, Inspected(event.job, event.task, 0, event.refusal), _now)
     return state, (Inspect(event.job, event.task),)
@@ -194,7 +198,7 @@ def _inspected(state: State, event: Inspected, _now: float) -> Step:
         del known[next(idle, next(iter(known)))]
     state = replace(state, jobs=known)
     enlist = Enlist(event.job, event.task, event.rows, event.reason)
-    actions: tuple[Action, ...] = (enlist,) if state.link is Link.SECURED else ()
+    actions: tuple[Action, ...] = (enlist,) if state.link is SECURED else ()
     if event.rows == 0:
         actions += (Say(f"not taking part in {event.job}: {event.reason}"),)
     return state, actions
@@ -207,7 +211,7 @@ def _offer(state: State, event: OfferSeen, now: float) -> Step:
     offer = event.offer
     if state.offer is not None and state.offer.turn == offer.turn:
         answer = Answer(offer.turn, accepted=True, reason="")
-        if state.work is Work.FETCHING and offer != state.offer:
+        if state.work is FETCHING and offer != state.offer:
             # The job's key was changed meanwhile: the old blobs are no longer on offer.
             return replace(state, offer=offer), (answer, Fetch(offer))
         return state, (answer,)
@@ -250,39 +254,39 @@ def _take(state: State, offer: Offer, now: float) -> Step:
     actions += [Remember(state.era, turns), Answer(offer.turn, accepted=True, reason="")]
     actions.append(Fetch(offer))
     due = now + offer.seconds
-    state = replace(state, work=Work.FETCHING, offer=offer, due=due, turns=turns)
+    state = replace(state, work=FETCHING, offer=offer, due=due, turns=turns)
     return state, tuple(actions)
 
 
 def _fetched(state: State, event: Fetched, _now: float) -> Step:
     if state.offer is None or state.offer.turn != event.turn:
         return state, ()
-    return replace(state, work=Work.TRAINING), (Train(state.offer),)
+    return replace(state, work=TRAINING), (Train(state.offer),)
 
 
 def _void(state: State, event: Secured, _now: float) -> Step:
     """A new era knows nothing of the offer in hand."""
     if state.offer is None or event.era == state.era:
         return state, ()
-    return replace(state, work=Work.IDLE, offer=None), (Cancel(state.offer.turn),)
+    return replace(state, work=IDLE, offer=None), (Cancel(state.offer.turn),)
 
 
 def _trained(state: State, event: Trained, now: float) -> Step:
     current = state.offer is not None and state.offer.turn == event.turn
-    if state.work is not Work.TRAINING or not current:
+    if state.work is not TRAINING or not current:
         # A result of work given up meanwhile, even of this turn, is of another offer.
         return state, (Forget(event.id),)
     slack = event.size / SLOWEST
     waiting = Waiting(event.id, event.turn, now + ACK_WAIT + slack, slack=slack)
-    state = replace(state, work=Work.IDLE, offer=None, outbox=(*state.outbox, waiting))
-    return state, (Send(event.id),) if state.link is Link.SECURED else ()
+    state = replace(state, work=IDLE, offer=None, outbox=(*state.outbox, waiting))
+    return state, (Send(event.id),) if state.link is SECURED else ()
 
 
 def _failed(state: State, event: Failed, _now: float) -> Step:
     if state.offer is None or state.offer.turn != event.turn:
         return state, ()
     text = f"turn {event.turn} of {state.offer.job} failed here: {event.reason}"
-    state = replace(state, work=Work.IDLE, offer=None)
+    state = replace(state, work=IDLE, offer=None)
     return state, (Answer(event.turn, accepted=False, reason=event.reason), Say(text))
 
 
@@ -291,7 +295,7 @@ def _work_tick(state: State, _event: Tick, now: float) -> Step:
         return state, ()
     text = f"turn {state.offer.turn} of {state.offer.job} ran out of time here"
     turn = state.offer.turn
-    return replace(state, work=Work.IDLE, offer=None), (Cancel(turn), Say(text))
+    return replace(state, work=IDLE, offer=None), (Cancel(turn), Say(text))
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -309,39 +313,42 @@ def _rule(handle: Callable[..., Step], *to: Region) -> Rule:
     return Rule(handle, frozenset(to))
 
 
-OFF, ANN, SEC = Link.OFFLINE, Link.ANNOUNCED, Link.SECURED
-IDLE, FETCH, TRAIN = Work.IDLE, Work.FETCHING, Work.TRAINING
-
 TABLE: dict[tuple[Region, type], Rule] = {
-    (OFF, LinkUp): _rule(_up, ANN),
-    (ANN, LinkUp): _rule(_up, ANN),
-    (SEC, LinkUp): _rule(_up, ANN),
-    (ANN, LinkDown): _rule(_down, OFF),
-    (SEC, LinkDown): _rule(_down, OFF),
-    (ANN, CoordinatorSeen): _rule(_coordinator, ANN),
-    (SEC, CoordinatorSeen): _rule(_coordinator, SEC, ANN),
-    (ANN, Secured): _rule(_secured, SEC),
-    (SEC, Secured): _rule(_secured, SEC),
-    (ANN, Tick): _rule(_link_tick, ANN),
-    (SEC, Tick): _rule(_link_tick, SEC, ANN),
+    (OFFLINE, LinkUp): _rule(_up, ANNOUNCED),
+    (ANNOUNCED, LinkUp): _rule(_up, ANNOUNCED),
+    (SECURED, LinkUp): _rule(_up, ANNOUNCED),
+    (ANNOUNCED, LinkDown): _rule(_down, OFFLINE),
+    (SECURED, LinkDown): _rule(_down, OFFLINE),
+    (ANNOUNCED, CoordinatorSeen): _rule(_coordinator, ANNOUNCED),
+    (SECURED, CoordinatorSeen): _rule(_coordinator, SECURED, ANNOUNCED),
+    (ANNOUNCED, Secured): _rule(_secured, SECURED),
+    (SECURED, Secured): _rule(_secured, SECURED),
+    (ANNOUNCED, Tick): _rule(_link_tick, ANNOUNCED),
+    (SECURED, Tick): _rule(_link_tick, SECURED, ANNOUNCED),
     **{(link, Acked): _rule(_acked, link) for link in Link},
     **{(link, TaskSeen): _rule(_task, link) for link in Link},
     **{(link, Inspected): _rule(_inspected, link) for link in Link},
-    (IDLE, OfferSeen): _rule(_offer, IDLE, FETCH),
-    (FETCH, OfferSeen): _rule(_offer, FETCH),
-    (TRAIN, OfferSeen): _rule(_offer, TRAIN, FETCH),
-    (FETCH, Fetched): _rule(_fetched, FETCH, TRAIN),
-    (FETCH, Secured): _rule(_void, FETCH, IDLE),
-    (TRAIN, Secured): _rule(_void, TRAIN, IDLE),
+    (IDLE, OfferSeen): _rule(_offer, IDLE, FETCHING),
+    (FETCHING, OfferSeen): _rule(_offer, FETCHING),
+    (TRAINING, OfferSeen): _rule(_offer, TRAINING, FETCHING),
+    (FETCHING, Fetched): _rule(_fetched, FETCHING, TRAINING),
+    (FETCHING, Secured): _rule(_void, FETCHING, IDLE),
+    (TRAINING, Secured): _rule(_void, TRAINING, IDLE),
     (IDLE, Trained): _rule(_trained, IDLE),
-    (FETCH, Trained): _rule(_trained, FETCH),
-    (TRAIN, Trained): _rule(_trained, TRAIN, IDLE),
-    (FETCH, Failed): _rule(_failed, FETCH, IDLE),
-    (TRAIN, Failed): _rule(_failed, TRAIN, IDLE),
-    (FETCH, Tick): _rule(_work_tick, FETCH, IDLE),
-    (TRAIN, Tick): _rule(_work_tick, TRAIN, IDLE),
+    (FETCHING, Trained): _rule(_trained, FETCHING),
+    (TRAINING, Trained): _rule(_trained, TRAINING, IDLE),
+    (FETCHING, Failed): _rule(_failed, FETCHING, IDLE),
+    (TRAINING, Failed): _rule(_failed, TRAINING, IDLE),
+    (FETCHING, Tick): _rule(_work_tick, FETCHING, IDLE),
+    (TRAINING, Tick): _rule(_work_tick, TRAINING, IDLE),
 }
-_BY_EVENT: dict[type, dict[Region, Rule]] = {
-    kind: {region: rule for (region, of), rule in TABLE.items() if of is kind}
-    for kind in {kind for _, kind in TABLE}
+
+
+def _rules(kind: type, region: type) -> dict[Region, Rule]:
+    return {at: rule for (at, of), rule in TABLE.items() if of is kind and type(at) is region}
+
+
+_BY_EVENT: dict[type, tuple[dict[Region, Rule], dict[Region, Rule]]] = {
+    kind: (_rules(kind, Work), _rules(kind, Link)) for kind in {kind for _, kind in TABLE}
 }
+"""Of each event: what it means to the work, and what to the link."""

@@ -71,7 +71,7 @@ class Accounts:
             return
         state = self._fleet.store.job(self.job).value
         if state.phase is Phase.COLLECTING and state.turn != self._open:
-            self._open, self._moved = state.turn, Counter(self._fleet.broker.traffic.moved)
+            self._open, self._moved = state.turn, self._fleet.broker.traffic.moved
             self._there = {member.box for member in state.members}
         row = self._fleet.store.round_of(self._open)
         if row is not None and row.closed is not None and self._open not in self.spent:

@@ -20,7 +20,8 @@ NIGHTS = 60
 """Nor than so many forgotten nights."""
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Positive = Annotated[float, Meta(gt=0.0)]
+Span = Annotated[float, Meta(ge=1.0, le=FAR)]
+"""Seconds."""
 
 
 class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +33,7 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How strongly the hour decides: 0 not at all, 1 as far as `available` lets it."""
     peak_hour: Annotated[float, Meta(ge=0.0, lt=24.0)] = 2.0
     """When most are there (phones: at night, on Wi-Fi and idle)."""
-    session_s: Positive = 3600.0
+    session_s: Span = 3600.0
     """Who is there stays for about so long."""
     charging: Literal["mains", "nightly", "now-and-then", "solar"] = "mains"
     """Boards without a battery hang on mains, but for solar ones, which are dark at night."""
@@ -40,23 +41,23 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """nightly: plugged in and taken off at about these hours."""
     forgets: Share = 0.1
     """nightly: share of nights without charging."""
-    charge_every_s: Positive = 6 * 3600.0
+    charge_every_s: Annotated[float, Meta(ge=60.0, le=FAR)] = 6 * 3600.0
     """now-and-then: from one charging to the next."""
-    charge_s: Positive = 3600.0
+    charge_s: Span = 3600.0
     """now-and-then: length of one charging."""
     start_charge: tuple[Share, Share] = (0.3, 1.0)
     """Where batteries stand at the start, evenly between these."""
-    ambient_c: float = 22.0
-    ambient_swing_c: float = 0.0
+    ambient_c: Annotated[float, Meta(ge=-60.0, le=80.0)] = 22.0
+    ambient_swing_c: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.0
     """Half the difference between afternoon and night."""
     zones_h: Annotated[float, Meta(ge=0.0, le=24.0)] = 0.0
     """Clients' clocks are spread evenly over so many hours."""
-    drift_per_day: Annotated[float, Meta(ge=0.0)] = 0.0
+    drift_per_day: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """How far features move in a day, in their standard deviations."""
-    jump_after_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    jump_after_s: Annotated[float, Meta(ge=0.0, le=1e9)] = 0.0
     """Data change at once after this time; 0 for never."""
-    jump: Annotated[float, Meta(ge=0.0)] = 0.0
-    queue_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    jump: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
+    queue_s: Annotated[float, Meta(ge=0.0, le=FAR)] = 0.0
     """Median wait for a shared quantum processor, per job; 0 where circuits are simulated."""
     queue_spread: Annotated[float, Meta(ge=0.0, le=3.0)] = 0.8
     """Log-normal sigma of that wait."""

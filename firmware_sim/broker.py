@@ -20,6 +20,8 @@ from proto.transport import Deliver, Delivery, Port, Will
 
 _WINDOW = 20
 _SHARED_PARTS = 3
+_Owed = tuple[str, bytes, bool]
+"""Topic, payload, and whether it is a retained message."""
 
 
 class _Session:
@@ -29,7 +31,7 @@ class _Session:
 
     def __init__(self) -> None:
         self.wire: Wire | None = None
-        self.owed: dict[int, tuple[str, bytes, bool]] = {}
+        self.owed: dict[int, _Owed] = {}
         self.unsent: deque[int] = deque()
         self.sent = 0
         """Of what is owed, so many were sent and await an ack."""
@@ -140,6 +142,9 @@ class MemoryBroker:
         self._reach(wire, partial(self._unsubscribe, wire, patterns))
 
     def acked(self, wire: Wire, message: int) -> None:
+        if self._link.at_once(wire.client_id):
+            self._acked(wire, message)
+            return
         now = self.clock.now
         when = self._link.arrival(wire.client_id, UP, 0, now)
         if when <= now:
@@ -149,17 +154,17 @@ class MemoryBroker:
 
     def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> bool:
         """Take a publish; whether it is here already, and not on its way."""
-        client_id, size, now = wire.client_id, len(payload), self.clock.now
+        client_id, size = wire.client_id, len(payload)
         self.traffic.add(client_id, UP, topic, size)
         if self.tap is not None:
             self.tap(topic, payload)
-        arrivals = self._link.arrivals(client_id, UP, size, now)
-        if arrivals == [now] and not wire.under_way:
+        if self._link.at_once(client_id) and not wire.under_way:
             # On its way for no time, and it overtakes nothing: nothing comes in between.
             self._route(topic, payload, retain=retain)
             return True
         wire.under_way += 1
         route = partial(self._arrived, wire, topic, payload, retain=retain)
+        arrivals = self._link.arrivals(client_id, UP, size, self.clock.now)
         for number, when in enumerate(arrivals):
             self._at(when, partial(route, first=number == 0))
         return False
@@ -198,12 +203,6 @@ class MemoryBroker:
         for call in present:
             call()
 
-    def _recipients(self, topic: str) -> tuple[str, ...]:
-        known = self._routes.get(topic)
-        if known is None:
-            known = self._routes[topic] = tuple(self._subscriptions.for_topic(topic))
-        return known
-
     def _accept(self, wire: Wire) -> None:
         port = wire.port
         if reason := self.out_of_reach(port.client_id):
@@ -214,7 +213,7 @@ class MemoryBroker:
         self._sever(session.wire, words, taken_over=True)
         session.begin(wire)
         self._control(port, DOWN, partial(port.accepted, wire))
-        self._pump(port.client_id, session)
+        self._pump(session)
         self._subscribe(wire, wire.patterns)
 
     def _subscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
@@ -229,7 +228,7 @@ class MemoryBroker:
             self._subscriptions.put(pattern, client_id, client_id)
             self._routes.clear()
             for topic, payload in list(self._retained.for_pattern(pattern)):
-                self._owe(client_id, topic, payload, retained=True)
+                self._owe(client_id, (topic, payload, True))
 
     def _unsubscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
         client_id = wire.client_id
@@ -264,45 +263,50 @@ class MemoryBroker:
             self._retained.put(topic, topic, (topic, payload))
         elif retain:
             self._retained.take(topic, topic)
-        for subscriber in self._recipients(topic):
+        recipients = self._routes.get(topic)
+        if recipients is None:
+            recipients = self._routes[topic] = tuple(self._subscriptions.for_topic(topic))
+        for subscriber in recipients:
             group = self._groups.get(subscriber) if self._groups else None
             client_id = group.choose(self._sessions) if group else subscriber
-            self._owe(client_id, topic, payload, retained=False)
+            self._owe(client_id, (topic, payload, False))
 
-    def _owe(self, client_id: str, topic: str, payload: bytes, *, retained: bool) -> None:
+    def _owe(self, client_id: str, owed: _Owed) -> None:
         session = self._sessions[client_id]
         self._messages = number = self._messages + 1
-        session.owed[number] = (topic, payload, retained)
+        session.owed[number] = owed
         wire = session.wire
         if wire is None or session.unsent or session.sent >= _WINDOW:
             session.unsent.append(number)
         else:
-            self._send(client_id, session, wire, number)
+            self._send(session, wire, number, owed)
 
-    def _pump(self, client_id: str, session: _Session) -> None:
+    def _pump(self, session: _Session) -> None:
         """Send what the window allows."""
         wire = session.wire
         while wire is not None and session.unsent and session.sent < _WINDOW:
-            self._send(client_id, session, wire, session.unsent.popleft())
+            number = session.unsent.popleft()
+            self._send(session, wire, number, session.owed[number])
 
-    def _send(self, client_id: str, session: _Session, wire: Wire, number: int) -> None:
+    def _send(self, session: _Session, wire: Wire, number: int, owed: _Owed) -> None:
         session.sent += 1
-        topic, payload, retained = session.owed[number]
-        delivery = Delivery(topic, payload, retained, wire.number << 32 | number)
-        size = len(payload)
-        for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
+        topic, payload, retained = owed
+        arrived = partial(
+            wire.port.arrived, wire, Delivery(topic, payload, retained, wire.number << 32 | number)
+        )
+        client_id, size, now = wire.client_id, len(payload), self.clock.now
+        for when in self._link.arrivals(client_id, DOWN, size, now):
             self.traffic.add(client_id, DOWN, topic, size)
-            self._at(when, partial(wire.port.arrived, wire, delivery))
+            self._at(when, arrived)
 
     def _acked(self, wire: Wire, message: int) -> None:
-        client_id = wire.client_id
-        session = self._sessions.get(client_id)
+        session = self._sessions.get(wire.client_id)
         if session is None or session.wire is not wire:
             return
         if session.owed.pop(message, None) is not None:
             session.sent -= 1
         if session.unsent:
-            self._pump(client_id, session)
+            self._pump(session)
 
     def _ended(self, wire: Wire, *, with_will: bool) -> None:
         session = self._sessions.get(wire.client_id)

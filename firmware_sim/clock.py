@@ -40,7 +40,7 @@ class Clock:
         """Run the next event alone. Returns False when there is none."""
         events, soon = self._events, self._soon
         self.steps += 1
-        if soon and not (events and events[0][0] <= self.now):
+        if soon and (not events or events[0][0] > self.now):
             soon.popleft()()
             return True
         if not events:

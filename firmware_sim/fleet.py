@@ -103,11 +103,15 @@ class Actor:
 
     def _rest(self) -> None:
         """Set a timer for when it is due. One is enough: an earlier one sets another in time."""
-        now = self._clock.now
-        when = now + max(self._due - (self._start + now), LEAST_WAIT)
-        if when < inf and (self._wakes_at <= now or when < self._wakes_at):
+        clock, due = self._clock, self._due
+        if due == inf:
+            return
+        now = clock.now
+        wait = due - (self._start + now)
+        when = now + (max(LEAST_WAIT, wait))
+        if self._wakes_at <= now or when < self._wakes_at:
             self._wakes_at = when
-            self._clock.at(when, self._wake)
+            clock.at(when, self._wake)
 
     def _wake(self) -> None:
         """A timer went off; what it was set for may have been done meanwhile."""

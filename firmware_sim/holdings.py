@@ -13,6 +13,7 @@ from firmware_sim.population import Client
 from firmware_sim.scenario import Scenario, task_file
 from firmware_sim.splits import dirichlet
 from firmware_sim.tomlfile import refuse
+from proto.errors import ConfigError
 
 DRIFT_STEP = 0.05
 """Rows are drawn anew whenever they have drifted so far, in standard deviations."""
@@ -58,7 +59,10 @@ def holdings(scenario: Scenario, clients: tuple[Client, ...], seed: int) -> Hold
     if work.data.partition(":")[2] not in EXAMPLES:
         refuse("work.data", work.data, ["sensors", *(f"sklearn:{one}" for one in EXAMPLES)])
     table = load(work.data)
-    split = dirichlet(table.y, len(clients), work.skew, seed)
+    try:
+        split = dirichlet(table.y, len(clients), work.skew, seed)
+    except ConfigError as error:
+        refuse("group", f"{len(clients)} clients", f"as {work.data} is enough for: {error}")
     tables = []
     for client, index in zip(clients, split.boxes, strict=True):
         part = _part(table, index)

@@ -44,9 +44,13 @@ class Link:
             self.lines or self.delay_s or self.loss or self.duplicate or self.reorder
         )
 
+    def at_once(self, client_id: str) -> bool:
+        """Whether all that this client sends and is sent is there at once."""
+        return self._ideal or client_id in self.wired
+
     def arrivals(self, client_id: str, direction: Direction, size: int, now: float) -> list[float]:
         """When the copies of a message sent at `now` arrive: one, or more where it duplicates."""
-        if client_id in self.wired or self._ideal:
+        if self.at_once(client_id):
             return [now]
         arrivals = [self.arrival(client_id, direction, size, now)]
         faults = self._faults(client_id)
@@ -60,7 +64,7 @@ class Link:
 
     def arrival(self, client_id: str, direction: Direction, size: int, now: float) -> float:
         """When one that is neither duplicated nor overtaken arrives, such as CONNECT."""
-        if client_id in self.wired or self._ideal:
+        if self.at_once(client_id):
             return now
         way, faults = (client_id, direction), self._faults(client_id)
         if line := self.lines.get(client_id):

@@ -7,10 +7,10 @@ and a fast part); a trace is measured and runs in a circle from an offset of the
 import math
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from firmware_sim.chance import exponential, normal, uniform
 from firmware_sim.traces import SLOT_S
@@ -29,7 +29,8 @@ Direction = Literal["up", "down"]
 UP: Direction = "up"
 DOWN: Direction = "down"
 
-Hours = tuple[float, float]
+Hour = Annotated[float, Meta(ge=0.0, le=24.0)]
+Hours = tuple[Hour, Hour]
 """From and until, in hours of the day; it may run over midnight."""
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from firmware_sim.broker import MemoryBroker
 
 
+_NUMBER = 2**32 - 1
+"""The part of a delivery's token that is the message's number; the rest is the connection's."""
+
+
 class Wire:
     """One connection. Once `severed`, nothing that was on its way arrives."""
 
@@ -50,13 +54,13 @@ class MemoryPort:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """See `Port.publish`. Raises LocalError for a topic that cannot be published to."""
         check_publish(topic, payload)
-        if self._wire is None or not self._online:
+        wire, broker = self._wire, self._broker
+        if wire is None or not self._online:
             return
-        step = self._broker.clock.steps
-        if self._step != step:
-            self._burst, self._step = 0, step
-        check_room(self._wire.under_way + self._burst)
-        if self._broker.published(self._wire, topic, payload, retain=retain):
+        if self._step != broker.clock.steps:
+            self._burst, self._step = 0, broker.clock.steps
+        check_room(wire.under_way + self._burst)
+        if broker.published(wire, topic, payload, retain=retain):
             self._burst += 1
 
     def subscribe(self, *patterns: str) -> None:
@@ -75,10 +79,10 @@ class MemoryPort:
 
     def ack(self, delivery: Delivery) -> None:
         """See `Port.ack`. One from an earlier connection counts for nothing, as in MQTT."""
-        number, message = divmod(delivery.token, 1 << 32)
-        if self._wire is not None and self._wire.number == number:
-            for settled in self._wire.acks.settle(message):
-                self._broker.acked(self._wire, settled)
+        wire, token = self._wire, delivery.token
+        if wire is not None and wire.number == token >> 32:
+            for settled in wire.acks.settle(token):
+                self._broker.acked(wire, settled & _NUMBER)
 
     def close(self) -> None:
         """See `Port.close`."""
@@ -115,8 +119,9 @@ class MemoryPort:
 
     def arrived(self, wire: Wire, delivery: Delivery) -> None:
         if self._wire is wire and not wire.severed:
-            wire.acks.owe(delivery.token % (1 << 32))
-            self._tell(delivery)
+            wire.acks.owe(delivery.token)
+            if not self._over:
+                self._deliver(delivery)
 
     def severed(self, wire: Wire, reason: str, *, taken_over: bool = False) -> None:
         if self._wire is wire:

@@ -4,12 +4,14 @@ Everything about a run but its seed is in here, so that two runs of one scenario
 run. `examples/fleets/` has ten that are ready.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from coordinator.gatefile import read_gates
 from coordinator.jobstate import FEDBUFF
 from coordinator.kinds import ModelTable
 from coordinator.selection.forest import Student
@@ -40,11 +42,16 @@ from firmware_sim.tomlfile import refuse
 from proto.errors import ConfigError
 
 MAX_CLIENTS = 100_000
+LONGEST = 366 * 86400.0
+"""Seconds that a run may last."""
 BUFFER_SHARE = 0.5
 """Of a synchronous cohort, the updates that a step of FedBuff takes."""
 Count = Annotated[int, Meta(ge=1, le=MAX_CLIENTS)]
-Mix = str | dict[str, Annotated[float, Meta(gt=0.0)]]
+Mix = str | dict[str, Annotated[float, Meta(gt=0.0, le=1e6)]]
 """One name, or names with their weights."""
+NO_PATH = (OSError, RuntimeError, ValueError)
+"""Of a name that is none of a file: too long, a link to itself, with a zero byte."""
+Rows = Annotated[int, Meta(ge=20, le=100_000)]
 Source = Annotated[
     str, Meta(pattern=r"^(sensors|sklearn:[a-z_]+)\Z", description="sensors, or sklearn:NAME")
 ]
@@ -67,7 +74,7 @@ class Group(Table, frozen=True):
     board: Mix
     link: Mix = "wifi"
     behaviour: str | Behaviour = "mains"
-    rows: tuple[Annotated[int, Meta(ge=20)], Annotated[int, Meta(ge=20)]] = (40, 120)
+    rows: tuple[Rows, Rows] = (40, 120)
     """Rows each client holds, in a few sizes evenly between these (generated data only)."""
 
 
@@ -96,7 +103,7 @@ class Work(Table, frozen=True):
     """What the owner wants, in a sentence."""
     costs_like: Literal["circuit", "adapter"] = "circuit"
     """"adapter": time, energy and memory of an adapter on as many texts; bytes stay a circuit's."""
-    memory_mib: Annotated[int, Meta(ge=1)] | None = None
+    memory_mib: Annotated[int, Meta(ge=1, le=2**20)] | None = None
     """What training takes; left out, by what its kind costs (costs.toml)."""
 
 
@@ -147,7 +154,7 @@ class Scenario(Table, frozen=True, kw_only=True):
 
 def read(path: Path) -> Scenario:
     """Raises ConfigError that names the key, its value and what is accepted."""
-    scenario = tomlfile.read(path, Scenario, _with_kind)
+    scenario = tomlfile.read(path, Scenario, partial(_whole, path.parent))
     try:
         if name := scenario.work.selection.weights:
             work = _student(scenario.work, path.parent / name)
@@ -166,9 +173,9 @@ def _student(work: Work, file: Path) -> Work:
             selection = msgspec.structs.replace(work.selection, weights=str(file.resolve()))
             return msgspec.structs.replace(work, selection=selection)
         return msgspec.structs.replace(work, weights=read_weights(file))
-    except ConfigError as error:
+    except (ConfigError, *NO_PATH) as error:
         accepted = f"a student's file beside the scenario, see `coordinator distill` ({error})"
-        refuse("work.selection.weights", file.name, accepted)
+        refuse("work.selection.weights", work.selection.weights, accepted)
 
 
 def parse(text: str) -> Scenario:
@@ -185,8 +192,8 @@ def check(scenario: Scenario) -> None:
         _check_group(f"group[{at}]", group, names[:at])
     if scenario.clients > MAX_CLIENTS:
         refuse("group", f"{scenario.clients} clients", f"at most {MAX_CLIENTS} in all")
-    if not seconds(scenario.lasts):
-        refuse("lasts", scenario.lasts, "a length of time above 0")
+    if not 0 < seconds(scenario.lasts) <= LONGEST:
+        refuse("lasts", scenario.lasts, "a length of time above 0, to 366d")
     work = scenario.work
     if work.rounds.policy not in POLICIES:
         refuse("work.rounds.policy", work.rounds.policy, POLICIES)
@@ -274,6 +281,19 @@ def _task(work: Work, data: Data) -> TaskFile:
         weights=work.weights,
         objective=work.objective,
     )
+
+
+def _whole(folder: Path, tables: dict[str, Any]) -> dict[str, Any]:
+    """With its kind, and the gates that a file beside the scenario holds. Raises ConfigError."""
+    found = _with_kind(tables)
+    work = found.get("work")
+    model = work.get("model") if isinstance(work, dict) else None
+    if isinstance(model, dict) and isinstance(name := model.get("gates"), str):
+        try:
+            model["gates"] = msgspec.to_builtins(read_gates(folder / name))
+        except (ConfigError, *NO_PATH) as error:
+            refuse("work.model.gates", name, f"a file of gates beside the scenario ({error})")
+    return found
 
 
 def _with_kind(tables: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from coordinator.taskfile import Time, seconds
 from firmware_sim.hidden import FaultName
 from proto.errors import ConfigError
 
-CLOCK = r"^(\d{1,4}):([0-5]\d)(?::([0-5]\d))?\Z|^\d+(?:\.\d+)?[smhd]\Z"
+CLOCK = r"^(\d{1,4}):([0-5]\d)(?::([0-5]\d))?\Z|^\d{1,9}(?:\.\d{1,9})?[smhd]\Z"
 Moment = Annotated[str, Meta(pattern=CLOCK, description="00:10, 00:10:30 (h:m:s), 90s, 2m or 1.5h")]
 """Hours and minutes since the fleet started, or a length of time since then."""
 
@@ -23,7 +23,7 @@ class _Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
 
 
 class _OnClients(_Entry, frozen=True, kw_only=True):
-    clients: tuple[Annotated[int, Meta(ge=1)], ...] = ()
+    clients: tuple[Annotated[int, Meta(ge=1, le=100_000)], ...] = ()
     """By number, from 1. One of clients, share and group."""
     share: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Drawn by lot from the whole fleet."""
@@ -74,7 +74,7 @@ class KillCoordinator(_Entry, frozen=True, kw_only=True, tag="kill-coordinator")
 
     length: Time = "5s"
     state: RoundState | None = None
-    round: Annotated[int, Meta(ge=1)] | None = None
+    round: Annotated[int, Meta(ge=1, le=100_000)] | None = None
 
 
 Entry = Kill | Cut | Slow | Poison | Ail | BrokerDown | KillCoordinator

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 from msgspec import inspect
 
+from coordinator.notices import printable
 from proto.errors import ConfigError
 
 MAX_FILE = 256 * 1024
@@ -22,11 +23,12 @@ Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 def read(path: Path, kind: type[T], prepare: Prepare = dict) -> T:
     """Raises ConfigError."""
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise ConfigError(f"{path} is larger than {MAX_FILE} bytes; it is no scenario")
-        text = path.read_bytes()
+        with path.open("rb") as file:  # by length, not by size: a device or a pipe has none
+            text = file.read(MAX_FILE + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    if len(text) > MAX_FILE:
+        raise ConfigError(f"{path} is larger than {MAX_FILE} bytes; it is no scenario")
     try:
         return decode(text, kind, prepare)
     except ConfigError as error:
@@ -36,9 +38,21 @@ def read(path: Path, kind: type[T], prepare: Prepare = dict) -> T:
 def decode(text: bytes, kind: type[T], prepare: Prepare = dict) -> T:
     """Raises ConfigError. `prepare` fills in what a struct cannot, such as a default tag."""
     try:
-        raw = prepare(tomllib.loads(text.decode()))
+        return _converted(prepare(_tables(text)), kind)
+    except RecursionError:
+        raise ConfigError("this file has lists or tables within each other, too deep") from None
+
+
+def _tables(text: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"this is not TOML: {error}") from None
+        raise ConfigError(f"this is not TOML: {printable(str(error))}") from None
+    except ValueError:
+        raise ConfigError("this file has a number of thousands of digits") from None
+
+
+def _converted(raw: dict[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -48,11 +62,12 @@ def decode(text: bytes, kind: type[T], prepare: Prepare = dict) -> T:
 def refuse(key: str, value: object, accepted: str | Iterable[str]) -> NoReturn:
     """The one form of every refusal."""
     words = accepted if isinstance(accepted, str) else f"one of {', '.join(sorted(accepted))}"
-    raise ConfigError(f"{key} is {_short(str(value))}; accepted: {words}")
+    raise ConfigError(f"{key} is {_short(str(value)) or 'empty'}; accepted: {words}")
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    shown = printable(text, LONGEST)
+    return shown if len(text) <= LONGEST else f"{shown}..."
 
 
 def _explain(message: str, raw: Any, kind: Any) -> str:
@@ -69,7 +84,7 @@ def _explain(message: str, raw: Any, kind: Any) -> str:
     if unknown := re.search(r"unknown field `(.*)`", what):
         names = ", ".join(sorted(_fields(_struct(node, value))))
         given = value.get(unknown[1]) if isinstance(value, dict) else None
-        name = _join(key, unknown[1])
+        name = _join(key, _short(unknown[1]))
         return f"{name} = {_short(repr(given))} is no key here; accepted: {names}"
     if missing := re.search(r"missing required field `(.*)`", what):
         wanted = _words(_child(_struct(node, value), missing[1], value))
@@ -154,7 +169,7 @@ def _words(node: Any) -> str:
 def _number(node: Any) -> str:
     kind = "a whole number" if isinstance(node, inspect.IntType) else "a number"
     bounds = [
-        f"{words} {bound:g}"
+        f"{words} {bound:.15g}"
         for words, bound in (
             ("above", node.gt),
             ("from", node.ge),

@@ -6,6 +6,8 @@ from functools import lru_cache
 from firmware_sim.links import Direction
 
 _Key = tuple[str, Direction, str]
+_REMEMBERED = 2**16
+"""Topics of clients whose counts are found at once; boxes have a few, blobs many."""
 
 
 class Traffic:
@@ -14,18 +16,31 @@ class Traffic:
     def __init__(self) -> None:
         self._counts: dict[_Key, list[int]] = {}
         """Messages and bytes."""
-        self.moved: Counter[str] = Counter()
-        """Payload bytes of each client, both ways."""
+        self._by_topic: dict[_Key, list[int]] = {}
+        """The same lists, by the topic itself."""
 
     def add(self, client_id: str, direction: Direction, topic: str, size: int) -> None:
         """Count one message of `size` payload bytes."""
-        key = (client_id, direction, topic_class(topic))
-        counts = self._counts.get(key)
+        counts = self._by_topic.get((client_id, direction, topic))
         if counts is None:
-            counts = self._counts[key] = [0, 0]
+            counts = self._counts_of(client_id, direction, topic)
         counts[0] += 1
         counts[1] += size
-        self.moved[client_id] += size
+
+    def _counts_of(self, client_id: str, direction: Direction, topic: str) -> list[int]:
+        if len(self._by_topic) >= _REMEMBERED:
+            self._by_topic.clear()
+        counts = self._counts.setdefault((client_id, direction, topic_class(topic)), [0, 0])
+        self._by_topic[client_id, direction, topic] = counts
+        return counts
+
+    @property
+    def moved(self) -> Counter[str]:
+        """Payload bytes of each client, both ways."""
+        moved: Counter[str] = Counter()
+        for (client_id, _, _), (_, size) in self._counts.items():
+            moved[client_id] += size
+        return moved
 
     @property
     def count(self) -> int:
@@ -66,7 +81,7 @@ class Traffic:
         )
 
 
-@lru_cache(maxsize=2**17)
+@lru_cache(maxsize=2**14)
 def topic_class(topic: str) -> str:
     """`up`, `dev/state`, `dev/in`, `bc`, `blob`, `coord`, `join`, or `other`."""
     match topic.split("/"):

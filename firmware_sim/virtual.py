@@ -14,7 +14,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from signal import SIGKILL
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -48,7 +48,7 @@ from proto.locks import REAL
 from proto.messages import Era, KeyRecord, Resources
 
 
-class Work(NamedTuple):
+class Work(msgspec.Struct, frozen=True):
     """How a piece of work goes on its board."""
 
     seconds: float
@@ -131,13 +131,13 @@ class Labour:
         self._count = 0
 
     def submit(self, request: Request) -> None:
-        seconds, killed = self._world.begins(self._box, request)
-        if not killed:
+        work = self._world.begins(self._box, request)
+        if not work.killed:
             self._workshop.begin(request)
-        self._count += 1
-        self._current[self._count] = request
-        if seconds != inf:
-            self._clock.after(seconds, partial(self._finish, self._count, killed=killed))
+        self._count = count = self._count + 1
+        self._current[count] = request
+        if work.seconds != inf:
+            self._clock.after(work.seconds, partial(self._finish, count, killed=work.killed))
 
     def cancel(self) -> None:
         for request in self._current.values():
@@ -231,10 +231,14 @@ class VirtualFleet(Fleet):
 
     def run_job(self, job: str, limit: float, enough: Callable[[], bool] | None = None) -> None:
         """Let time pass until the job is over, `enough`, or up to `limit` seconds of it."""
-        clock, row = self.clock, self.store.job(job)
-        over = (Phase.FINISHED, Phase.STOPPED)
-        while row.value.phase not in over and clock.now <= limit and clock.step():
-            if enough is not None and enough():
+        clock, row, over = self.clock, self.store.job(job), (Phase.FINISHED, Phase.STOPPED)
+        seen = None
+        while clock.now <= limit:
+            if row.value is not seen:
+                seen = row.value
+                if seen.phase in over:
+                    break
+            if not clock.step() or (enough is not None and enough()):
                 break
 
     # --- boxes ---

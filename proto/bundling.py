@@ -22,8 +22,9 @@ class Waiting:
 
     def add(self, message: Letter, due: float) -> None:
         """Let it leave at `due`, or with any that leaves before; the clock is the caller's."""
-        self._messages.append(message)
-        if len(self._messages) >= MAX_WAITING:
+        messages = self._messages
+        messages.append(message)
+        if len(messages) >= MAX_WAITING:
             self.due = -inf
         elif due < self.due:
             self.due = due

@@ -372,10 +372,7 @@ class Bundle(Message, frozen=True, tag=26):
         if not MIN_BUNDLE <= len(self.items) <= MAX_BUNDLE:
             raise ValueError(f"a bundle of {len(self.items)} messages")
         # A frame is the replay mark of the one update in it.
-        updates = 0
-        for item in self.items:
-            updates += type(item) in UPDATES
-        if updates > 1:
+        if sum(map(UPDATES.__contains__, map(type, self.items))) > 1:
             raise ValueError("a bundle holds at most one update")
 
 

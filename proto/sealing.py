@@ -40,6 +40,8 @@ TAG, SIGNATURE = 16, 64
 MAX_SEQUENCE = 2**32
 """Frames under one epoch; a sender makes a new epoch long before."""
 _NONCE = struct.Struct(">4xQ")
+_SUITES = (PLAIN, SIGNED)
+_SHORTEST = HEADER.size + TAG
 
 
 class KemPair:
@@ -126,10 +128,10 @@ def seal(body: bytes, epoch: bytes, key: Key, sequence: int, signer: Identity | 
 
 def peek(frame: bytes) -> Frame:
     """Which epoch and place a frame claims. Raises RemoteError when it is no frame at all."""
-    if len(frame) < HEADER.size + TAG:
+    if len(frame) < _SHORTEST:
         raise RemoteError(f"a frame of {len(frame)} bytes is too short")
     version, suite, epoch, sequence = HEADER.unpack_from(frame)
-    if version != 1 or suite not in (PLAIN, SIGNED) or sequence >= MAX_SEQUENCE:
+    if version != 1 or suite not in _SUITES or sequence >= MAX_SEQUENCE:
         raise RemoteError(f"frame version {version} suite {suite} is not known here")
     return Frame(epoch, sequence, suite == SIGNED)
 

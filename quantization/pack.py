@@ -8,6 +8,7 @@ codes. Sparse ones are followed by their places.
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -25,15 +26,36 @@ PLAIN = 32
 BAD_SCALE = "a scale is NaN, negative or too large"
 UNUSED = "a code is -128; -127 to 127 is used"
 _NO_CODE = b"\x80"
+_FLOAT, _WHOLE = struct.Struct("<f"), struct.Struct("<I")
 _MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
 
 
+class Form(NamedTuple):
+    """What `pack` makes of a layout under a scheme, as far as is known beforehand."""
+
+    tag: int
+    size: int
+    """Length in bytes; of a sparse scheme, the most it can be."""
+    sparse: bool
+    scales: struct.Struct | None
+    """Of a byte a number, and all of them: reads the scales as whole numbers; None of others."""
+
+
 @lru_cache(maxsize=256)
-def packed_size(layout: Layout, scheme: Scheme) -> int:
-    """Length in bytes of what `pack` makes; of a sparse scheme, the most it can make."""
+def form_of(layout: Layout, scheme: Scheme) -> Form:
+    """Raises BadArrays for a layout that breaks a cap."""
     length = size(layout)
     count = scheme.kept(length)
-    return 1 + _numbers_size(count, scheme) + (longest(count, length) if scheme.sparse else 0)
+    whole = 1 + _numbers_size(count, scheme) + (longest(count, length) if scheme.sparse else 0)
+    tag = scheme.bits + (SPARSE if scheme.sparse else 0)
+    plain = scheme.bits == 8 and not scheme.sparse  # noqa: PLR2004
+    scales = struct.Struct(f"<{blocks(length, scheme.block)}I") if plain else None
+    return Form(tag, whole, scheme.sparse, scales)
+
+
+def packed_size(layout: Layout, scheme: Scheme) -> int:
+    """Length in bytes of what `pack` makes; of a sparse scheme, the most it can make."""
+    return form_of(layout, scheme).size
 
 
 def pack(arrays: Arrays, layout: Layout, scheme: Scheme, rng: Generator) -> bytes:
@@ -69,7 +91,7 @@ def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
 
 def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
     """The same numbers as one vector, in the layout's order; what did not travel is 0."""
-    _check_head(data, layout, scheme)
+    _check_head(data, form_of(layout, scheme))
     length = size(layout)
     count = scheme.kept(length)
     end = 1 + _numbers_size(count, scheme)
@@ -85,12 +107,13 @@ def unpack_vector(data: bytes, layout: Layout, scheme: Scheme) -> Array:
 
 def unpack_all(datas: Sequence[bytes], layout: Layout, scheme: Scheme) -> Array:
     """Many at once, a row each, (v, n). Raises BadArrays where `unpack_vector` does of any."""
-    if not _plain(scheme) or not datas:
+    form = form_of(layout, scheme)
+    if form.scales is None or not datas:
         rows = [unpack_vector(data, layout, scheme) for data in datas]
         return np.stack(rows) if rows else np.empty((0, size(layout)), np.float32)
     for data in datas:
-        _check_head(data, layout, scheme)
-    cut = 1 + 4 * blocks(size(layout), scheme.block)
+        _check_head(data, form)
+    cut = 1 + form.scales.size
     table = np.frombuffer(b"".join(datas), np.uint8).reshape(len(datas), -1)
     scales = _checked_scales(table[:, 1:cut].copy().view("<f4").astype(np.float32))
     codes = table[:, cut:].view(np.int8)
@@ -100,37 +123,30 @@ def unpack_all(datas: Sequence[bytes], layout: Layout, scheme: Scheme) -> Array:
     return codes.astype(np.float32) * each
 
 
-def bound(data: bytes, layout: Layout, scheme: Scheme) -> float:
+def bound(data: bytes, form: Form) -> float:
     """What no number in the bytes exceeds, or infinity where only unpacking them tells.
 
     Raises BadArrays where `unpack_vector` does, unless it is infinity.
     """
-    if not _plain(scheme):
+    if form.scales is None:
         return float("inf")
-    _check_head(data, layout, scheme)
-    count = blocks(size(layout), scheme.block)
-    largest = max(struct.unpack_from(f"<{count}I", data, 1), default=0)
+    _check_head(data, form)
+    largest = max(form.scales.unpack_from(data, 1), default=0)
     if largest > _MAX_SCALE_BITS:
         raise BadArrays(BAD_SCALE)
-    if data.find(_NO_CODE, 1 + 4 * count) >= 0:
+    if data.find(_NO_CODE, 1 + form.scales.size) >= 0:
         raise BadArrays(UNUSED)
-    scale: float = struct.unpack("<f", struct.pack("<I", largest))[0]
+    scale: float = _FLOAT.unpack(_WHOLE.pack(largest))[0]
     return scale * LEVELS[8]
 
 
-def _plain(scheme: Scheme) -> bool:
-    """A byte a number, and all of them."""
-    return scheme.bits == 8 and not scheme.sparse  # noqa: PLR2004
-
-
-def _check_head(data: bytes, layout: Layout, scheme: Scheme) -> None:
+def _check_head(data: bytes, form: Form) -> None:
     """The length, as far as it is known beforehand, and the tag."""
-    expected = packed_size(layout, scheme)
-    if len(data) > expected or (len(data) < expected and not scheme.sparse):
-        raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
-    tag = scheme.bits + (SPARSE if scheme.sparse else 0)
-    if not data or data[0] != tag:
-        raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {tag} was agreed")
+    length, expected = len(data), form.size
+    if length > expected or (length < expected and not form.sparse):
+        raise BadArrays(f"{length} bytes; the layout takes {expected}")
+    if not data or data[0] != form.tag:
+        raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {form.tag} was agreed")
 
 
 def _checked_scales(scales: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -42,7 +41,7 @@ class Past(Struct, frozen=True, kw_only=True):
     """Of the model it received then, over its training rows, in nats."""
 
 
-class Turn(NamedTuple):
+class Turn(Struct, frozen=True):
     """How one round went for one box that was asked. Without `seconds` nothing came."""
 
     number: int

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from coordinator import folding, kinds
 from coordinator.folding import (
     EXACT,
+    Checks,
     Part,
     Server,
-    check,
     first_model,
     fold,
     layout_of,
@@ -119,7 +119,7 @@ def test_fedadam_goes_on_from_the_state_the_last_round_left():
 
 def test_a_stale_update_counts_less_and_makes_the_step_smaller():
     fresh = [trained(1, 30), trained(2, 10)]
-    old = [fresh[0], fresh[1]._replace(stale=3)]
+    old = [fresh[0], replace(fresh[1], stale=3)]
     deltas = [flatten(unpack(p.payload, LAYOUT, scheme_of(TASK)), LAYOUT) for p in fresh]
     result = fold(TASK, TRAIN, MODEL, old)
     expected = numbers_of(MODEL) + 0.75 * deltas[0] + 0.25 * 0.5 * deltas[1]
@@ -129,7 +129,7 @@ def test_a_stale_update_counts_less_and_makes_the_step_smaller():
 
 
 def test_the_order_of_arrival_changes_no_bit_among_stale_updates():
-    parts = [trained(seed, 10 + seed)._replace(stale=seed) for seed in range(4)]
+    parts = [replace(trained(seed, 10 + seed), stale=seed) for seed in range(4)]
     results = {fold(TASK, TRAIN, MODEL, order).data for order in itertools.permutations(parts)}
     assert len(results) == 1
 
@@ -185,15 +185,15 @@ def test_moments_give_the_feature_map_of_all_rows_together():
 @pytest.mark.parametrize("kind", [TRAIN, EVALUATE, MOMENTS])
 def test_a_good_update_passes_the_check_it_would_be_folded_by(kind):
     good = {TRAIN: trained(1), EVALUATE: Part(40, b"", metrics()), MOMENTS: measured(1)}
-    check(TASK, kind, update(good[kind]))
+    Checks(TASK).check(kind, update(good[kind]))
 
 
 @pytest.mark.parametrize(
     ("kind", "part", "said"),
     [
-        (TRAIN, trained(1)._replace(metrics=None), "without metrics"),
-        (TRAIN, trained(1)._replace(payload=b""), "does not unpack: 0 bytes"),
-        (TRAIN, trained(1)._replace(payload=trained(1).payload + b"?"), "does not unpack"),
+        (TRAIN, replace(trained(1), metrics=None), "without metrics"),
+        (TRAIN, replace(trained(1), payload=b""), "does not unpack: 0 bytes"),
+        (TRAIN, replace(trained(1), payload=trained(1).payload + b"?"), "does not unpack"),
         (TRAIN, Part(40, MODEL, metrics()), "does not unpack"),
         (EVALUATE, trained(1), "carries a payload"),
         (EVALUATE, Part(40, b"", None), "without metrics"),
@@ -203,19 +203,19 @@ def test_a_good_update_passes_the_check_it_would_be_folded_by(kind):
 )
 def test_an_update_that_could_not_be_folded_is_refused(kind, part, said):
     with pytest.raises(RemoteError, match=said):
-        check(TASK, kind, update(part))
+        Checks(TASK).check(kind, update(part))
 
 
 def test_sums_over_many_more_rows_than_a_box_trains_on_are_refused():
     with pytest.raises(RemoteError, match="sums over 30 rows of a box that trains on 7"):
-        check(TASK, MOMENTS, update(measured(1)._replace(rows=7)))
+        Checks(TASK).check(MOMENTS, update(replace(measured(1), rows=7)))
 
 
 def test_an_absurdly_large_update_is_refused():
     arrays = unflatten(np.full(size(LAYOUT), 1000.0, np.float32), LAYOUT)
     payload = pack(arrays, LAYOUT, scheme_of(TASK), np.random.default_rng(0))
     with pytest.raises(RemoteError, match="by more than"):
-        check(TASK, TRAIN, update(Part(40, payload, metrics())))
+        Checks(TASK).check(TRAIN, update(Part(40, payload, metrics())))
 
 
 def test_training_that_nobody_delivered_for_cannot_be_folded():

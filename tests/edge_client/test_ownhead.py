@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from coordinator.folding import Part, check, first_model, fold, layout_of, sent_of
+from coordinator.folding import Checks, Part, first_model, fold, layout_of, sent_of
 from coordinator.taskfile import Data, Model, TaskFile, Train, task_of
 from edge_client import config, newest
 from edge_client.labour import carry_out
@@ -67,7 +67,7 @@ def own_head(home: Path) -> np.ndarray:
 
 def test_only_the_angles_leave_and_the_fleets_head_stays_as_it_was(data, tmp_path):
     update = updated(ask(data, tmp_path, 1))
-    check(TASK, TRAIN, update)
+    Checks(TASK).check(TRAIN, update)
     whole = task_of(replace(FILE, training=Train(steps=40)), "fleet", 1)
     assert [name for name, _ in sent_of(TASK)] == ["angles"]
     assert [name for name, _ in sent_of(whole)] == ["angles", "head", "bias"]

@@ -1,10 +1,15 @@
+import json
 import math
+import os
 import re
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from msgspec import inspect
 
 from coordinator.selection.weights import VERSION, Head, Weights
 from coordinator.taskfile import rules_of, task_of
@@ -100,6 +105,20 @@ BAD = [
     ('[work.rounds]\nkind = "async"', r"work.rounds.concurrency is 0; accepted: from 1, as"),
     ("[work.selection]\nodd = 1", r"work.selection.odd = 1 is no key here; accepted: .*budget"),
     ("x = = 3", r"this is not TOML: .*line 7"),
+    ("behaviour = { ambient_c = nan }", r"ambient_c is nan; accepted: a number from -60 to 80"),
+    ("behaviour = { session_s = 1e-300 }", r"session_s is 1e-300; accepted: a number from 1 to"),
+    ("behaviour = { drift_per_day = inf }", r"drift_per_day is inf; accepted: a number from 0 to"),
+    (
+        "behaviour = { charge_hours = [22, 1e300] }",
+        r"charge_hours\[1\] is 1e\+300; .* to 24",
+    ),
+    ("[work.rounds]\nmin_gain = inf", r"work.rounds.min_gain is inf; accepted: a number from 0"),
+    (
+        "[work.training]\nbatch = 9999999",
+        r"training.batch is 9999999; .* to 1048576",
+    ),
+    ('[work.rounds]\npolicy = ""', r"work.rounds.policy is empty; accepted: one of"),
+    ('[work.rounds]\npolicy = "\\u001b[2J"', r"work.rounds.policy is \?\[2J; accepted: one of"),
     ('[[group]]\nname = "a"\ncount = 1\nboard = "pi-4"', r"group\[1\].name is a; accepted: a name"),
     ('[[group]]\nname = "b"\ncount = 1\nboard = "pi-9"', r"group\[1\].board is pi-9; .*pi-zero-2w"),
     ('[[group]]\nname = "b"\ncount = 1\nboard = {}', r"group\[1\].board is an empty table"),
@@ -114,6 +133,93 @@ def test_a_bad_scenario_is_told_by_key_value_and_what_is_accepted(line: str, wor
     form = r"(is|=) .+; accepted: |is missing; accepted: |not TOML"
     form += "| is no key here; accepted: "
     assert re.search(form, str(refused.value))
+    assert str(refused.value).isprintable()
+
+
+def _numbers(node: inspect.Type, at: str) -> Iterator[tuple[str, inspect.Type]]:
+    """Every number of a type, by where it is."""
+    inner = [(getattr(node, n, None), at) for n in ("type", "item_type", "value_type")]
+    inner += [(one, at) for n in ("types", "item_types") for one in getattr(node, n, ())]
+    inner += [(field.type, f"{at}.{field.encode_name}") for field in getattr(node, "fields", ())]
+    if isinstance(node, inspect.IntType | inspect.FloatType):
+        yield at, node
+    for child, where in inner:
+        if child is not None:
+            yield from _numbers(child, where)
+
+
+def test_every_number_of_a_scenario_has_a_least_and_a_most() -> None:
+    """So none is taken that is infinite, none at all (NaN), or so large that a run never ends."""
+    found = dict(_numbers(inspect.type_info(Scenario), ""))
+    free = [
+        at
+        for at, node in found.items()
+        if not at.startswith(".work.weights.")  # read from a student's file, and checked there
+        and (node.ge is node.gt is None or node.le is node.lt is None)
+    ]
+    assert len(found) > 100
+    assert free == []
+
+
+def test_a_run_may_last_a_year() -> None:
+    assert parse(f'lasts = "366d"\n{DESK}').lasts == "366d"
+    with pytest.raises(ConfigError, match=r"lasts is 367d; accepted: a length .* to 366d"):
+        parse(f'lasts = "367d"\n{DESK}')
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "name is missing; accepted: a text"),
+        ("group = []\nname = 'x'", r"group is \[\]; accepted: a list, each a table with"),
+        ("x = " + "[" * 50_000, "within each other, too deep"),
+        (f"[{'.'.join('a' * 30_000)}]\nx = 1", "within each other, too deep"),
+        ("x = " + "9" * 6000, "thousands of digits"),
+        ("name = 1979-05-27", r"name is datetime.date\(1979, 5, 27\); accepted: a text"),
+    ],
+    ids=["empty", "no group", "deep list", "deep table", "digits", "date"],
+)
+def test_a_file_that_is_no_scenario_at_all_is_told(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse(text)
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "a" * 5000, "loop.gguf", "none.gguf", "."])
+@pytest.mark.parametrize(
+    ("key", "table"),
+    [
+        ("work.selection.weights", '[work.rounds]\npolicy = "agent"\n[work.selection]\nweights'),
+        ("work.selection.weights", '[work.rounds]\npolicy = "linear"\n[work.selection]\nweights'),
+        ("work.model.gates", '[work.model]\nansatz = "own"\ngates'),
+    ],
+    ids=["agent", "student", "gates"],
+)
+def test_a_file_that_a_scenario_names_and_that_cannot_be_read_is_told(tmp_path, name, key, table):
+    (tmp_path / "loop.gguf").symlink_to("loop.gguf")
+    path = tmp_path / "fleet.toml"
+    path.write_text(f'{DESK}\n{table} = "{name}"')
+    shown = "a\\?b" if "u0000" in name else re.escape(name[:80])
+    with pytest.raises(ConfigError, match=rf"fleet.toml: {key} is {shown}(\.\.\.)?; accepted: a "):
+        read(path)
+
+
+def test_gates_drawn_elsewhere_lie_beside_a_scenario_as_beside_a_task(tmp_path):
+    path = tmp_path / "fleet.toml"
+    gates = [["ry", [0], ["weight", 0]], ["cx", [0, 1]], ["ry", [1], ["weight", 1]]]
+    (tmp_path / "gates.json").write_text(json.dumps(gates))
+    path.write_text(f'{DESK}\n[work.model]\nansatz = "own"\ngates = "gates.json"')
+    file = task_file(read(path), sensors.CLASSES, sensors.COLUMNS)
+    assert task_of(file, "sim", 1).model.circuit.gates[-3].name == "ry"
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe"])
+def test_what_has_no_size_is_read_as_far_as_a_scenario_goes(tmp_path, name):
+    if name == "pipe":
+        os.mkfifo(tmp_path / name)
+        writer = Thread(target=(tmp_path / name).write_bytes, args=(b"#" * 300_000,), daemon=True)
+        writer.start()
+    with pytest.raises(ConfigError, match="larger than 262144 bytes"):
+        read(tmp_path / name)
 
 
 def test_a_key_at_the_top_that_is_wrong_is_told_too(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from quantization.arrays import BadArrays, layout_of, size
 from quantization.pack import (
     SPARSE,
     bound,
+    form_of,
     pack,
     packed_size,
     unpack,
@@ -123,7 +124,7 @@ def test_many_are_unpacked_together_as_each_alone_and_none_exceeds_its_bound(
     assert together.shape == (many, size(layout))
     for data, row in zip(datas, together, strict=True):
         assert np.array_equal(row, unpack_vector(data, layout, scheme))
-        assert np.abs(row).max(initial=0.0) <= bound(data, layout, scheme)
+        assert np.abs(row).max(initial=0.0) <= bound(data, form_of(layout, scheme))
 
 
 @given(st.binary(min_size=25, max_size=26), st.sampled_from([None, 8]))
@@ -133,7 +134,7 @@ def test_what_is_refused_alone_is_refused_among_others_and_by_its_bound(raw, tag
     for read in (
         lambda: unpack_vector(data, LAYOUT, EIGHT),
         lambda: unpack_all([packed(), data], LAYOUT, EIGHT),
-        lambda: bound(data, LAYOUT, EIGHT),
+        lambda: bound(data, form_of(LAYOUT, EIGHT)),
     ):
         try:
             read()
