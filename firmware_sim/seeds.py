@@ -36,11 +36,17 @@ class _Ready(ISeedSequence):
 
 def generators(words: Sequence[int], last: Sequence[int]) -> list[Generator]:
     """For each n of `last`, what Generator(PCG64(SeedSequence([*words, n]))) is; uint32 all."""
-    entropy = np.empty((max(POOL, len(words) + 1), len(last)), np.uint32)
+    return [Generator(PCG64(_Ready(state))) for state in states(words, last)]  # type: ignore[arg-type]
+
+
+def states(words: Sequence[int], last: Sequence[int]) -> NDArray[np.uint64]:
+    """(generators, 4): what each one's PCG64 starts from, two words of state and two of stream."""
+    entropy = np.zeros((max(POOL, len(words) + 1), len(last)), np.uint32)
     entropy[: len(words)] = np.array(words, np.uint32)[:, None]
     entropy[len(words)] = last
-    entropy[len(words) + 1 :] = 0
-    return [Generator(PCG64(_Ready(state))) for state in _states(_pool(entropy))]  # type: ignore[arg-type]
+    pool = _pool(entropy)
+    halves = _Hash(_INIT_B, _MULT_B)(np.concatenate([pool, pool]), 2 * POOL)
+    return np.ascontiguousarray(halves.T.astype("<u4")).view("<u8").astype(np.uint64)
 
 
 def _pool(entropy: Words) -> Words:
@@ -52,12 +58,6 @@ def _pool(entropy: Words) -> Words:
     for word in entropy[POOL:]:
         pool = _mixed(pool, hashed(word, POOL))
     return pool
-
-
-def _states(pool: Words) -> NDArray[np.uint64]:
-    """(generators, 4): what PCG64 starts from."""
-    halves = _Hash(_INIT_B, _MULT_B)(np.concatenate([pool, pool]), 2 * POOL)
-    return np.ascontiguousarray(halves.T.astype("<u4")).view("<u8").astype(np.uint64)
 
 
 class _Hash:

@@ -20,14 +20,14 @@ from edge_client.dataset import Table
 from edge_client.kinds import features_of
 from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding_words
 from edge_client.requests import Assignment, Done, Request, Result
-from firmware_sim.seeds import generators
+from firmware_sim.rounding import rounded
 from firmware_sim.stacked import MAX_ROWS, Cohort, Group, Judged, Stacked, Trained
 from proto.circuit import Classifier
 from proto.codec import decode_signed
 from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
 from proto.models import model_layout
 from quantization.arrays import Array, BadArrays
-from quantization.pack import pack_all, unpack_vector
+from quantization.pack import unpack_vector
 from quantization.scheme import EXACT, Scheme
 
 
@@ -155,10 +155,9 @@ class Workshop:
         if not np.isfinite(moved).all():
             return {}
         try:
-            # A block never is longer than the vector: what would fill it up is not even drawn.
-            scheme = Scheme(task.training.bits, min(task.training.block, start.size))
+            scheme = Scheme(task.training.bits, task.training.block)
             names = [box.name for box in part.boxes]
-            payloads = pack_all(moved, scheme, generators(rounding_words(offer), names))
+            payloads = rounded(moved, scheme, rounding_words(offer), names)
         except BadArrays:
             return {}
         return part.done(payloads, _told_training(trained, part.boxes, offer.steps))
