@@ -92,6 +92,7 @@ class Box:
         kit = kit or on_disk(self._member, setting.identity, self._home, clocks)
         self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
         self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
+        self._inbox = self.topics.to_box(self._member.box, "m")
         topic = self.topics.from_box(self._member.box, "m")
         self._post = Post(self._secure, partial(self._publish, topic), setting.now)
         self._pulling = Pulling(self._pantry, self.topics, self._post.send, setting.now)
@@ -186,8 +187,11 @@ class Box:
 
     def _take(self, thing: Incoming | Result) -> None:
         match thing:
-            case Delivery():
-                self._route(self.topics.parse(thing.topic), thing.payload)
+            case Delivery(topic, payload):
+                if topic == self._inbox:  # most of all that comes
+                    self._frame(payload)
+                else:
+                    self._route(self.topics.parse(topic), payload)
             case Done():
                 self._done(thing.turn, thing.update)
             case Connected():
@@ -206,12 +210,10 @@ class Box:
 
     def _route(self, levels: tuple[str, ...], payload: bytes) -> None:
         match levels:
-            case ("dev", _, "in", "m"):  # first what comes most
-                self._frame(payload)
-            case ("dev", _, "in", "k"):
-                self._key_offer(payload)
             case ("coord", "state"):
                 self._coordinator_state(payload)
+            case ("dev", _, "in", "k"):
+                self._key_offer(payload)
             case ("bc", job, "task"):
                 if payload:  # else the job is over
                     self._task(job, payload)

@@ -128,7 +128,8 @@ class MemoryBroker:
 
     def connecting(self, port: MemoryPort) -> Wire:
         self._wires += 1
-        wire = Wire(port, self._wires, self.clock.now)
+        at_once = self._link.at_once(port.client_id)
+        wire = Wire(port, self._wires, self.clock.now, at_once=at_once)
         self._control(port, UP, partial(self._accept, wire))
         return wire
 
@@ -142,11 +143,8 @@ class MemoryBroker:
         self._reach(wire, partial(self._unsubscribe, wire, patterns))
 
     def acked(self, wire: Wire, message: int) -> None:
-        if self._link.at_once(wire.client_id):
-            self._acked(wire, message)
-            return
         now = self.clock.now
-        when = self._link.arrival(wire.client_id, UP, 0, now)
+        when = now if wire.at_once else self._link.arrival(wire.client_id, UP, 0, now)
         if when <= now:
             self._acked(wire, message)
         else:
@@ -158,7 +156,7 @@ class MemoryBroker:
         self.traffic.add(client_id, UP, topic, size)
         if self.tap is not None:
             self.tap(topic, payload)
-        if self._link.at_once(client_id) and not wire.under_way:
+        if wire.at_once and not wire.under_way:
             # On its way for no time, and it overtakes nothing: nothing comes in between.
             self._route(topic, payload, retain=retain)
             return True
@@ -294,8 +292,12 @@ class MemoryBroker:
         arrived = partial(
             wire.port.arrived, wire, Delivery(topic, payload, retained, wire.number << 32 | number)
         )
-        client_id, size, now = wire.client_id, len(payload), self.clock.now
-        for when in self._link.arrivals(client_id, DOWN, size, now):
+        client_id, size = wire.client_id, len(payload)
+        if wire.at_once:
+            self.traffic.add(client_id, DOWN, topic, size)
+            self._at(0.0, arrived)
+            return
+        for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
             self.traffic.add(client_id, DOWN, topic, size)
             self._at(when, arrived)
 

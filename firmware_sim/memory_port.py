@@ -19,12 +19,24 @@ _NUMBER = 2**32 - 1
 class Wire:
     """One connection. Once `severed`, nothing that was on its way arrives."""
 
-    __slots__ = ("acks", "began", "client_id", "number", "patterns", "port", "severed", "under_way")
+    __slots__ = (
+        "acks",
+        "at_once",
+        "began",
+        "client_id",
+        "number",
+        "patterns",
+        "port",
+        "severed",
+        "under_way",
+    )
 
-    def __init__(self, port: "MemoryPort", number: int, began: float) -> None:
+    def __init__(self, port: "MemoryPort", number: int, began: float, *, at_once: bool) -> None:
         self.port, self.client_id = port, port.client_id
         self.number = number
         self.began = began
+        self.at_once = at_once
+        """Whether all that is sent on it is there at once."""
         self.patterns = tuple(port.patterns)
         self.acks = AckOrder()
         self.severed = False
