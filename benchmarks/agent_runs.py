@@ -14,7 +14,7 @@ from agent_variants import VARIANTS, variant_of
 from msgspec.structs import replace
 from saved import ROOT, Found, code_key, held, kept
 
-from coordinator.agent.engine import SHIPPED, judge_beside
+from coordinator.agent.engine import SHIPPED, judge_beside, stop_beside
 from coordinator.considering import Advisor
 from coordinator.jobstate import JobState
 from coordinator.selection.advice import Advice
@@ -59,6 +59,7 @@ CODE = (
     "benchmarks/agent_runs.py",
     "benchmarks/agent_variants.py",
 )
+AGENT_CODE = "coordinator/agent/*.py"
 
 
 class Cell(NamedTuple):
@@ -134,16 +135,21 @@ def tuned() -> Chosen:
 def figures(cell: Cell, policy: Policy, fleets: int) -> list[Found]:
     """Of the first so many fleets; saved ones are not run again."""
     name = name_of(cell, policy)
-    return kept(name, code_key(CODE), data_of(cell, policy), fleets, partial(run, cell, policy))
+    return kept(name, code_of(policy), data_of(cell, policy), fleets, partial(run, cell, policy))
 
 
 def saved_figures(cell: Cell, policy: Policy, fleets: int) -> tuple[list[Found], bool]:
     """Of as many fleets as were ever run, and whether by this very code."""
-    return held(name_of(cell, policy), code_key(CODE), data_of(cell, policy), fleets)
+    return held(name_of(cell, policy), code_of(policy), data_of(cell, policy), fleets)
 
 
 def name_of(cell: Cell, policy: Policy) -> str:
     return f"agent/{cell.name}-{policy.name}"
+
+
+def code_of(policy: Policy) -> str:
+    """A key of the code that a run goes through: the agent's own, too, where an agent decides."""
+    return code_key((*CODE, AGENT_CODE) if policy.name.startswith(AGENT) else CODE)
 
 
 def data_of(cell: Cell, policy: Policy) -> str:
@@ -151,7 +157,7 @@ def data_of(cell: Cell, policy: Policy) -> str:
     digest = hashlib.sha256((SUITES / f"{cell.suite}.toml").read_bytes())
     digest.update((SUITES.parent.parent / "firmware_sim" / "journal.toml").read_bytes())
     if file := policy.file or (SHIPPED if policy.name in (AGENT, BUFFERED) else None):
-        for part in filter(Path.is_file, (file, judge_beside(file))):
+        for part in filter(Path.is_file, (file, judge_beside(file), stop_beside(file))):
             digest.update(part.read_bytes())
     digest.update(policy.settings.encode())
     return digest.hexdigest()[:16]

@@ -1,6 +1,5 @@
 """What long benchmarks share: figures saved while code and data are the same, means, intervals."""
 
-import ast
 import hashlib
 import itertools
 import json
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_client.dataset import Table
+from firmware_sim import codekey
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -24,15 +24,7 @@ MEASURED = ("queued_s", "ran_s", "log", "advice_s")
 
 def code_key(patterns: Sequence[str]) -> str:
     """Of the code in these files but for its comments, docstrings and layout."""
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
-        digest.update(f"{path.name}\n{ast.unparse(tree)}\n".encode())
-    return digest.hexdigest()[:16]
+    return codekey.code_key(ROOT, patterns)
 
 
 def data_key(setting: object, table: Table) -> str:
@@ -111,10 +103,6 @@ def _save(path: Path, stamp: list[str], runs: dict[str, Found]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = f'{{"stamp": {json.dumps(stamp)}, "seeds": {{\n{lines}\n}}}}\n'
     path.write_text(text, encoding="utf-8")
-
-
-def _is_text(line: ast.AST) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
 def summary(values: Sequence[float], digits: int = 4) -> dict[str, float]:

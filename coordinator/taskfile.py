@@ -126,7 +126,9 @@ def read(path: Path) -> TaskFile:
         file = msgspec.convert(tables, type=TaskFile)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path} has lists or tables within each other, too deep") from None
+    except (msgspec.MsgspecError, ValueError) as error:  # of bytes, digits or a file's name
         raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
     if file.weights is not None:
         raise ConfigError(f"{path}: weights is no key; name a file with selection.weights")

@@ -24,8 +24,11 @@ from coordinator.selection.scorers import SCORERS
 from coordinator.selection.weights import Weights
 from coordinator.weightsfile import read_weights
 from firmware_sim.begun import short_digest
+from firmware_sim.codekey import code_key
 from firmware_sim.scenario import Scenario
 
+ROOT = Path(__file__).parents[1]
+AGENT_CODE = ("coordinator/agent/*.py",)
 Lead = Callable[[JobState, Sequence[Candidate], Request], Advice]
 
 
@@ -35,13 +38,17 @@ def lead_of(path: Path) -> Lead:
 
 
 def known_lead(path: Path) -> str:
-    """Its name and which version of it. Raises ConfigError for one that could not lead."""
+    """Its name, and which version of it and of an agent's code.
+
+    Raises ConfigError for one that could not lead.
+    """
     if path.suffix == ".gguf":
         with open_mind(str(path)):
             pass  # else the hand rule would lead every fleet in its place
     else:
         read_weights(path)
-    return f"{path.name[:60]} {short_digest(_all_of(path))}"
+    code = code_key(ROOT, AGENT_CODE) if path.suffix == ".gguf" else ""
+    return f"{path.name[:60]} {short_digest(_all_of(path) + code.encode())}"
 
 
 def known_scenario(scenario: Scenario) -> str:

@@ -74,6 +74,32 @@ def test_the_agent_chooses_in_fedbuffs_rounds_too(sums):
             sys.modules.pop(name, None)
 
 
+def test_an_agents_figures_are_of_its_code_and_of_all_files_that_decide_with_it(
+    sums, tmp_path, monkeypatch
+):
+    runs, code = importlib.import_module("agent_runs"), tmp_path / "coordinator" / "agent"
+    monkeypatch.setattr(importlib.import_module("saved"), "ROOT", tmp_path)
+    code.mkdir(parents=True)
+    own, rule = runs.Policy("agent-own", tmp_path / "own.gguf"), runs.Policy("stalest")
+
+    def known(text: str) -> tuple[str, str]:
+        (code / "asking.py").write_text(text)
+        return runs.code_of(own), runs.code_of(rule)
+
+    try:
+        first = known("x = 1")
+        assert known('"""What it does."""\nx = 1  # so many') == first
+        assert known("x = 2") == (runs.code_of(own), first[1])
+        assert runs.code_of(own) != first[0]
+        own.file.write_bytes(b"adapter")
+        before = runs.data_of(runs.CELLS[0], own)
+        own.file.with_suffix(".stop.json").write_text("{}")
+        assert runs.data_of(runs.CELLS[0], own) != before
+    finally:
+        for name in ("agent_runs", "agent_variants"):
+            sys.modules.pop(name, None)
+
+
 @pytest.fixture
 def table(tmp_path):
     """Prints the table of fleets so small that they are run, not looked up."""

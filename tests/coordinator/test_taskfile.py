@@ -91,6 +91,21 @@ STUDENT = Weights(
 AGENT = '[rounds]\npolicy = "agent"\n[selection]\nweights = "mine.gguf"\n'
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "[" * 50_000, "within each other, too deep"),
+        ("x = " + "9" * 6000, "value has 6000 digits"),
+        (f'{GOOD}[model]\nansatz = "own"\ngates = "a\\u0000b"', "embedded null byte"),
+        (f"{GOOD}[rounds]\nmin_gain = inf", r"`float` <= 1000000.0 - at `rounds.min_gain`"),
+    ],
+    ids=["deep", "digits", "zero byte", "infinite"],
+)
+def test_a_hostile_file_is_told_as_any_other(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=f"task.toml.*{said}"):
+        read(written(tmp_path, text))
+
+
 def test_an_agent_that_is_not_there_or_has_a_spoilt_judge_is_refused_with_the_task(tmp_path):
     with pytest.raises(ConfigError, match=r"there is no .*mine.gguf; accepted: an adapter that"):
         read(written(tmp_path, GOOD + AGENT))

@@ -1,17 +1,22 @@
 """A student leads fleets, the teacher writes down what were better: `fleet teach --lead`."""
 
 import json
+import shutil
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from coordinator.agent.engine import SHIPPED, judge_beside, stop_beside
 from coordinator.decisionsfile import read_decisions
 from coordinator.selection.examples import Decision
 from coordinator.selection.weights import VERSION, Head, Weights
 from coordinator.weightsfile import write_weights
+from firmware_sim import leads
 from firmware_sim.cli import app
+from firmware_sim.demo import model_missing
 from firmware_sim.emulation import Emulation, Settings, emulate
-from firmware_sim.leads import Lead, known_scenario, lead_of
+from firmware_sim.leads import Lead, known_lead, known_scenario, lead_of
 from firmware_sim.scenario import parse, read
 from firmware_sim.teach import led
 from firmware_sim.teacher import Teacher
@@ -71,6 +76,28 @@ def test_fleets_side_by_side_give_the_same_file_as_one_after_the_other(tmp_path:
     assert found == taught(tmp_path, *call, "1")
     other = student(tmp_path / "student.json", -1.0)
     assert found != taught(tmp_path, "--fleets", "2", "--lead", str(other))
+
+
+def test_a_leading_agent_is_known_by_what_lies_beside_it_and_by_the_code_that_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if missing := model_missing():
+        pytest.skip(missing)
+    own, code = tmp_path / "own.gguf", tmp_path / "coordinator" / "agent"
+    for of in (Path, judge_beside, stop_beside):
+        shutil.copy(of(SHIPPED), of(own))
+    code.mkdir(parents=True)
+    monkeypatch.setattr(leads, "ROOT", tmp_path)
+
+    def known(text: str) -> str:
+        (code / "asking.py").write_text(text)
+        return known_lead(own)
+
+    first = known("x = 1")
+    assert known('"""What it does."""\nx = 1  # so many') == first
+    assert known("x = 2") != first
+    stop_beside(own).unlink()
+    assert known("x = 1") != first
 
 
 def named(folder: Path, policy: str, file: str) -> Path:
