@@ -19,8 +19,8 @@ def turned(program: Program, angles: Float64s) -> Float64s:
     halves = (0.5 * (scales[:, None] * np.array(own).reshape(-1, len(angles)))).ravel().tolist()
     matrices = np.empty((len(halves), 2, 2))
     # By `math`, as a box does: the last bits of NumPy's may differ.
-    matrices[:, 0, 0] = matrices[:, 1, 1] = list(map(math.cos, halves))
-    matrices[:, 1, 0] = list(map(math.sin, halves))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = np.fromiter(map(math.cos, halves), np.float64)
+    matrices[:, 1, 0] = np.fromiter(map(math.sin, halves), np.float64)
     np.negative(matrices[:, 1, 0], out=matrices[:, 0, 1])
     return matrices.reshape(len(turns), len(angles), 2, 2)
 

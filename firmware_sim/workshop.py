@@ -6,27 +6,25 @@ due, all that were handed in by then are done together, and each is delivered at
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import is_, itemgetter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from edge_client.config import Data
 from edge_client.dataset import Table
 from edge_client.kinds import features_of
 from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding_words
-from edge_client.requests import Assignment, Done, Request, Result
+from edge_client.requests import Assignment, Request, Result
 from firmware_sim.rounding import rounded
-from firmware_sim.stacked import MAX_ROWS, Cohort, Group, Judged, Stacked, Trained
+from firmware_sim.stacked import MAX_ROWS, Cohort, Group, Stacked
+from firmware_sim.together import Box, Part, Sizes, told_judging, told_training
 from proto.circuit import Classifier
 from proto.codec import decode_signed
-from proto.messages import MOMENTS, TRAIN, Metrics, Offer, Task, Training, Update
+from proto.messages import MOMENTS, TRAIN, Offer, Task, Training
 from proto.models import model_layout
-from quantization.arrays import Array, BadArrays
+from quantization.arrays import BadArrays
 from quantization.pack import unpack_vector
 from quantization.scheme import EXACT, Scheme
 
@@ -58,7 +56,7 @@ class Workshop:
         self._waiting: dict[_Key, dict[bytes, Assignment]] = {}
         self._keys: dict[bytes, _Key] = {}
         self._done: dict[bytes, Result] = {}
-        self._boxes: dict[str, _Box] = {}
+        self._boxes: dict[str, Box] = {}
         self._latest: tuple[list[object], Cohort] | None = None
 
     def begin(self, request: Request) -> None:
@@ -116,7 +114,7 @@ class Workshop:
                 results = do(stack, part) if part.requests else {}
         return {r.id: results.get(r.id) or self._alone(r) for r in requests}
 
-    def _part(self, task: Task, offer: Offer, requests: list[Assignment]) -> "_Part":
+    def _part(self, task: Task, offer: Offer, requests: list[Assignment]) -> Part:
         """Those that can be done together, boxes with equally many rows side by side."""
         batch, most = task.training.batch, MAX_ROWS
         if offer.kind == TRAIN and batch:
@@ -130,9 +128,9 @@ class Workshop:
         found.sort(key=itemgetter(0))
         counts = Counter(map(itemgetter(0), found))
         boxes, requests = [box for _, box, _ in found], [request for *_, request in found]
-        return _Part(task, offer, requests, boxes, list(counts.values()))
+        return Part(task, offer, requests, boxes, list(counts.values()))
 
-    def _cohort(self, stack: Stacked, part: "_Part") -> Cohort:
+    def _cohort(self, stack: Stacked, part: Part) -> Cohort:
         """Made ready once for boxes that train again and again as they are."""
         of: list[object] = [stack, *part.boxes]
         known = self._latest
@@ -143,7 +141,7 @@ class Workshop:
         self._latest = of, cohort
         return cohort
 
-    def _train(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
+    def _train(self, stack: Stacked, part: Part) -> dict[bytes, Result]:
         """Nothing where an update cannot be packed: alone, each tells what is wrong."""
         task, offer = part.task, part.offer
         if offer.steps == 0:
@@ -160,26 +158,26 @@ class Workshop:
             payloads = rounded(moved, scheme, rounding_words(offer), names)
         except BadArrays:
             return {}
-        return part.done(payloads, _told_training(trained, part.boxes, offer.steps))
+        return part.done(payloads, told_training(trained, part.boxes, offer.steps))
 
-    def _judge(self, stack: Stacked, part: "_Part") -> dict[bytes, Result]:
+    def _judge(self, stack: Stacked, part: Part) -> dict[bytes, Result]:
         start = unpack_vector(part.requests[0].model, model_layout(part.task.model), EXACT)
         which = "test" if all(box.sizes.test for box in part.boxes) else "validation"
         held = [getattr(box.sizes, which) for box in part.boxes]
         if not all(held):
             return {}
         seen, other = (stack.judge(start, part.of(what)) for what in ("train", which))
-        return part.done([b""] * len(held), _told_judging(seen, other, held))
+        return part.done([b""] * len(held), told_judging(seen, other, held))
 
-    def _box(self, task: Task, request: Assignment, own: Own) -> "_Box":
+    def _box(self, task: Task, request: Assignment, own: Own) -> Box:
         """Made ready once: the fleet's feature map stays the same for a whole job."""
         known = self._boxes.get(request.box)
         if known is None or known.own is not own or known.features != request.features:
             z = features_of(task, own.table.X, request.features)
-            rows = {w: (z[at], own.y[at]) for w in _WHICH for at in (getattr(own, w),)}
-            sizes = _Sizes(*(len(labels) for _, labels in rows.values()))
+            rows = {w: (z[at], own.y[at]) for w in Sizes._fields for at in (getattr(own, w),)}
+            sizes = Sizes(*(len(labels) for _, labels in rows.values()))
             name = zlib.crc32(request.box.encode())
-            known = _Box(own, request.features, name, rows, sizes)
+            known = Box(own, request.features, name, rows, sizes)
             self._boxes[request.box] = known
         return known
 
@@ -199,107 +197,8 @@ class Workshop:
         return self._stacks[body]
 
 
-_Rows = tuple[Array, NDArray[np.int64]]
-"""Features and labels."""
-_WHICH = ("train", "validation", "test")
-
-
-class _Sizes(NamedTuple):
-    """How many rows serve for what."""
-
-    train: int
-    validation: int
-    test: int
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Box:
-    """A box made ready for a job."""
-
-    own: Own
-    features: bytes
-    """The job's feature map."""
-    name: int
-    """What its rounding is drawn by, with the offer's words."""
-    rows: Mapping[str, _Rows]
-    """By what they are for."""
-    sizes: _Sizes
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Part:
-    """Assignments of one cohort; boxes with equally many rows side by side."""
-
-    task: Task
-    offer: Offer
-    requests: list[Assignment]
-    boxes: list[_Box]
-    counts: list[int]
-    """Boxes of each such group."""
-
-    def of(self, what: str) -> list[_Rows]:
-        """Features and labels of each group's training, validation or test rows."""
-        found, end = [], 0
-        for count in self.counts:
-            begin, end = end, end + count
-            features, labels = zip(*(box.rows[what] for box in self.boxes[begin:end]), strict=True)
-            found.append((np.array(features), np.array(labels)))
-        return found
-
-    def done(self, payloads: list[bytes], figures: list[Metrics]) -> dict[bytes, Result]:
-        """The updates, by the assignments' ids."""
-        assert self.offer.model is not None
-        turn, model = self.offer.turn, self.offer.model.digest
-        each = zip(self.requests, self.boxes, payloads, figures, strict=True)
-        return {
-            request.id: Done(
-                turn,
-                Update(
-                    id=request.id,
-                    turn=turn,
-                    model=model,
-                    rows=box.sizes.train,
-                    payload=payload,
-                    metrics=metrics,
-                ),
-            )
-            for request, box, payload, metrics in each
-        }
-
-
 def _simple(training: Training) -> bool:
     """Adam at a steady rate, and every number of the update travels."""
     plain = training.optimiser == "adam" and not (training.warmup or training.weight_decay)
     dense = not Scheme(training.bits, training.block, training.keep).sparse
     return plain and dense and not training.feedback
-
-
-def _told_training(trained: Trained, boxes: list[_Box], steps: int) -> list[Metrics]:
-    """As `edge_client.labour` tells it, box by box."""
-    each = zip(boxes, trained.first, trained.last, *trained.received, strict=True)
-    return [
-        Metrics(
-            first_loss=first,
-            last_loss=last,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
-            validation_rows=box.sizes.validation,
-            steps=steps,
-            gradients=steps,
-        )
-        for box, first, last, loss, accuracy in each
-    ]
-
-
-def _told_judging(seen: Judged, held: Judged, rows: list[int]) -> list[Metrics]:
-    return [
-        Metrics(
-            first_loss=own,
-            last_loss=own,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
-            validation_rows=count,
-            steps=0,
-        )
-        for own, loss, accuracy, count in zip(seen.losses, *held, rows, strict=True)
-    ]
