@@ -238,7 +238,7 @@ def faded(deltas: NDArray[np.float32], parts: Sequence[Part]) -> NDArray[np.floa
 def _fold_figures(parts: Iterable[Part]) -> Result:
     tally = _Tally()
     for _part in tally.seen(parts):
-        pass  # each is added as it goes by
+        pass  # figures are all they bring
     return Result(b"", tally.count, tally.figures())
 
 
@@ -274,7 +274,7 @@ def _remark(task: Task, found: moments.FeatureMap) -> str:
 
 
 class _Tally:
-    """Weighted means of the metrics, part by part."""
+    """Weighted means of a round's metrics."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -286,9 +286,10 @@ class _Tally:
         self._work = (0, 0, 0)
 
     def seen(self, parts: Iterable[Part]) -> Iterator[Part]:
-        """The parts themselves, all of them added once the last has gone by."""
-        count = stale = rows = held_rows = evaluations = gradients = shots = 0
-        first = last = loss = accuracy = 0.0
+        """The parts themselves. They are counted once the last has gone by, and not before."""
+        count = stale = rows = held_rows = taught_rows = evaluations = gradients = shots = 0
+        first = last = loss = accuracy = taught = 0.0
+        losses = []
         for part in parts:
             metrics = part.metrics
             if metrics is None:
@@ -303,16 +304,17 @@ class _Tally:
                 held_rows += held
                 loss += metrics.validation_loss * held
                 accuracy += metrics.validation_accuracy * held
-                self._losses.append(metrics.validation_loss)
+                losses.append(metrics.validation_loss)
                 if metrics.teacher_loss is not None:
-                    self._taught += metrics.teacher_loss * held
-                    self._taught_rows += held
+                    taught += metrics.teacher_loss * held
+                    taught_rows += held
             evaluations += metrics.evaluations
             gradients += metrics.gradients
             shots += metrics.shots
             yield part
-        self.count, self._stale = count, stale
+        self.count, self._stale, self._losses = count, stale, losses
         self._rows, self._validation_rows = rows, held_rows
+        self._taught, self._taught_rows = taught, taught_rows
         self._sums, self._work = (first, last, loss, accuracy), (evaluations, gradients, shots)
 
     def figures(self) -> Figures:

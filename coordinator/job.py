@@ -29,9 +29,11 @@ from proto.messages import (
 
 PULLS = 20
 """Pulls a box may make in a turn, beside four for each chunk."""
-COLLECTING, FOLDING = Phase.COLLECTING, Phase.FOLDING
 PARTS = 8
 """Chunks published for one pull."""
+
+# By names of their own: an enum looks its members up anew, and each update asks.
+COLLECTING, FOLDING = Phase.COLLECTING, Phase.FOLDING
 
 
 @dataclass
@@ -145,7 +147,7 @@ class Job:
             round=state.round,
             turn=state.turn,
             model=self.model.digest,
-            included=state.count,
+            included=state.delivered,
         )
 
     @property

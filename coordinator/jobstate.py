@@ -186,8 +186,8 @@ class JobState(Struct, frozen=True, kw_only=True):
         return tuple(m.box for m, answer in answered if answer == UPDATED)
 
     @property
-    def count(self) -> int:
-        """How many these are."""
+    def delivered(self) -> int:
+        """How many boxes' updates are here for the round."""
         return len(self.buffer) if self.buffered else self.answers.count(UPDATED)
 
     def member(self, box: str, turn: int) -> Member | None:

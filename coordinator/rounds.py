@@ -153,11 +153,11 @@ def _settle(state: JobState, now: float) -> Step:
 
 
 def _close(state: JobState, now: float) -> Step:
-    if state.count >= state.rules.quorum:
+    if state.delivered >= state.rules.quorum:
         return replace(state, phase=Phase.FOLDING), (Fold(),)
     wait = pause(state)
     text = (
-        f"{state.title} missed its quorum: {state.count} of {state.rules.quorum} updates "
+        f"{state.title} missed its quorum: {state.delivered} of {state.rules.quorum} updates "
         f"in time; they are dropped, the round is run again in {wait:.0f} s"
     )
     state = replace(
@@ -223,7 +223,7 @@ def _stop(state: JobState, _event: StopAsked, _now: float) -> Step:
     text = "stopped as asked; `coordinator resume` goes on"
     actions: tuple[Action, ...] = (Say(text),)
     if state.phase is Phase.COLLECTING:
-        dropped = f"{text}; {state.title} is run again, its {state.count} updates are dropped"
+        dropped = f"{text}; {state.title} is run again, its {state.delivered} updates are dropped"
         actions = (CloseMissed(), Say(dropped))
     return replace(state, phase=Phase.STOPPED, members=(), answers=""), actions
 

@@ -156,8 +156,7 @@ class MemoryBroker:
         self.traffic.add(client_id, UP, topic, size)
         if self.tap is not None:
             self.tap(topic, payload)
-        if wire.at_once and not wire.under_way:
-            # On its way for no time, and it overtakes nothing: nothing comes in between.
+        if wire.at_once:  # on its way for no time: nothing comes in between
             self._route(topic, payload, retain=retain)
             return True
         wire.under_way += 1

@@ -108,7 +108,7 @@ class Actor:
             return
         now = clock.now
         wait = due - (self._start + now)
-        when = now + (max(LEAST_WAIT, wait))
+        when = now + max(LEAST_WAIT, wait)
         if self._wakes_at <= now or when < self._wakes_at:
             self._wakes_at = when
             clock.at(when, self._wake)

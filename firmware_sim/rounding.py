@@ -8,7 +8,7 @@ import numpy as np
 from firmware_sim.draws import draws
 from firmware_sim.seeds import generators
 from quantization.arrays import Array
-from quantization.pack import pack_all
+from quantization.pack import PLAIN, pack_all
 from quantization.scheme import Scheme
 from quantization.uniform import blocks, quantise_all
 
@@ -25,6 +25,8 @@ def rounded(
     many, length = vectors.shape
     # What would fill the only block up is zero: nothing need be drawn for it.
     scheme = Scheme(scheme.bits, min(scheme.block, length))
+    if scheme.bits == PLAIN:
+        return pack_all(vectors, scheme, [])
     if scheme.bits != BYTE:
         return pack_all(vectors, scheme, generators(words, last))
     shape = blocks(length, scheme.block), scheme.block

@@ -67,7 +67,7 @@ class _Hash:
         self._constant, self._factor = constant, factor
 
     def __call__(self, words: Words, times: int) -> Words:
-        """So many rows of words (times or 1, generators), hashed one after the other."""
+        """So many rows of these words, ([times or 1,] generators), hashed one after the other."""
         constants = [self._constant]
         for _ in range(times):
             constants.append(constants[-1] * self._factor & _MASK)

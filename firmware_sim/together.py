@@ -32,8 +32,8 @@ class Box:
     own: Own
     features: bytes
     """The job's feature map."""
-    name: int
-    """What its rounding is drawn by, with the offer's words."""
+    word: int
+    """The last one of the seed its rounding is drawn by, behind the offer's."""
     rows: Mapping[str, Rows]
     """By what they are for."""
     sizes: Sizes

@@ -154,8 +154,8 @@ class Workshop:
             return {}
         try:
             scheme = Scheme(task.training.bits, task.training.block)
-            names = [box.name for box in part.boxes]
-            payloads = rounded(moved, scheme, rounding_words(offer), names)
+            own = [box.word for box in part.boxes]
+            payloads = rounded(moved, scheme, rounding_words(offer), own)
         except BadArrays:
             return {}
         return part.done(payloads, told_training(trained, part.boxes, offer.steps))
@@ -176,8 +176,8 @@ class Workshop:
             z = features_of(task, own.table.X, request.features)
             rows = {w: (z[at], own.y[at]) for w in Sizes._fields for at in (getattr(own, w),)}
             sizes = Sizes(*(len(labels) for _, labels in rows.values()))
-            name = zlib.crc32(request.box.encode())
-            known = Box(own, request.features, name, rows, sizes)
+            word = zlib.crc32(request.box.encode())
+            known = Box(own, request.features, word, rows, sizes)
             self._boxes[request.box] = known
         return known
 
