@@ -17,14 +17,9 @@ MAX_LINE = 16 * 2**20
 
 def read_decisions(path: Path) -> tuple[Header, Iterator[Decision]]:
     """Header, and the decisions one at a time. Raises ConfigError that names the line."""
-    lines = _lines(path)  # opened once: a pipe can be read no second time
+    lines = read_lines(path)  # opened once: a pipe can be read no second time
     header = _header(path, lines)
-    return header, (_decoded(path, line, Decision) for line in lines)
-
-
-def read_header(path: Path) -> Header:
-    """Raises ConfigError for a file that is none of decisions."""
-    return _header(path, _lines(path))
+    return header, (decoded(path, line, Decision) for line in lines)
 
 
 def read_all(paths: Sequence[Path]) -> tuple[Header, Iterator[Decision]]:
@@ -60,10 +55,11 @@ def _header(path: Path, lines: Iterator[Line]) -> Header:
     head = next(lines, None)
     if head is None:
         raise ConfigError(f"{path} is empty; it should begin with a header")
-    return _decoded(path, head, Header)
+    return decoded(path, head, Header)
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path) -> Iterator[Line]:
+    """Those that are not blank, each with its number and its end. Raises ConfigError."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -78,7 +74,8 @@ def _lines(path: Path) -> Iterator[Line]:
                 yield number, line
 
 
-def _decoded(path: Path, line: Line, kind: type[T]) -> T:
+def decoded(path: Path, line: Line, kind: type[T]) -> T:
+    """Raises ConfigError that names the line."""
     number, data = line
     try:
         return msgspec.json.decode(data, type=kind)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 STILL_S, LITTLE = 15.0, 0.05
-"""A process that used no more than so little CPU time in so long is at nothing ..."""
+"""A process that used no more than so little CPU time in so long, with all that it started, those
+that have ended too, is at nothing ..."""
 BUSY_S = 120.0
 """... and with so much CPU time used it does something else than starting."""
 LONGEST_S = 600.0
@@ -43,6 +44,8 @@ class Patience:
         self._pid, self._clock, self._used = pid, clock, used
         self._looked = clock()
         self._waited = self._still = self._cpu = 0.0
+        self._known = 0.0
+        """What it had used when it last got on."""
 
     @property
     def over(self) -> bool:
@@ -55,7 +58,8 @@ class Patience:
         if self._still < LOOK_S:
             return False
         cpu = self._used(self._pid)
-        self._cpu = min(self._cpu, cpu)  # what a child used may end with it, and is no debt
+        # What a child used may end with it, and is no debt; what one look missed is no progress.
+        self._cpu = self._known if cpu >= self._known else min(self._cpu, cpu)
         if cpu > self._cpu + LITTLE:
-            self._cpu, self._still = cpu, 0.0
+            self._cpu, self._known, self._still = cpu, cpu, 0.0
         return self._still >= STILL_S or self._cpu >= BUSY_S or self._waited >= LONGEST_S

@@ -1,11 +1,12 @@
 """A decisions.jsonl that was begun before: whether it may be gone on with, and what it holds."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 
-import msgspec
-
-from coordinator.decisionsfile import line_of, read_header
+from coordinator.decisionsfile import Line, decoded, line_of, read_lines
 from coordinator.selection.examples import Decision, Header
 from proto.errors import ConfigError
 from proto.files import write_whole
@@ -28,13 +29,14 @@ def begun(path: Path, header: Header) -> set[str]:
     Raises ConfigError, and leaves the file as it was, where it is none of decisions or one that was
     begun otherwise: decisions of two teachers, or of one fleet twice, would stand in it.
     """
-    if _blank(path):
+    with _advised():
+        lines = _lines(path)
+        head = next(lines, None)
+    if head is None:
         write_whole(path, line_of(header))
         return set()
-    try:
-        known = read_header(path)
-    except ConfigError as error:
-        raise ConfigError(f"{error}; {ELSE}") from None
+    with _advised():
+        known = decoded(path, head, Header)
     for name, words in TOLD.items():
         there, here = getattr(known, name), getattr(header, name)
         if there != here:
@@ -42,38 +44,39 @@ def begun(path: Path, header: Header) -> set[str]:
                 f"{path} was begun with {words} {_plain(there)}, and is now to go on with"
                 f" {_plain(here)}; name another file, or ask for what it was begun with"
             )
-    return _forget_last_fleet(path)
+    with _advised():
+        return _forget_last_fleet(path, head, lines)
 
 
-def _blank(path: Path) -> bool:
-    """Whether nothing is lost where it is written over. Raises ConfigError."""
-    if not path.exists():
-        return True
+@contextmanager
+def _advised() -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            return not any(map(bytes.strip, file))
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {ELSE}") from None
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    """None of a file that is not there. Raises ConfigError for what is read to no end, or never."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return iter(())
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; {ELSE}") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    if not S_ISREG(mode):
+        raise ConfigError(f"{path} is no regular file")
+    return read_lines(path)
 
 
 def _plain(value: object) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else f"{value}"
 
 
-def _forget_last_fleet(path: Path) -> set[str]:
+def _forget_last_fleet(path: Path, head: Line, lines: Iterator[Line]) -> set[str]:
     """An interruption may have left only some of its lines; which are left. Raises ConfigError."""
-    with path.open("rb") as file:
-        lines = [(number, line) for number, line in enumerate(file, 1) if line.strip()]
-    (_, head), *rest = lines
-    whole = [line for line in rest if line[1].endswith(b"\n")]
-    names = [_fleet(path, *line) for line in whole]
+    whole = [line for line in lines if line[1].endswith(b"\n")]
+    names = [decoded(path, line, Decision).fleet for line in whole]
     kept = [line for (_, line), name in zip(whole, names, strict=True) if name != names[-1]]
-    write_whole(path, b"".join([head.rstrip() + b"\n", *kept]))
+    write_whole(path, b"".join([head[1].rstrip() + b"\n", *kept]))
     return set(names) - set(names[-1:])
-
-
-def _fleet(path: Path, number: int, line: bytes) -> str:
-    try:
-        return msgspec.json.decode(line, type=Decision).fleet
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}, line {number}: {error}; {ELSE}") from None

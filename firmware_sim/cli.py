@@ -37,8 +37,20 @@ def _whole(least: int, most: float = math.inf) -> Check:
 
 
 COUNT, COUNT_OR_ALL = _whole(1), _whole(0)
-SEED = _whole(0, 2**32 - 1)
-"""As a scenario's rounds.seed."""
+LAST_SEED = 2**32 - 1
+"""As of a scenario's rounds.seed."""
+SEED = _whole(0, LAST_SEED)
+
+
+def _seeds_from(first: tuple[str, int], count: tuple[str, int]) -> range:
+    """One after the other, by two options; each can be asked for alone. Raises ConfigError."""
+    from firmware_sim.tomlfile import refuse
+
+    (begin, seed), (name, many) = first, count
+    if seed + many - 1 > LAST_SEED:
+        refuse(name, many, f"a whole number from 1 to {LAST_SEED - seed + 1} with {begin} {seed}")
+    return range(seed, seed + many)
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -197,6 +209,7 @@ def run(
     """Emulate a fleet by the code that runs in the field: what it learns, and what that costs."""
     from firmware_sim import commands
 
+    _seeds_from(("--seed", seed), ("--seeds", seeds))
     asked = commands.Run(
         scenario, engine, policy, seed, seeds, trace, record, address, costs, links
     )
@@ -283,7 +296,8 @@ def compare(
     """
     from firmware_sim import contest
 
-    names, drawn = tuple(policies.split(",")), range(first, first + seeds)
+    names = tuple(policies.split(","))
+    drawn = _seeds_from(("--first", first), ("--seeds", seeds))
     asked = contest.Asked(scenario, names, drawn, engine, address, costs)
     results = contest.run(asked, shown=not json)
     contest.tell(asked, results, contest.Wanted(report, save, json))
@@ -325,6 +339,7 @@ def teach(
     from firmware_sim import commands
     from firmware_sim import teach as teaching
 
+    _seeds_from(("--first", first), ("--fleets", fleets))
     how = teaching.How(objectives=objectives, lead=lead, rollouts=rollouts)
     asked = teaching.Asked(tuple(scenarios), output, fleets, first, processes, how)
     found = commands.run_teach(asked, shown=not json)

@@ -49,8 +49,6 @@ def run(asked: Asked, *, shown: bool) -> list[Result]:
     """All runs, with a progress bar where it is shown. Raises ConfigError."""
     if asked.engine not in ENGINES:
         raise ConfigError(f"engine is {asked.engine}; accepted: one of {', '.join(ENGINES)}")
-    if not asked.seeds:
-        raise ConfigError("seeds is 0; accepted: a whole number from 1")
     if asked.costs is not None and asked.engine != "virtual":
         raise ConfigError(f"costs is for the engine virtual; left out for {asked.engine}")
     scenario, settings = read(asked.scenario), Settings(costs=costs.load(asked.costs))

@@ -45,10 +45,11 @@ def known_lead(path: Path) -> str:
     if path.suffix == ".gguf":
         with open_mind(str(path)):
             pass  # else the hand rule would lead every fleet in its place
+        what = _agents(path) + code_key(ROOT, AGENT_CODE).encode()
     else:
         read_weights(path)
-    code = code_key(ROOT, AGENT_CODE) if path.suffix == ".gguf" else ""
-    return f"{path.name[:60]} {short_digest(_all_of(path) + code.encode())}"
+        what = _digest(path)
+    return f"{path.name[:60]} {short_digest(what)}"
 
 
 def known_scenario(scenario: Scenario) -> str:
@@ -56,14 +57,14 @@ def known_scenario(scenario: Scenario) -> str:
     work = scenario.work
     if name := work.selection.weights:
         inside = work.weights is not None  # else an agent, and the name is where it lies
-        told = "" if inside else _all_of(Path(name)).hex()
+        told = "" if inside else _agents(Path(name)).hex()
         work = replace(work, selection=replace(work.selection, weights=told))
     return f"{scenario.name} {short_digest(encode(replace(scenario, work=work)))}"
 
 
-def _all_of(path: Path) -> bytes:
-    """Of a student's file, and of what lies beside an adapter and decides with it."""
-    parts = (path, judge_beside(path), stop_beside(path))
+def _agents(adapter: Path) -> bytes:
+    """Of an agent's adapter, and of what lies beside it and decides with it."""
+    parts = (adapter, judge_beside(adapter), stop_beside(adapter))
     return b"".join(_digest(part) for part in parts)
 
 

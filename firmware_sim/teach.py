@@ -97,8 +97,6 @@ def teach(asked: Asked, tell: Callable[[str, int, int], None]) -> dict[str, obje
 
 def fleets_of(asked: Asked) -> list[Fleet]:
     """Every scenario with each of its seeds, seed by seed. Raises ConfigError."""
-    if asked.fleets < 1:
-        raise ConfigError(f"fleets is {asked.fleets}; accepted: a whole number from 1")
     fleets: list[Fleet] = []
     sentences = sorted(sentence for aim in aims().values() for sentence in aim.taught)
     scenarios = [read(path) for path in asked.scenarios]

@@ -60,6 +60,24 @@ def test_one_whose_child_has_ended_is_waited_for_as_long_as_it_gets_on_itself():
     assert looks(Childless(0.01, until=200.0)) == pytest.approx(200.0 + STILL_S, abs=8.0)
 
 
+class Flickering(Clock):
+    """As Clock, but for looks that miss the child: of every four the last `missed`."""
+
+    missed, count = 1, 0
+
+    def used(self, pid: int) -> float:
+        self.count += 1
+        return super().used(pid) + (0.0 if self.count % 4 >= 4 - self.missed else 1.0)
+
+
+@pytest.mark.parametrize("missed", [1, 2, 3])
+def test_what_a_look_missed_and_the_next_one_sees_again_is_no_progress(missed):
+    for share, until_ in ((0.0, 0.0), (0.01, 200.0)):
+        clock = Flickering(share, until=until_, step=0.5)
+        clock.missed = missed
+        assert looks(clock) == pytest.approx(until_ + STILL_S, abs=8.0)
+
+
 def test_time_in_which_nobody_looked_does_not_count():
     """Both were stopped for three minutes at a time, or the machine slept."""
     assert looks(Clock(0.0, step=180.0)) > 14 * 180.0

@@ -1,12 +1,13 @@
 """A file of decisions is gone on with only by the teacher, scenarios and seed it was begun with."""
 
+import os
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from coordinator.decisionsfile import line_of, read_decisions
+from coordinator.decisionsfile import MAX_LINE, line_of, read_decisions
 from coordinator.selection.examples import FORMAT, VERSION, Client, Decision, Header
 from firmware_sim.begun import begun
 from firmware_sim.cli import app
@@ -97,9 +98,38 @@ def test_a_file_that_holds_no_decisions_is_refused_and_keeps_every_byte(tmp_path
     assert path.read_bytes() == text
 
 
-def test_a_folder_in_a_files_place_is_told(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*: Is a directory; name another"):
-        begun(tmp_path, HEADER)
+def a_pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda path: path.parent, a_pipe, lambda _: Path("/dev/zero")],
+    ids=("a folder", "a pipe", "an endless file"),
+)
+def test_what_is_no_regular_file_is_refused_unread(tmp_path, made):
+    path = made(tmp_path / "d.jsonl")
+    with pytest.raises(ConfigError, match=f"^{path} is no regular file; name another file, or"):
+        begun(path, HEADER)
+    assert not path.is_file()
+
+
+def test_a_name_that_cannot_be_looked_up_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="File name too long; name another"):
+        begun(tmp_path / ("d" * 300), HEADER)
+
+
+@pytest.mark.parametrize("before", [b"", line_of(HEADER)])
+def test_a_line_without_end_is_read_no_further_than_its_cap(tmp_path, before):
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(before)
+    with path.open("r+b") as file:
+        file.truncate(2**30)
+    said = f"line {1 + bool(before)}: longer than {MAX_LINE} bytes; name another"
+    with pytest.raises(ConfigError, match=said):
+        begun(path, HEADER)
+    assert path.stat().st_size == 2**30
 
 
 def test_the_header_tells_a_scenario_that_was_changed_and_whether_objectives_are_its_own(tmp_path):

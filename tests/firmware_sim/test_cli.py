@@ -196,6 +196,18 @@ def test_what_is_asked_wrongly_is_told_with_exit_code_2(fleet, words, said):
         (("demo", "--clients", "0"), "from 1"),
         (("demo", "--rounds", "-1"), "from 1"),
         (("chaos", "--cuts", "-5"), "from 0"),
+        (
+            ("run", "small.toml", "--seed", "4294967295", "--seeds", "2"),
+            "from 1 to 1 with --seed 4294967295",
+        ),
+        (
+            ("compare", "small.toml", "--first", "4294967290", "--seeds", "7"),
+            "from 1 to 6 with --first 4294967290",
+        ),
+        (
+            ("teach", "small.toml", "-o", "d", "--first", "1", "--fleets", "4294967296"),
+            "from 1 to 4294967295 with --first 1",
+        ),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
 )

@@ -100,6 +100,15 @@ def test_a_leading_agent_is_known_by_what_lies_beside_it_and_by_the_code_that_as
     assert known("x = 1") != first
 
 
+def test_a_leading_student_of_numbers_is_known_by_its_own_file_alone(tmp_path: Path):
+    own = student(tmp_path / "s.json", 1.0)
+    known = known_lead(own)
+    for beside in (judge_beside(own), stop_beside(own)):
+        student(beside, 1.0, "done")
+    assert known_lead(own) == known
+    assert known_lead(student(own, 2.0)) != known
+
+
 def named(folder: Path, policy: str, file: str) -> Path:
     """A scenario that names a student's file beside it."""
     folder.mkdir(exist_ok=True)
