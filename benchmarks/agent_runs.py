@@ -25,6 +25,7 @@ from coordinator.taskfile import Selection, Steps, seconds
 from coordinator.weightsfile import read_weights
 from firmware_sim.emulation import NAME, Emulation, Settings
 from firmware_sim.hidden import FAULTS
+from firmware_sim.leads import AGENT_CODE
 from firmware_sim.outcome import jain, participation, reached, total
 from firmware_sim.prices import aims
 from firmware_sim.results import newest
@@ -59,7 +60,6 @@ CODE = (
     "benchmarks/agent_runs.py",
     "benchmarks/agent_variants.py",
 )
-AGENT_CODE = "coordinator/agent/*.py"
 
 
 class Cell(NamedTuple):
@@ -149,7 +149,7 @@ def name_of(cell: Cell, policy: Policy) -> str:
 
 def code_of(policy: Policy) -> str:
     """A key of the code that a run goes through: the agent's own, too, where an agent decides."""
-    return code_key((*CODE, AGENT_CODE) if policy.name.startswith(AGENT) else CODE)
+    return code_key((*CODE, *AGENT_CODE) if policy.name.startswith(AGENT) else CODE)
 
 
 def data_of(cell: Cell, policy: Policy) -> str:
