@@ -45,16 +45,15 @@ class History:
         # A round that was called off before its time waited for nobody in vain.
         excused = not done and row.closed - row.opened < deadline
         past, new, missing = self.past, Past(), set(asked)
-        in_time = {u.box for u in updates if u.made == row.turn and u.box in missing}
+        in_time = missing & {u.box for u in updates if u.made == row.turn}
         for box in missing - in_time:
             past[box] = after(past.get(box, new), Turn(row.turn, excused=excused))
         for update in updates:
             # What was asked for in an earlier turn was noted as missing there.
             note = after if update.box in in_time else came
             past[update.box] = note(past.get(update.box, new), turn_of(row, update))
-        if done:
-            self.counted.update(dict.fromkeys((update.box for update in updates), row.turn))
-            self.made.update((update.box, update.made) for update in updates)
+            if done:
+                self.counted[update.box], self.made[update.box] = row.turn, update.made
         if done and (boxes := max(len(asked), len(updates))):
             self.bytes_each = (row.bytes_up + row.bytes_down) // boxes
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ldexp
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -112,8 +113,8 @@ def waited(candidate: Candidate, turn: int) -> float:
     Each time it did not deliver since makes it wait twice as long: else boxes that never do would
     be the stalest in every round.
     """
-    since = turn - max(candidate.last_turn, candidate.past.last_asked)
-    return float(since / 2 ** min(candidate.past.misses, PATIENCE))
+    past = candidate.past
+    return ldexp(turn - max(candidate.last_turn, past.last_asked), -min(past.misses, PATIENCE))
 
 
 MIN_BATTERY = 20

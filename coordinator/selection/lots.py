@@ -2,12 +2,20 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 
 
 def lot(seed: int, turn: int, box: str) -> float:
     """A fair draw in [0, 1) that depends only on seed, turn and box."""
-    digest = hashlib.sha256(f"{seed}/{turn}/{box}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+    return lots(seed, turn, (box,))[box]
+
+
+def lots(seed: int, turn: int, boxes: Iterable[str]) -> dict[str, float]:
+    """The draw of each box."""
+    of, number, begin = hashlib.sha256, int.from_bytes, f"{seed}/{turn}/"
+    return {
+        box: number(of((begin + box).encode()).digest()[:6], "big") / 2**48 for box in boxes
+    }
 
 
 def weighted(draw: float, weight: float) -> float:
