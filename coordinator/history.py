@@ -61,8 +61,12 @@ class History:
 def turn_of(row: Row, update: Row) -> Turn:
     """One box's part of a round, as its stored update tells it."""
     told = metrics_of(update)
-    seconds = max(0.0, update.received - (row.opened if update.asked is None else update.asked))
-    return Turn(update.made, seconds, told.steps if told else 0, told.first_loss if told else None)
+    seconds = update.received - (row.opened if update.asked is None else update.asked)
+    if seconds < 0.0:  # the clock was set back
+        seconds = 0.0
+    if told is None:
+        return Turn(update.made, seconds)
+    return Turn(update.made, seconds, told.steps, told.first_loss)
 
 
 def metrics_of(row: Row) -> Metrics | None:

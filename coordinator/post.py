@@ -121,7 +121,8 @@ class Post:
                 self._urgent.add(box)
             elif mail.due < before:
                 heappush(self._dues, (mail.due, box))
-            mail.turn = max(mail.turn, turn)
+            if turn > mail.turn:
+                mail.turn = turn
 
     def settle(self, turn: int) -> int:
         """Let all that waits on account of a turn leave with the next flush.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ldexp
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -113,8 +112,9 @@ def waited(candidate: Candidate, turn: int) -> float:
     Each time it did not deliver since makes it wait twice as long: else boxes that never do would
     be the stalest in every round.
     """
-    past = candidate.past
-    return ldexp(turn - max(candidate.last_turn, past.last_asked), -min(past.misses, PATIENCE))
+    past, last = candidate.past, candidate.last_turn
+    since = turn - (past.last_asked if past.last_asked > last else last)
+    return since / 2 ** min(past.misses, PATIENCE) if past.misses else float(since)
 
 
 MIN_BATTERY = 20

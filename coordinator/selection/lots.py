@@ -3,6 +3,9 @@
 import hashlib
 import math
 from collections.abc import Iterable
+from struct import Struct
+
+_NUMBER = Struct(">Q").unpack_from
 
 
 def lot(seed: int, turn: int, box: str) -> float:
@@ -12,10 +15,9 @@ def lot(seed: int, turn: int, box: str) -> float:
 
 def lots(seed: int, turn: int, boxes: Iterable[str]) -> dict[str, float]:
     """The draw of each box."""
-    of, number, begin = hashlib.sha256, int.from_bytes, f"{seed}/{turn}/"
-    return {
-        box: number(of((begin + box).encode()).digest()[:6], "big") / 2**48 for box in boxes
-    }
+    begin = f"{seed}/{turn}/"
+    digests = {box: hashlib.sha256((begin + box).encode()).digest() for box in boxes}
+    return {box: (_NUMBER(digest)[0] >> 16) * 2.0**-48 for box, digest in digests.items()}
 
 
 def weighted(draw: float, weight: float) -> float:

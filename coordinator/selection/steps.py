@@ -19,7 +19,7 @@ def steps_of(chosen: Sequence[Candidate], request: Request) -> dict[str, int]:
     pace = request.pace
     match pace.regulation.rule:
         case "fixed":
-            given = {}
+            return {}
         case _ if not pace.steps:
             given = {}
         case "slack":
