@@ -62,7 +62,7 @@ def turn_of(row: Row, update: Row) -> Turn:
     """One box's part of a round, as its stored update tells it."""
     told = metrics_of(update)
     seconds = update.received - (row.opened if update.asked is None else update.asked)
-    if seconds < 0.0:  # the clock was set back
+    if seconds < 0.0:  # noqa: PLR1730 - as in `waited`; the clock was set back
         seconds = 0.0
     if told is None:
         return Turn(update.made, seconds)
