@@ -153,10 +153,10 @@ class Presence:
         Numbers of long ago count for nothing: a box kept out for its heat would stay out. Words
         stay true until a box has new ones, which it then tells.
         """
-        here = ((box, c) for box, c in self._contacts.items() if c.online and c.current)
         return {
-            box: contact.resources if now < contact.heard + FRESH else _words(contact.resources)
-            for box, contact in here
+            box: c.resources if now < c.heard + FRESH else _words(c.resources)
+            for box, c in self._contacts.items()
+            if c.online and c.current
         }
 
     def hear(self, box: str, resources: Resources, now: float) -> None:

@@ -111,7 +111,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
         nudge=now + NUDGE,
         ready_since=0.0,
     )
-    return state, (Open(chosen), *(offer(m, rules.deadline) for m in members))
+    return state, (Open(chosen), *[offer(m, rules.deadline) for m in members])
 
 
 # --- collecting -----------------------------------------------------------------------------------
