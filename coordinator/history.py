@@ -45,16 +45,15 @@ class History:
         # A round that was called off before its time waited for nobody in vain.
         excused = not done and row.closed - row.opened < deadline
         past, new, missing = self.past, Past(), set(asked)
-        in_time = {u.box for u in updates if u.made == row.turn and u.box in missing}
+        in_time = missing & {u.box for u in updates if u.made == row.turn}
         for box in missing - in_time:
             past[box] = after(past.get(box, new), Turn(row.turn, excused=excused))
         for update in updates:
             # What was asked for in an earlier turn was noted as missing there.
             note = after if update.box in in_time else came
             past[update.box] = note(past.get(update.box, new), turn_of(row, update))
-        if done:
-            self.counted.update(dict.fromkeys((update.box for update in updates), row.turn))
-            self.made.update((update.box, update.made) for update in updates)
+            if done:
+                self.counted[update.box], self.made[update.box] = row.turn, update.made
         if done and (boxes := max(len(asked), len(updates))):
             self.bytes_each = (row.bytes_up + row.bytes_down) // boxes
 
@@ -62,8 +61,12 @@ class History:
 def turn_of(row: Row, update: Row) -> Turn:
     """One box's part of a round, as its stored update tells it."""
     told = metrics_of(update)
-    seconds = max(0.0, update.received - (row.opened if update.asked is None else update.asked))
-    return Turn(update.made, seconds, told.steps if told else 0, told.first_loss if told else None)
+    seconds = update.received - (row.opened if update.asked is None else update.asked)
+    if seconds < 0.0:  # noqa: PLR1730 - as in `waited`; the clock was set back
+        seconds = 0.0
+    if told is None:
+        return Turn(update.made, seconds)
+    return Turn(update.made, seconds, told.steps, told.first_loss)
 
 
 def metrics_of(row: Row) -> Metrics | None:

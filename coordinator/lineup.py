@@ -17,11 +17,12 @@ def candidates(store: Store, job: Job, here: Mapping[str, Resources]) -> tuple[C
     stand = _standings(store, job)
     job.history.catch_up(store, job.state.job, job.state.rules.deadline)
     past, last = job.history.past, job.history.counted
-    return tuple(
+    found = [
         Candidate(box, rows, last.get(box, 0), here[box], stand.get(box), past.get(box, NEW))
-        for box, rows in sorted(job.rows.items())
-        if rows > 0 and box in here
-    )
+        for box in sorted(job.rows.keys() & here.keys())
+        if (rows := job.rows[box]) > 0
+    ]
+    return tuple(found)
 
 
 def _standings(store: Store, job: Job) -> dict[str, Standing]:

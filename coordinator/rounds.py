@@ -111,7 +111,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
         nudge=now + NUDGE,
         ready_since=0.0,
     )
-    return state, (Open(chosen), *(offer(m, rules.deadline) for m in members))
+    return state, (Open(chosen), *[offer(m, rules.deadline) for m in members])
 
 
 # --- collecting -----------------------------------------------------------------------------------
@@ -149,7 +149,8 @@ def _mark(state: JobState, box: str, answer: str, before: str) -> JobState:
 
 def _settle(state: JobState, now: float) -> Step:
     """Close early once nobody is left to wait for."""
-    return (state, ()) if state.waits else _close(state, now)
+    waits = OFFERED in state.answers or ACCEPTED in state.answers
+    return (state, ()) if waits else _close(state, now)
 
 
 def _close(state: JobState, now: float) -> Step:

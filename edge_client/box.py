@@ -20,7 +20,6 @@ from edge_client.config import EdgeConfig
 from edge_client.consent import objection_to_offer, objection_to_task
 from edge_client.kit import Kit, on_disk
 from edge_client.membership import Membership
-from edge_client.newest import Newest
 from edge_client.news import News
 from edge_client.post import Post
 from edge_client.pulling import Pulling
@@ -43,12 +42,10 @@ from proto.messages import (
     Ack,
     Enlistment,
     Gone,
-    Message,
     Offer,
     Report,
     Resources,
     Revoked,
-    Update,
 )
 from proto.pieces import letters
 from proto.topics import Topics, from_base32
@@ -86,10 +83,11 @@ class Box:
 
     def __init__(self, setting: Setting, kit: Kit | None = None) -> None:
         self._setting = setting
-        self._home, self._member = setting.home, setting.member
+        self._home, self._member = str(setting.home), setting.member
+        self._now = setting.now
         self.topics = Topics(self._member.fleet)
         clocks = setting.clock, setting.now
-        kit = kit or on_disk(self._member, setting.identity, self._home, clocks)
+        kit = kit or on_disk(self._member, setting.identity, setting.home, clocks)
         self._coordinator, self._secure, self._spool = kit.allegiance, kit.secure, kit.spool
         self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         self._inbox = self.topics.to_box(self._member.box, "m")
@@ -99,7 +97,6 @@ class Box:
         self._refusals, self._news = Refusals(setting.now), News()
         seen = self._spool.seen
         self.state = session.start(seen.era, seen.turns, self._spool.waiting())
-        self._waking: tuple[state.State | None, float] = (None, inf)
         self._port: Port | None = None
         self._labour: Labour | None = None
 
@@ -128,7 +125,7 @@ class Box:
     def handle(self, thing: Incoming | Result) -> None:
         """Take one thing. A delivery is acked only after all it caused is on disk."""
         try:
-            self._take(thing)
+            self._TAKES[type(thing)](self, thing)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             if self.state.offer is not None:
@@ -143,8 +140,8 @@ class Box:
 
     def tick(self) -> None:
         """Time passed."""
-        now = self._setting.now()
-        if self._wake() <= now:
+        now = self._now()
+        if session.wake(self.state) <= now:
             self._step(state.Tick())
         if self._pulling.due <= now:
             self._pulling.tick()
@@ -156,25 +153,16 @@ class Box:
     @property
     def due(self) -> float:
         """When `tick` has something to do; infinity when only an arrival can change anything."""
-        due = self._wake()
-        for other in (self._pulling.due, self._post.waiting.due, self._news.due):
-            due = min(due, other)
-        return due
+        waiting, asking, looking = self._post.waiting.due, self._pulling.due, self._news.due
+        return min(session.wake(self.state), waiting, asking, looking)
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
         due = self.due
-        return None if due == inf else max(0.0, due - self._setting.now())
-
-    def _wake(self) -> float:
-        """When the table wants a tick; worked out once for each state."""
-        if self._waking[0] is not self.state:
-            at = session.wake(self.state)
-            self._waking = self.state, inf if at is None else at
-        return self._waking[1]
+        return None if due == inf else max(0.0, due - self._now())
 
     def _step(self, event: state.Event) -> None:
-        self.state, actions = session.step(self.state, event, self._setting.now())
+        self.state, actions = session.step(self.state, event, self._now())
         for action in actions:
             self._DOES[type(action)](self, action)
 
@@ -185,28 +173,29 @@ class Box:
 
     # --- what arrives ---
 
-    def _take(self, thing: Incoming | Result) -> None:
-        match thing:
-            case Delivery(topic, payload):
-                if topic == self._inbox:  # most of all that comes
-                    self._frame(payload)
-                else:
-                    self._route(self.topics.parse(topic), payload)
-            case Done():
-                self._done(thing.turn, thing.update)
-            case Connected():
-                self._step(state.LinkUp())
-            case Disconnected(reason):
-                logger.warning("the broker is gone: %s", reason)
-                self._step(state.LinkDown())
-            case Finding(task, rows, reason, detail):
-                self._log_detail(detail)
-                job = self._tasks.job(task_id(task))
-                if job is not None:
-                    self._step(state.Inspected(job, task_id(task), rows, reason))
-            case Broken(turn, reason, detail):
-                self._log_detail(detail)
-                self._step(state.Failed(turn, reason))
+    def _delivery(self, delivery: Delivery) -> None:
+        if delivery.topic == self._inbox:  # most of all that comes
+            self._frame(delivery.payload)
+        else:
+            self._route(self.topics.parse(delivery.topic), delivery.payload)
+
+    def _connected(self, _event: Connected) -> None:
+        self._step(state.LinkUp())
+
+    def _disconnected(self, event: Disconnected) -> None:
+        logger.warning("the broker is gone: %s", event.reason)
+        self._step(state.LinkDown())
+
+    def _finding(self, finding: Finding) -> None:
+        self._log_detail(finding.detail)
+        id_ = task_id(finding.task)
+        job = self._tasks.job(id_)
+        if job is not None:
+            self._step(state.Inspected(job, id_, finding.rows, finding.reason))
+
+    def _broken(self, broken: Broken) -> None:
+        self._log_detail(broken.detail)
+        self._step(state.Failed(broken.turn, broken.reason))
 
     def _route(self, levels: tuple[str, ...], payload: bytes) -> None:
         match levels:
@@ -252,18 +241,14 @@ class Box:
         if first:
             self._step(state.Secured(era))
         for item in unbundle(message):
-            self._message(item)
-
-    def _message(self, message: Message) -> None:
-        match message:
-            case Ack():
-                for id_, code, text in message.items:
+            if isinstance(item, Ack):
+                for id_, code, text in item.items:
                     self._step(state.Acked(id_, code, text))
-            case Offer():
-                objection = objection_to_offer(message, self._setting.config.policy)
-                self._step(state.OfferSeen(message, objection))
-            case _:
-                raise RemoteError(f"a {type(message).__name__} from the coordinator")
+            elif isinstance(item, Offer):
+                objection = objection_to_offer(item, self._setting.config.policy)
+                self._step(state.OfferSeen(item, objection))
+            else:
+                raise RemoteError(f"a {type(item).__name__} from the coordinator")
 
     def _task(self, job: str, payload: bytes) -> None:
         task, id_ = self._tasks.take(job, payload, self._coordinator.key)
@@ -275,14 +260,15 @@ class Box:
         if self._pulling.take(address, part, payload, offer) and offer is not None:
             self._step(state.Fetched(offer.turn))
 
-    def _done(self, turn: int, update: Update) -> None:
+    def _done(self, done: Done) -> None:
+        update = done.update
         try:
             self._spool.put(update)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
-            self._step(state.Failed(turn, NO_ROOM))
+            self._step(state.Failed(done.turn, NO_ROOM))
             return
-        self._step(state.Trained(turn, update.id, len(update.payload)))
+        self._step(state.Trained(done.turn, update.id, len(update.payload)))
 
     # --- what the table asks for ---
 
@@ -322,14 +308,14 @@ class Box:
             self._step(state.Fetched(action.offer.turn))
 
     def _train(self, action: state.Train) -> None:
-        offer = action.offer
+        offer, config = action.offer, self._setting.config
         model, features = self._pantry.open(offer.model), self._pantry.open(offer.features)
         task = self._tasks.body(offer.task)
         if task is None:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
             return
         if offer.kind != MOMENTS:
-            self._newest.keep(offer, Newest(offer.round, task, model, features))
+            self._newest.keep(offer, task, model, features)
         self._submit(
             Assignment(
                 box=self._member.box,
@@ -338,10 +324,10 @@ class Box:
                 offer=offer,
                 model=model,
                 features=features,
-                data=self._setting.config.data,
-                quantum=self._setting.config.quantum,
-                home=str(self._home),
-                adapter=self._setting.config.adapter,
+                data=config.data,
+                quantum=config.quantum,
+                home=self._home,
+                adapter=config.adapter,
             )
         )
 
@@ -373,7 +359,7 @@ class Box:
             logger.warning("not sent: %s", error)
 
     def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
-        resources = self._news.told(self._setting.resources(), self._setting.now())
+        resources = self._news.told(self._setting.resources(), self._now())
         return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)
 
     _DOES: ClassVar[Mapping[type[state.Action], Callable[..., None]]] = {
@@ -390,3 +376,13 @@ class Box:
         state.Say: _say,
     }
     """What carries an action out. A table: `match` asks class by class, six times an update."""
+
+    _TAKES: ClassVar[Mapping[type[Incoming | Result], Callable[..., None]]] = {
+        Delivery: _delivery,
+        Connected: _connected,
+        Disconnected: _disconnected,
+        Finding: _finding,
+        Done: _done,
+        Broken: _broken,
+    }
+    """What takes a thing that arrived, likewise."""

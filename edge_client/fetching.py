@@ -22,6 +22,8 @@ class Pantry:
     with the next one.
     """
 
+    _decrypted = staticmethod(decrypt)
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: dict[bytes, tuple[Assembly, bytes]] = {}
@@ -32,10 +34,15 @@ class Pantry:
 
         Raises SealError for a blob that does not open.
         """
-        if offer.model is not None and offer.inline:
-            self._hold(offer.model, self._decrypted(offer.model, offer.inline, offer.key))
-        named = offer.model, offer.features
-        return [ref for ref in named if ref is not None and self.cached(ref) is None]
+        missing, model, features = [], offer.model, offer.features
+        if model is not None:
+            if offer.inline:
+                self._hold(model, self._decrypted(model, offer.inline, offer.key))
+            elif self.cached(model) is None:
+                missing.append(model)
+        if features is not None and self.cached(features) is None:
+            missing.append(features)
+        return missing
 
     def open(self, ref: BlobRef | None) -> bytes:
         """A blob that is here; nothing where none is named."""
@@ -65,9 +72,6 @@ class Pantry:
             path.unlink()
         self._hold(ref, data)
         return data
-
-    def _decrypted(self, ref: BlobRef, sealed: bytes, key: bytes) -> bytes:
-        return decrypt(ref, sealed, key)
 
     def _hold(self, ref: BlobRef, data: bytes) -> None:
         if len(data) <= SMALL:

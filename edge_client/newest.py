@@ -30,10 +30,10 @@ class Keeper:
         self._home, self._now = home, now
         self._kept_at = -KEEP_EVERY
 
-    def keep(self, offer: Offer, newest: Newest) -> None:
+    def keep(self, offer: Offer, task: bytes, model: bytes, features: bytes) -> None:
         now = self._now()
         if offer.kind == EVALUATE or now >= self._kept_at + KEEP_EVERY:
-            keep(self._home, offer.job, newest)
+            keep(self._home, offer.job, Newest(offer.round, task, model, features))
             self._kept_at = now
 
 

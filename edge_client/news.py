@@ -20,11 +20,11 @@ class News:
 
     def __init__(self) -> None:
         self.due = inf
-        self._told: tuple[str, ...] = ()
+        self._told = Resources()
 
     def told(self, resources: Resources, now: float) -> Resources:
         """These, which leave in a report."""
-        self._told = _words(resources)
+        self._told = resources
         self.due = now + EVERY if resources.journal else inf
         return resources
 
@@ -33,7 +33,7 @@ class News:
         if now < self.due:
             return False
         self.due = now + EVERY
-        return _words(read()) != self._told
+        return _words(read()) != _words(self._told)
 
 
 def _words(resources: Resources) -> tuple[str, ...]:

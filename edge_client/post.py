@@ -20,20 +20,23 @@ class Post:
 
     def send(self, message: Letter, wait: float = 0.0) -> None:
         """Seal and publish in `wait` seconds at the latest."""
+        if not wait:
+            self._leave([*self.waiting.take(), message])
+            return
         now = self._now()
         self.waiting.add(message, now + wait)
         if self.waiting.due <= now:
-            self._leave()
+            self._leave(self.waiting.take())
 
     def tick(self) -> None:
         """Send what is due."""
         if self.waiting.due <= self._now():
-            self._leave()
+            self._leave(self.waiting.take())
 
-    def _leave(self) -> None:
+    def _leave(self, messages: list[Letter]) -> None:
         """Without keys all is dropped: a new exchange has it said again."""
         try:
-            frame = self._secure.seal(bundle(self.waiting.take()))
+            frame = self._secure.seal(bundle(messages))
         except SealError:
             return
         self._publish(frame)

@@ -16,7 +16,7 @@ class Inspection(Struct, frozen=True, tag=True):
     adapter: Adapter = Adapter()
 
 
-class Assignment(Struct, frozen=True, tag=True):
+class Assignment(Struct, frozen=True, tag=True, gc=False):
     """Do what this offer asks, with the model and features it names."""
 
     box: str
@@ -41,7 +41,7 @@ class Finding(Struct, frozen=True, tag=True):
     detail: str = ""
 
 
-class Done(Struct, frozen=True, tag=True):
+class Done(Struct, frozen=True, tag=True, gc=False):
     turn: int
     update: Update
 

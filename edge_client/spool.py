@@ -20,15 +20,9 @@ MAX_KEPT = 64
 class _Put(Struct, frozen=True, array_like=True, tag=1):
     update: Update
 
-    def change(self, held: "Held") -> None:
-        held.updates[self.update.id] = self.update
-
 
 class _Drop(Struct, frozen=True, array_like=True, tag=2):
     id: bytes
-
-    def change(self, held: "Held") -> None:
-        held.updates.pop(self.id, None)
 
 
 class Seen(Struct, frozen=True, array_like=True, tag=3):
@@ -36,9 +30,6 @@ class Seen(Struct, frozen=True, array_like=True, tag=3):
 
     era: Era | None = None
     turns: Mapping[str, int] = {}
-
-    def change(self, held: "Held") -> None:
-        held.seen = self
 
 
 Entry = _Put | _Drop | Seen
@@ -51,7 +42,13 @@ class Held(Struct):
     seen: Seen = Seen()
 
     def add(self, entry: Entry) -> None:
-        entry.change(self)
+        match entry:
+            case _Put(update):
+                self.updates[update.id] = update
+            case _Drop(id_):
+                self.updates.pop(id_, None)
+            case Seen():
+                self.seen = entry
 
     def entries(self) -> list[bytes]:
         """The fewest records that come to the same."""
@@ -71,6 +68,7 @@ class Spool:
         if len(self._held.updates) >= MAX_KEPT:
             raise StorageError(f"the outbox holds {MAX_KEPT} updates nobody has taken")
         self._write(_Put(update), durable=True)
+        self._held.updates[update.id] = update
 
     def get(self, id_: bytes) -> Update:
         """Raises StorageError for an update that is not here."""
@@ -81,13 +79,12 @@ class Spool:
 
     def drop(self, id_: bytes) -> None:
         """Its ack came. Should this be forgotten, it is sent again and found to be known."""
-        if id_ not in self._held.updates:
+        if self._held.updates.pop(id_, None) is None:
             return
         try:
             self._write(_Drop(id_), durable=False)
-            self._tidy()
         except StorageError:
-            self._held.add(_Drop(id_))  # a full disk cannot make us keep less
+            return  # a full disk cannot make us keep more
 
     def waiting(self) -> dict[bytes, int]:
         """What waits for its ack: id to turn, oldest first."""
@@ -103,16 +100,14 @@ class Spool:
         A new era is on disk when it returns, a turn once its update is. Should a power cut take
         the turn away, then nothing that came of it has left this box.
         """
-        self._tidy()
-        self._write(Seen(era, turns), durable=era != self.seen.era)
+        seen = Seen(era, turns)
+        self._write(seen, durable=era != self._held.seen.era)
+        self._held.seen = seen
 
     def _write(self, entry: Entry, *, durable: bool) -> None:
-        self._journal.append(msgpack.encode(entry), durable=durable)
-        self._held.add(entry)
-
-    def _tidy(self) -> None:
-        if self._journal.large:
+        if self._journal.large and not durable:
             self._journal.rewrite(self._held.entries())
+        self._journal.append(msgpack.encode(entry), durable=durable)
 
     def close(self) -> None:
         self._journal.close()

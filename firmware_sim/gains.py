@@ -93,7 +93,7 @@ class Gains:
         self, state: JobState, turn: int, model: Array, boxes: Sequence[str]
     ) -> dict[str, Move]:
         """What these boxes would send if this were the model, at the task's own steps."""
-        steps, blob = state.rules.steps, pack_all(model[np.newaxis], EXACT, [])[0]
+        steps, blob = state.rules.steps, pack_all(model[np.newaxis], EXACT)[0]
         return self._trained(self._offer(state, turn, steps, blob), boxes, blob)
 
     def _trained(self, offer: Offer, boxes: Sequence[str], model: bytes) -> dict[str, Move]:

@@ -8,7 +8,7 @@ from edge_client.allegiance import Allegiance
 from edge_client.fetching import Pantry
 from edge_client.kit import Kit
 from edge_client.membership import Membership, Memory
-from edge_client.newest import Keeper, Newest
+from edge_client.newest import Keeper
 from edge_client.secure import Secure
 from edge_client.spool import Entry, Held, Spool
 from edge_client.tasks import Tasks
@@ -63,13 +63,9 @@ class MemorySpool(Spool):
     def __init__(self, disk: Disk) -> None:
         self._disk, self._held = disk, disk.held
 
-    def _write(self, entry: Entry, *, durable: bool) -> None:
-        if self._disk.full and durable:
+    def _write(self, _entry: Entry, *, durable: bool) -> None:
+        if durable and self._disk.full:
             raise StorageError("the disk is full")
-        self._held.add(entry)
-
-    def _tidy(self) -> None:
-        """Nothing grows here."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -77,6 +73,8 @@ class MemorySpool(Spool):
 
 class MemoryPantry(Pantry):
     """Blobs in memory; those of one fleet are opened once, and unfinished pulls start anew."""
+
+    _decrypted = staticmethod(lru_cache(maxsize=64)(blobs.decrypt))
 
     def __init__(self) -> None:
         self._open = {}
@@ -89,9 +87,6 @@ class MemoryPantry(Pantry):
         data = self._decrypted(ref, sealed, key)
         self._hold(ref, data)
         return data
-
-    def _decrypted(self, ref: BlobRef, sealed: bytes, key: bytes) -> bytes:
-        return _opened(ref, sealed, key)
 
     def _hold(self, ref: BlobRef, data: bytes) -> None:
         self._small[ref.digest] = data
@@ -109,9 +104,6 @@ class MemoryPantry(Pantry):
 
     def _sweep(self) -> None:
         """Nothing is left behind."""
-
-
-_opened = lru_cache(maxsize=64)(blobs.decrypt)
 
 
 class SharedTasks(Tasks):
@@ -142,7 +134,7 @@ class KeepNothing(Keeper):
     def __init__(self) -> None:
         """Nothing is kept."""
 
-    def keep(self, offer: Offer, newest: Newest) -> None:
+    def keep(self, offer: Offer, task: bytes, model: bytes, features: bytes) -> None:
         """Nothing is kept."""
 
 

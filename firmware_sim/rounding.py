@@ -3,16 +3,11 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from firmware_sim.draws import draws
-from firmware_sim.seeds import generators
 from quantization.arrays import Array
 from quantization.pack import PLAIN, pack_all
 from quantization.scheme import Scheme
-from quantization.uniform import blocks, quantise_all
-
-BYTE = 8
+from quantization.uniform import blocks
 
 
 def rounded(
@@ -22,18 +17,11 @@ def rounded(
 
     Raises BadArrays for numbers too large to be quantised.
     """
+    if scheme.bits == PLAIN:
+        return pack_all(vectors, scheme)
     many, length = vectors.shape
     # What would fill the only block up is zero: nothing need be drawn for it.
     scheme = Scheme(scheme.bits, min(scheme.block, length))
-    if scheme.bits == PLAIN:
-        return pack_all(vectors, scheme, [])
-    if scheme.bits != BYTE:
-        return pack_all(vectors, scheme, generators(words, last))
     shape = blocks(length, scheme.block), scheme.block
-    own = draws(words, last, math.prod(shape)).reshape(many, *shape)
-    scales, codes = quantise_all(vectors, own, scheme.bits)
-    tags = np.full((many, 1), scheme.bits, np.uint8)
-    parts = tags, scales.astype("<f4").view(np.uint8), codes.view(np.uint8)
-    table = np.concatenate(parts, axis=1)
-    data, size = table.tobytes(), table.shape[1]
-    return [data[at : at + size] for at in range(0, len(data), size)]
+    own = draws(words, last, math.prod(shape))
+    return pack_all(vectors, scheme, own.reshape(many, *shape))

@@ -5,6 +5,7 @@ words of 32 bits are mixed into a pool of four, which gives the state a generato
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import PCG64, Generator
@@ -16,10 +17,9 @@ Words = NDArray[np.uint32]
 POOL = 4
 _INIT_A, _MULT_A = 0x43B0D7E5, 0x931E8875
 _INIT_B, _MULT_B = 0x8B51F9DD, 0x58F38DED
-_LEFT, _RIGHT = np.uint32(0xCA01F9DD), np.uint32(0x4973F715)
-_SHIFT = np.uint32(16)
+_LEFT, _RIGHT = np.array(0xCA01F9DD, np.uint32), np.array(0x4973F715, np.uint32)
+_SHIFT = np.array(16, np.uint32)
 _MASK = 2**32 - 1
-_OTHERS = [[to for to in range(POOL) if to != source] for source in range(POOL)]
 
 
 class _Ready(ISeedSequence):
@@ -53,8 +53,10 @@ def _pool(entropy: Words) -> Words:
     """Four words for each generator, (4, generators), from its words of entropy, 4 or more."""
     hashed = _Hash(_INIT_A, _MULT_A)
     pool = hashed(entropy[:POOL], POOL)
-    for source, others in enumerate(_OTHERS):
-        pool[others] = _mixed(pool[others], hashed(pool[source], POOL - 1))
+    for source in range(POOL):
+        word = pool[source].copy()
+        pool = _mixed(pool, hashed(word, POOL, but=source))
+        pool[source] = word
     for word in entropy[POOL:]:
         pool = _mixed(pool, hashed(word, POOL))
     return pool
@@ -66,13 +68,23 @@ class _Hash:
     def __init__(self, constant: int, factor: int) -> None:
         self._constant, self._factor = constant, factor
 
-    def __call__(self, words: Words, times: int) -> Words:
-        """So many rows of these words, ([times or 1,] generators), hashed one after the other."""
-        constants = [self._constant]
-        for _ in range(times):
-            constants.append(constants[-1] * self._factor & _MASK)
-        self._constant, column = constants[-1], np.array(constants, np.uint32)[:, None]
-        return _shifted((words ^ column[:-1]) * column[1:])
+    def __call__(self, words: Words, times: int, but: int = -1) -> Words:
+        """So many rows of these words, ([times or 1,] generators), hashed one after the other.
+
+        What is in the row `but` counts for nothing, and is no turn of the hash.
+        """
+        self._constant, before, after = _turns(self._constant, self._factor, times, but)
+        return _shifted((words ^ before) * after)
+
+
+@lru_cache(maxsize=64)
+def _turns(constant: int, factor: int, times: int, but: int) -> tuple[int, Words, Words]:
+    """The constant after so many turns, and columns of those before and after each turn."""
+    constants = [constant]
+    for row in range(times):
+        constants.append(constants[-1] * (1 if row == but else factor) & _MASK)
+    column = np.array(constants, np.uint32)[:, None]
+    return constants[-1], column[:-1], column[1:]
 
 
 def _mixed(x: Words, y: Words) -> Words:

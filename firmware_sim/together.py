@@ -1,5 +1,6 @@
 """Assignments that are carried out together: their boxes' rows, and the updates they come to."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.kinds import features_of
 from edge_client.labour import Own
 from edge_client.requests import Assignment, Done, Result
 from firmware_sim.stacked import Judged, Trained
@@ -25,18 +27,26 @@ class Sizes(NamedTuple):
     test: int
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Box:
-    """A box made ready for a job."""
+    """A box made ready for a job, for as long as its rows and the job's feature map stay."""
 
-    own: Own
-    features: bytes
-    """The job's feature map."""
-    word: int
-    """The last one of the seed its rounding is drawn by, behind the offer's."""
-    rows: Mapping[str, Rows]
-    """By what they are for."""
-    sizes: Sizes
+    __slots__ = ("_own", "_rows", "features", "sizes", "task", "version", "word")
+
+    def __init__(self, task: Task, own: Own, version: int, features: bytes, name: str) -> None:
+        self.task, self.version, self.features = task, version, features
+        self.word = zlib.crc32(name.encode())
+        """The last one of the seed its rounding is drawn by, behind the offer's."""
+        self.sizes = Sizes(len(own.train), len(own.validation), len(own.test))
+        self._own = own
+        self._rows: Mapping[str, Rows] | None = None
+
+    def rows(self, what: str) -> Rows:
+        """Those for training, validation or test."""
+        if self._rows is None:
+            own, z = self._own, features_of(self.task, self._own.table.X, self.features)
+            each = ((name, getattr(own, name)) for name in Sizes._fields)
+            self._rows = {name: (z[at], own.y[at]) for name, at in each}
+        return self._rows[what]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,15 +57,19 @@ class Part:
     offer: Offer
     requests: list[Assignment]
     boxes: list[Box]
-    counts: list[int]
-    """Boxes of each such group."""
+    groups: list[tuple[Sizes, int]]
+    """Each such group's sizes, and how many boxes are in it."""
+
+    def sizes(self, what: str) -> list[int]:
+        """How many such rows each box has."""
+        return [size for sizes, count in self.groups for size in [getattr(sizes, what)] * count]
 
     def of(self, what: str) -> list[Rows]:
         """Features and labels of each group's training, validation or test rows."""
         found, end = [], 0
-        for count in self.counts:
+        for _, count in self.groups:
             begin, end = end, end + count
-            features, labels = zip(*(box.rows[what] for box in self.boxes[begin:end]), strict=True)
+            features, labels = zip(*(box.rows(what) for box in self.boxes[begin:end]), strict=True)
             found.append((np.array(features), np.array(labels)))
         return found
 
@@ -63,7 +77,7 @@ class Part:
         """The updates, by the assignments' ids."""
         assert self.offer.model is not None
         turn, model = self.offer.turn, self.offer.model.digest
-        each = zip(self.requests, self.boxes, payloads, figures, strict=True)
+        each = zip(self.requests, self.sizes("train"), payloads, figures, strict=True)
         return {
             request.id: Done(
                 turn,
@@ -71,29 +85,29 @@ class Part:
                     id=request.id,
                     turn=turn,
                     model=model,
-                    rows=box.sizes.train,
+                    rows=rows,
                     payload=payload,
                     metrics=metrics,
                 ),
             )
-            for request, box, payload, metrics in each
+            for request, rows, payload, metrics in each
         }
 
 
-def told_training(trained: Trained, boxes: list[Box], steps: int) -> list[Metrics]:
-    """As `edge_client.labour` tells it, box by box."""
-    each = zip(boxes, trained.first, trained.last, *trained.received, strict=True)
+def told_training(trained: Trained, rows: list[int], steps: int) -> list[Metrics]:
+    """As `edge_client.labour` tells it, of boxes with so many rows held back."""
+    each = zip(rows, trained.first, trained.last, *trained.received, strict=True)
     return [
         Metrics(
             first_loss=first,
             last_loss=last,
             validation_loss=loss,
             validation_accuracy=accuracy,
-            validation_rows=box.sizes.validation,
+            validation_rows=count,
             steps=steps,
             gradients=steps,
         )
-        for box, first, last, loss, accuracy in each
+        for count, first, last, loss, accuracy in each
     ]
 
 

@@ -128,7 +128,8 @@ class Labour:
     def __init__(self, fleet: "VirtualFleet", box: str, deliver: Callable[[Result], None]) -> None:
         self._world, self._workshop, self._clock = fleet.plan.world, fleet.workshop, fleet.clock
         self._box, self._deliver = box, deliver
-        self._current: dict[int, Request] = {}
+        self._current: dict[int, tuple[Request, bool]] = {}
+        """What is under way by number, and whether the system will end it."""
         self._count = 0
 
     def submit(self, request: Request) -> None:
@@ -136,19 +137,20 @@ class Labour:
         if not work.killed:
             self._workshop.begin(request)
         self._count = count = self._count + 1
-        self._current[count] = request
+        self._current[count] = request, work.killed
         if work.seconds != inf:
-            self._clock.after(work.seconds, partial(self._finish, count, killed=work.killed))
+            self._clock.after(work.seconds, partial(self._finish, count))
 
     def cancel(self) -> None:
-        for request in self._current.values():
+        for request, _ in self._current.values():
             self._workshop.drop(request)
             self._world.ends(self._box, request)
         self._current.clear()
 
-    def _finish(self, number: int, *, killed: bool) -> None:
-        if (request := self._current.pop(number, None)) is None:
-            return
+    def _finish(self, number: int) -> None:
+        if number not in self._current:
+            return  # it was given up
+        request, killed = self._current.pop(number)
         if killed:
             result = lost(request, -SIGKILL)
         else:

@@ -4,9 +4,7 @@ A result depends on its request alone, so it may be worked out late: when the fi
 due, all that were handed in by then are done together, and each is delivered at its own time.
 """
 
-import zlib
-from collections import Counter
-from operator import is_, itemgetter
+from operator import is_
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +12,6 @@ from msgspec.structs import replace
 
 from edge_client.config import Data
 from edge_client.dataset import Table
-from edge_client.kinds import features_of
 from edge_client.labour import Own, carry_out, fitted, hyper_of, rounding_words
 from edge_client.requests import Assignment, Request, Result
 from firmware_sim.rounding import rounded
@@ -41,8 +38,17 @@ _Key = tuple[bytes, bytes, bytes, int, int, int, int, int]
 
 def _key(request: Assignment) -> _Key:
     """What must be the same for two assignments to be trained together."""
-    of, given = request.offer, (request.task, request.model, request.features)
-    return (*given, of.turn, of.round, of.kind, of.steps, of.seed)
+    task, model, features, of = request.task, request.model, request.features, request.offer
+    return task, model, features, of.turn, of.round, of.kind, of.steps, of.seed
+
+
+class _Batch:
+    """Assignments that can be done together, until one of them is due; then what they came to."""
+
+    def __init__(self, key: _Key) -> None:
+        self.key = key
+        self.waiting: dict[bytes, Assignment] = {}
+        self.done: dict[bytes, Result] = {}
 
 
 class Workshop:
@@ -53,9 +59,10 @@ class Workshop:
         self._own: dict[tuple[str, str], tuple[int, Own]] = {}
         self._tasks: dict[bytes, Task] = {}
         self._stacks: dict[bytes, Stacked | None] = {}
-        self._waiting: dict[_Key, dict[bytes, Assignment]] = {}
-        self._keys: dict[bytes, _Key] = {}
-        self._done: dict[bytes, Result] = {}
+        self._open: dict[_Key, _Batch] = {}
+        """Those that more may still join, by what all in one have in common."""
+        self._batches: dict[bytes, _Batch] = {}
+        """Of each assignment in hand."""
         self._boxes: dict[str, Box] = {}
         self._latest: tuple[list[object], Cohort] | None = None
 
@@ -63,27 +70,29 @@ class Workshop:
         """Something that `result` will be asked for later."""
         if isinstance(request, Assignment) and self._together:
             key = _key(request)
-            self._keys[request.id] = key
-            self._waiting.setdefault(key, {})[request.id] = request
+            batch = self._open.get(key)
+            if batch is None:
+                batch = self._open[key] = _Batch(key)
+            batch.waiting[request.id] = request
+            self._batches[request.id] = batch
 
     def drop(self, request: Request) -> None:
         """Given up; nobody will ask."""
-        if isinstance(request, Assignment):
-            key = self._keys.pop(request.id, None)
-            if key is not None:
-                self._waiting.get(key, {}).pop(request.id, None)
-            self._done.pop(request.id, None)
+        if isinstance(request, Assignment) and (batch := self._batches.pop(request.id, None)):
+            batch.waiting.pop(request.id, None)
+            batch.done.pop(request.id, None)
 
     def result(self, request: Request) -> Result:
         """What the request comes to."""
         if not isinstance(request, Assignment):
             return carry_out(request, self._rows)
-        if request.id not in self._done and request.id in self._keys:
-            key = self._keys[request.id]
-            together = self._waiting.pop(key, {})
-            self._done.update(self._work(list(together.values())))
-        self._keys.pop(request.id, None)
-        return self._done.pop(request.id, None) or self._alone(request)
+        batch = self._batches.pop(request.id, None)
+        if batch is None:
+            return self._alone(request)
+        if batch.waiting:
+            del self._open[batch.key]
+            batch.done, batch.waiting = self._work(list(batch.waiting.values())), {}
+        return batch.done.pop(request.id)
 
     def foretell(self, requests: list[Assignment]) -> list[Result]:
         """What these would come to, ahead of time; all of one offer. Nothing is kept."""
@@ -112,23 +121,28 @@ class Workshop:
             do = self._train if offer.kind == TRAIN else self._judge
             with np.errstate(all="ignore"):
                 results = do(stack, part) if part.requests else {}
-        return {r.id: results.get(r.id) or self._alone(r) for r in requests}
+        for request in requests:
+            if request.id not in results:
+                results[request.id] = self._alone(request)
+        return results
 
     def _part(self, task: Task, offer: Offer, requests: list[Assignment]) -> Part:
         """Those that can be done together, boxes with equally many rows side by side."""
         batch, most = task.training.batch, MAX_ROWS
         if offer.kind == TRAIN and batch:
             most = min(batch, most)
-        found = []
+        groups: dict[Sizes, tuple[list[Box], list[Assignment]]] = {}
         for request in requests:
-            own = self._rows(task, request.data)
-            if 0 < len(own.train) <= most:
-                box = self._box(task, request, own)
-                found.append((box.sizes, box, request))
-        found.sort(key=itemgetter(0))
-        counts = Counter(map(itemgetter(0), found))
-        boxes, requests = [box for _, box, _ in found], [request for *_, request in found]
-        return Part(task, offer, requests, boxes, list(counts.values()))
+            box = self._box(task, request)
+            if (group := groups.get(box.sizes)) is None:
+                group = groups[box.sizes] = [], []
+            group[0].append(box)
+            group[1].append(request)
+        chosen = {s: groups[s] for s in sorted(groups) if 0 < s.train <= most}
+        boxes = [box for group, _ in chosen.values() for box in group]
+        together = [request for _, asked in chosen.values() for request in asked]
+        counts = [(sizes, len(group)) for sizes, (group, _) in chosen.items()]
+        return Part(task, offer, together, boxes, counts)
 
     def _cohort(self, stack: Stacked, part: Part) -> Cohort:
         """Made ready once for boxes that train again and again as they are."""
@@ -158,27 +172,29 @@ class Workshop:
             payloads = rounded(moved, scheme, rounding_words(offer), own)
         except BadArrays:
             return {}
-        return part.done(payloads, told_training(trained, part.boxes, offer.steps))
+        return part.done(payloads, told_training(trained, part.sizes("validation"), offer.steps))
 
     def _judge(self, stack: Stacked, part: Part) -> dict[bytes, Result]:
         start = unpack_vector(part.requests[0].model, model_layout(part.task.model), EXACT)
-        which = "test" if all(box.sizes.test for box in part.boxes) else "validation"
-        held = [getattr(box.sizes, which) for box in part.boxes]
+        which = "test" if all(part.sizes("test")) else "validation"
+        held = part.sizes(which)
         if not all(held):
             return {}
         seen, other = (stack.judge(start, part.of(what)) for what in ("train", which))
         return part.done([b""] * len(held), told_judging(seen, other, held))
 
-    def _box(self, task: Task, request: Assignment, own: Own) -> Box:
+    def _box(self, task: Task, request: Assignment) -> Box:
         """Made ready once: the fleet's feature map stays the same for a whole job."""
-        known = self._boxes.get(request.box)
-        if known is None or known.own is not own or known.features != request.features:
-            z = features_of(task, own.table.X, request.features)
-            rows = {w: (z[at], own.y[at]) for w in Sizes._fields for at in (getattr(own, w),)}
-            sizes = Sizes(*(len(labels) for _, labels in rows.values()))
-            word = zlib.crc32(request.box.encode())
-            known = Box(own, request.features, word, rows, sizes)
-            self._boxes[request.box] = known
+        name, features = request.box, request.features
+        known, version = self._boxes.get(name), self._source.version(name)
+        if (
+            known is None
+            or known.task is not task
+            or known.version != version
+            or known.features != features
+        ):
+            own = self._rows(task, request.data)
+            known = self._boxes[name] = Box(task, own, version, features, name)
         return known
 
     def _task(self, body: bytes) -> Task:

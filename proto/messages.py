@@ -44,8 +44,13 @@ MIN_BUNDLE, MAX_BUNDLE = 2, 8
 """Messages in one frame."""
 
 
-class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
-    """What all messages share: immutable, positional on the wire, nothing unknown accepted."""
+class Message(
+    Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True, gc=False
+):
+    """What all messages share: immutable, positional on the wire, nothing unknown accepted.
+
+    Made of what was there before it, none is ever in a cycle that the collector must look for.
+    """
 
 
 class Era(Message, frozen=True, order=True):
@@ -277,10 +282,9 @@ class Metrics(Message, frozen=True):
     """Of the teacher, on the same validation rows; None without a teacher."""
 
     def __post_init__(self) -> None:
-        # A number times 0 is 0, unless it is infinite or none. Every update comes by here.
-        sum_ = 0.0 * self.first_loss + 0.0 * self.last_loss
-        sum_ += 0.0 * self.validation_loss + 0.0 * self.validation_accuracy
-        if sum_ + 0.0 * (self.teacher_loss or 0.0) != 0.0:
+        # 0 times a number is 0, unless it is infinite or none. Every update comes by here.
+        zero = 0.0 * self.first_loss * self.last_loss * self.validation_loss
+        if zero * self.validation_accuracy * (self.teacher_loss or 0.0) != 0.0:
             raise ValueError("a metric is not a finite number")
 
 
@@ -369,10 +373,14 @@ class Bundle(Message, frozen=True, tag=26):
 
     def __post_init__(self) -> None:
         # Every frame comes by here, those of our own making, too, that nobody decodes.
-        if not MIN_BUNDLE <= len(self.items) <= MAX_BUNDLE:
-            raise ValueError(f"a bundle of {len(self.items)} messages")
+        items = self.items
+        if not MIN_BUNDLE <= len(items) <= MAX_BUNDLE:
+            raise ValueError(f"a bundle of {len(items)} messages")
+        updates = 0
+        for item in items:
+            updates += type(item) in UPDATES
         # A frame is the replay mark of the one update in it.
-        if sum(map(UPDATES.__contains__, map(type, self.items))) > 1:
+        if updates > 1:
             raise ValueError("a bundle holds at most one update")
 
 

@@ -20,14 +20,20 @@ def codes_size(count: int, bits: int) -> int:
 
 def pack_codes(codes: Codes, bits: int) -> bytes:
     """Codes (n,) as bytes."""
+    return pack_rows(codes[None], bits).tobytes()
+
+
+def pack_rows(codes: Codes, bits: int) -> NDArray[np.uint8]:
+    """Codes (v, n) as bytes, `codes_size` of them in each row."""
     if bits == 8:  # noqa: PLR2004 - the width's own name
-        return codes.tobytes()
-    each = 8 // bits
-    padded = np.zeros(codes_size(codes.size, bits) * each, np.uint8)
-    padded[: codes.size] = codes + LEVELS[bits] + 1
+        return codes.view(np.uint8)
+    (many, length), each = codes.shape, 8 // bits
+    wide = codes_size(length, bits)
+    padded = np.zeros((many, wide * each), np.uint8)
+    padded[:, :length] = codes + LEVELS[bits] + 1
     shifts = np.arange(each, dtype=np.uint8) * np.uint8(bits)
-    packed: NDArray[np.uint8] = (padded.reshape(-1, each) << shifts).sum(axis=1, dtype=np.uint8)
-    return packed.tobytes()
+    packed: NDArray[np.uint8] = (padded.reshape(many, wide, each) << shifts).sum(2, dtype=np.uint8)
+    return packed
 
 
 def unpack_codes(data: bytes, count: int, bits: int) -> Codes:

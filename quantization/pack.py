@@ -7,18 +7,27 @@ codes. Sparse ones are followed by their places.
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from math import inf
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from quantization.arrays import Array, Arrays, BadArrays, Layout, flatten, size, unflatten
-from quantization.codes import codes_size, pack_codes, unpack_codes
+from quantization.codes import codes_size, pack_codes, pack_rows, unpack_codes
 from quantization.places import longest, pack_places, unpack_places
 from quantization.scheme import Scheme
-from quantization.uniform import LEVELS, MAX_SCALE, blocks, dequantise, quantise, quantise_all
+from quantization.uniform import (
+    LEVELS,
+    MAX_SCALE,
+    Float64s,
+    blocks,
+    dequantise,
+    quantise,
+    quantise_all,
+)
 
 SPARSE = 64
 """Added to the tag of an update of the largest numbers alone."""
@@ -28,9 +37,11 @@ UNUSED = "a code is -128; -127 to 127 is used"
 _NO_CODE = b"\x80"
 _FLOAT, _WHOLE = struct.Struct("<f"), struct.Struct("<I")
 _MAX_SCALE_BITS = int(np.float32(MAX_SCALE).view(np.uint32))
+_MOST = LEVELS[8]
 
 
-class Form(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Form:
     """What `pack` makes of a layout under a scheme, as far as is known beforehand."""
 
     tag: int
@@ -68,20 +79,20 @@ def pack(arrays: Arrays, layout: Layout, scheme: Scheme, rng: Generator) -> byte
     return bytes([scheme.bits + SPARSE]) + numbers + pack_places(places, vector.size)
 
 
-def pack_all(vectors: Array, scheme: Scheme, rngs: Sequence[Generator]) -> list[bytes]:
-    """As `pack` for many vectors (v, n), each rounded by an rng of its own; none of them sparse."""
-    tag = bytes([scheme.bits])
-    if scheme.bits == PLAIN:
-        return [tag + row.tobytes() for row in vectors.astype("<f4")]
-    shape = (blocks(vectors.shape[1], scheme.block), scheme.block)
-    scales, codes = quantise_all(
-        vectors, np.stack([rng.random(shape) for rng in rngs]), scheme.bits
-    )
-    wide = scales.astype("<f4")
-    return [
-        tag + own.tobytes() + pack_codes(row, scheme.bits)
-        for own, row in zip(wide, codes, strict=True)
-    ]
+def pack_all(vectors: Array, scheme: Scheme, draws: Float64s | None = None) -> list[bytes]:
+    """As `pack` for many vectors (v, n), none of them sparse.
+
+    Each is rounded by draws of its own, (v, ceil(n / block), block); at 32 bits there are none.
+    """
+    tags = np.full((len(vectors), 1), scheme.bits, np.uint8)
+    if draws is None:
+        parts = [tags, vectors.astype("<f4").view(np.uint8)]
+    else:
+        scales, codes = quantise_all(vectors, draws, scheme.bits)
+        parts = [tags, scales.astype("<f4").view(np.uint8), pack_rows(codes, scheme.bits)]
+    table = np.concatenate(parts, axis=1)
+    data, size = table.tobytes(), table.shape[1]
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def unpack(data: bytes, layout: Layout, scheme: Scheme) -> dict[str, Array]:
@@ -111,13 +122,15 @@ def unpack_all(datas: Sequence[bytes], layout: Layout, scheme: Scheme) -> Array:
     if form.scales is None or not datas:
         rows = [unpack_vector(data, layout, scheme) for data in datas]
         return np.stack(rows) if rows else np.empty((0, size(layout)), np.float32)
-    for data in datas:
-        _check_head(data, form)
+    whole = b"".join(datas)
+    if set(map(len, datas)) != {form.size} or set(whole[:: form.size]) != {form.tag}:
+        for data in datas:
+            _check_head(data, form)
     cut = 1 + form.scales.size
-    table = np.frombuffer(b"".join(datas), np.uint8).reshape(len(datas), -1)
+    table = np.frombuffer(whole, np.uint8).reshape(len(datas), -1)
     scales = _checked_scales(table[:, 1:cut].copy().view("<f4").astype(np.float32))
     codes = table[:, cut:].view(np.int8)
-    if codes.size and codes.min() < -LEVELS[8]:
+    if codes.size and codes.min() < -_MOST:
         raise BadArrays(UNUSED)
     each = np.repeat(scales, scheme.block, axis=1)[:, : codes.shape[1]]
     return codes.astype(np.float32) * each
@@ -128,23 +141,24 @@ def bound(data: bytes, form: Form) -> float:
 
     Raises BadArrays where `unpack_vector` does, unless it is infinity.
     """
-    if form.scales is None:
-        return float("inf")
+    scales = form.scales
+    if scales is None:
+        return inf
     _check_head(data, form)
-    largest = max(form.scales.unpack_from(data, 1), default=0)
+    largest = max(scales.unpack_from(data, 1)) if scales.size else 0
     if largest > _MAX_SCALE_BITS:
         raise BadArrays(BAD_SCALE)
-    if data.find(_NO_CODE, 1 + form.scales.size) >= 0:
+    if data.find(_NO_CODE, 1 + scales.size) >= 0:
         raise BadArrays(UNUSED)
     scale: float = _FLOAT.unpack(_WHOLE.pack(largest))[0]
-    return scale * LEVELS[8]
+    return scale * _MOST
 
 
 def _check_head(data: bytes, form: Form) -> None:
     """The length, as far as it is known beforehand, and the tag."""
-    length, expected = len(data), form.size
-    if length > expected or (length < expected and not form.sparse):
-        raise BadArrays(f"{length} bytes; the layout takes {expected}")
+    expected = form.size
+    if len(data) != expected and not (form.sparse and len(data) < expected):
+        raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
     if not data or data[0] != form.tag:
         raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {form.tag} was agreed")
 

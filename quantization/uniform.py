@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from quantization.arrays import Array, BadArrays
 
+Float64s = NDArray[np.float64]
+
 LEVELS = {8: 127, 4: 7, 2: 1}
 """Steps on each side of zero, by bits a code."""
 
@@ -41,9 +43,7 @@ def quantise(
     return scales[0], codes[0]
 
 
-def quantise_all(
-    vectors: Array, draws: NDArray[np.float64], bits: int = 8
-) -> tuple[Array, NDArray[np.int8]]:
+def quantise_all(vectors: Array, draws: Float64s, bits: int = 8) -> tuple[Array, NDArray[np.int8]]:
     """Many vectors (v, n) at once, each by its own draws from [0, 1), (v, ceil(n / block), block).
 
     Scales (v, ceil(n / block)) and codes (v, n). Raises BadArrays as `quantise` does.
@@ -65,7 +65,7 @@ def dequantise(scales: Array, codes: NDArray[np.int8], block: int) -> Array:
     return codes.astype(np.float32) * np.repeat(scales, block)[: codes.size]
 
 
-def _scales(peaks: NDArray[np.float64], levels: int) -> NDArray[np.float64]:
+def _scales(peaks: Float64s, levels: int) -> Float64s:
     """Peaks / levels, rounded up to 17 significant bits: a clipped code would be a bias."""
     mantissa, exponent = np.frexp(peaks / levels)
     scales = np.ldexp(np.ceil(np.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)

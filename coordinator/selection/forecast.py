@@ -33,10 +33,10 @@ def forecast(chosen: Iterable[Candidate], steps: Mapping[str, int], request: Req
     """Of a cohort; `steps` names those that shall not do the task's own."""
     boxes = list(chosen)
     own = request.pace.steps
-    times = {c.box: s for c in boxes if (s := seconds_of(c, steps.get(c.box, own))) is not None}
-    slowest = max(times, key=lambda box: (times[box], box), default="")
+    times = [(s, c.box) for c in boxes if (s := seconds_of(c, steps.get(c.box, own))) is not None]
+    seconds, slowest = max(times, default=(None, ""))
     return Forecast(
-        seconds=times.get(slowest),
+        seconds=seconds,
         slowest=slowest,
         bytes=request.bytes_each * len(boxes) if request.bytes_each else None,
     )

@@ -2,12 +2,22 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
+from struct import Struct
+
+_NUMBER = Struct(">Q").unpack_from
 
 
 def lot(seed: int, turn: int, box: str) -> float:
     """A fair draw in [0, 1) that depends only on seed, turn and box."""
-    digest = hashlib.sha256(f"{seed}/{turn}/{box}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+    return lots(seed, turn, (box,))[box]
+
+
+def lots(seed: int, turn: int, boxes: Iterable[str]) -> dict[str, float]:
+    """The draw of each box."""
+    begin = f"{seed}/{turn}/"
+    digests = {box: hashlib.sha256((begin + box).encode()).digest() for box in boxes}
+    return {box: (_NUMBER(digest)[0] >> 16) * 2.0**-48 for box, digest in digests.items()}
 
 
 def weighted(draw: float, weight: float) -> float:

@@ -10,6 +10,7 @@ than the owner allows. When to stop is judged after each round: `selection/stopp
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from coordinator.selection.advice import Part
 from coordinator.selection.candidates import Candidate, infeasible, waited
@@ -25,6 +26,8 @@ OVERDUE = 4.0
 without it a scorer could leave some of the stalest out for ever."""
 MAX_SCORE = 1e9
 """A score beyond it is no answer."""
+
+_box = attrgetter("box")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +64,29 @@ class Field:
     size: int
     refused: dict[str, str]
     overdue: frozenset[str]
-    """Those that are asked whatever their score."""
+    """Those that are asked whatever their score, where not all are asked anyway."""
 
 
 def field_of(candidates: Sequence[Candidate], request: Request) -> Field:
     """Feasible boxes with budget left, the stalest of them, in id order."""
-    refused = {
-        c.box: why for c in candidates if (why := infeasible(c) or overdrawn(c, request.budget))
-    }
-    fit = sorted((c for c in candidates if c.box not in refused), key=lambda c: c.box)
+    refused, fit, asks = {}, [], request.budget.asks
+    for c in candidates:
+        if why := infeasible(c) or (asks and overdrawn(c, request.budget)):
+            refused[c.box] = why
+        else:
+            fit.append(c)
+    fit.sort(key=_box)
     size = affordable(request.size or len(fit), request)
+    if len(fit) <= size and request.scorer not in CHANCES:
+        return Field(tuple(fit), size, refused, frozenset())
     served = request.served or size
     reach = max(size, math.ceil(COVERAGE * served))
     covered = fit
     if len(fit) > reach:
         stale = by_staleness(fit, request)
-        covered = sorted(fit, key=lambda c: -stale[c.box])[:reach]
+        covered = sorted(sorted(fit, key=lambda c: -stale[c.box])[:reach], key=_box)
     late = overdue(covered, (len(fit) + request.busy) / served if served else 0.0, request)
-    return Field(tuple(sorted(covered, key=lambda c: c.box)), size, refused, late)
+    return Field(tuple(covered), size, refused, late)
 
 
 def overdue(covered: Sequence[Candidate], cycle: float, request: Request) -> frozenset[str]:
@@ -126,14 +134,14 @@ def plan(candidates: Sequence[Candidate], request: Request) -> Plan:
     all_in = found.size >= len(found.covered)
     usual = best if all_in else _best(found, by_staleness(found.covered, request))
     steps = steps_of(best, request)
-    cohort = tuple(c.box for c in best)
+    cohort = tuple(map(_box, best))
     return Plan(
         cohort=cohort,
         scores=scores,
         refused=found.refused,
         steps=steps,
         fewer=size < min(found.size, len(found.covered)),
-        hand_rule=tuple(c.box for c in usual) if usual != best else (),
+        hand_rule=tuple(map(_box, usual)) if usual != best else (),
         fallback=fallback,
         forecast=forecast(best, steps, request),
         prefix=request.advice.prefix if request.advice else "",
@@ -183,9 +191,9 @@ def _objection(covered: Sequence[Candidate], told: Mapping[str, float] | None) -
     """Why these scores cannot be used, or nothing."""
     if told is None:
         return "no scores came"
-    missing = sum(c.box not in told for c in covered)
+    missing = set(map(_box, covered)) - told.keys()
     if missing:
-        return f"{missing} of {len(covered)} boxes were given no score"
+        return f"{len(missing)} of {len(covered)} boxes were given no score"
     # NaN is in no order: it must never reach a sort.
     bad = [c.box for c in covered if not -MAX_SCORE <= told[c.box] <= MAX_SCORE]
     return f"the score of {bad[0]} is {told[bad[0]]}" if bad else ""
@@ -206,8 +214,9 @@ def _levelled(
     return {c.box: float(place) for place, c in enumerate(order)}
 
 
-def _best(found: Field, scores: Mapping[str, float]) -> list[Candidate]:
-    best = sorted(found.covered, key=lambda c: (c.box not in found.overdue, -scores[c.box], c.box))[
-        : found.size
-    ]
-    return sorted(best, key=lambda c: c.box)
+def _best(found: Field, scores: Mapping[str, float]) -> Sequence[Candidate]:
+    """The first of a field, in id order."""
+    if found.size >= len(found.covered):
+        return found.covered
+    best = sorted(found.covered, key=lambda c: (c.box not in found.overdue, -scores[c.box], c.box))
+    return sorted(best[: found.size], key=_box)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from coordinator.selection import energy, speed, utility
 from coordinator.selection.candidates import Candidate, waited
 from coordinator.selection.linear import by_linear
-from coordinator.selection.lots import lot
+from coordinator.selection.lots import lot, lots
 from coordinator.selection.request import Request
 from coordinator.selection.trees import by_trees
 
@@ -21,14 +21,13 @@ Scorer = Callable[[Sequence[Candidate], Request], dict[str, float]]
 
 def by_lot(candidates: Sequence[Candidate], request: Request) -> dict[str, float]:
     """`random`: every box is as likely as any other."""
-    return {c.box: lot(request.seed, request.turn, c.box) for c in candidates}
+    return lots(request.seed, request.turn, [c.box for c in candidates])
 
 
 def by_staleness(candidates: Sequence[Candidate], request: Request) -> dict[str, float]:
     """`stalest`, the hand rule: who has waited longest; lots decide between equals."""
-    return {
-        c.box: waited(c, request.turn) + lot(request.seed, request.turn, c.box) for c in candidates
-    }
+    draws, turn = by_lot(candidates, request), request.turn
+    return {c.box: waited(c, turn) + draws[c.box] for c in candidates}
 
 
 def by_closeness(candidates: Sequence[Candidate], request: Request) -> dict[str, float]:
