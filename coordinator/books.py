@@ -9,12 +9,12 @@ from coordinator import folding
 from coordinator.job import Job, model_row, part_of
 from coordinator.kinds import first_shared
 from coordinator.post import Post
-from coordinator.presence import Opened
 from coordinator.selection.plan import Plan, both
-from coordinator.store import Store
+from coordinator.store import Kept, Store
 from coordinator.stored import plan_of
 from coordinator.teacher import features_of
 from proto.messages import MOMENTS, Update
+from proto.sealing import Frame
 
 
 class Books:
@@ -51,25 +51,25 @@ class Books:
         known = both(plan_of(row), plan)
         self._store.change_round(turn, plan=msgspec.json.encode(known))
 
-    def keep(self, job: Job, box: str, message: Update, frame: Opened, now: float) -> bool:
+    def keep(self, job: Job, box: str, message: Update, frame: Frame, now: float) -> bool:
         """Write an update down; False when it, or another of this box and turn, is there."""
         state = job.state
         member = state.member(box, message.turn) if state.buffered else None
         return self._store.add_update(
-            {
-                "id": message.id,
-                "turn": state.turn,
-                "made": message.turn,
-                "asked": member.asked if member else None,
-                "stale": state.round - member.round if member else 0,
-                "box": box,
-                "rows": message.rows,
-                "payload": message.payload,
-                "metrics": message.metrics,
-                "received": now,
-                "epoch": frame.epoch,
-                "sequence": frame.sequence,
-            }
+            Kept(
+                id=message.id,
+                turn=state.turn,
+                made=message.turn,
+                asked=member.asked if member else None,
+                stale=state.round - member.round if member else 0,
+                box=box,
+                rows=message.rows,
+                payload=message.payload,
+                metrics=message.metrics,
+                received=now,
+                epoch=frame.epoch,
+                sequence=frame.sequence,
+            )
         )
 
     def fold(self, job: Job, now: float) -> folding.Result:

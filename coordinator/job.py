@@ -189,15 +189,16 @@ class Job:
         buffered = state.buffered
         if state.phase is not COLLECTING and not (buffered and state.phase is FOLDING):
             raise RemoteError(f"turn {turn} is over")
-        model = self.model
         if buffered:
             # The last turn's buffer may be full already: an update that comes with it is counted.
             if state.member(box, turn) is None:
                 raise RemoteError(f"not, or no longer, at work for turn {turn}")
-            model = self._given[turn][0]
+            given = self._given[turn]
         elif self._place(box) is None:
             raise RemoteError(f"not asked to take part in turn {turn}")
-        if state.kind != MOMENTS and (model is None or update.model != model.digest):
+        else:
+            given = self._sealed["model"]
+        if state.kind != MOMENTS and update.model != given[0].digest:
             raise RemoteError("made from another model than this turn's")
         if not 1 <= update.rows <= self.rows.get(box, 0):
             raise RemoteError(f"claims {update.rows} rows; enlisted with {self.rows.get(box, 0)}")

@@ -41,7 +41,7 @@ from coordinator.jobstate import (
 )
 from coordinator.notices import Notices
 from coordinator.post import Post
-from coordinator.presence import Opened, Presence
+from coordinator.presence import Presence
 from coordinator.rounds import step, wake
 from coordinator.store import Row, Store
 from proto.errors import RemoteError
@@ -57,6 +57,7 @@ from proto.messages import (
     Update,
 )
 from proto.pieces import Piles
+from proto.sealing import Frame
 
 _ANSWERS = frozenset({Answered, UpdateStored})
 ASK_WAIT = 0.5
@@ -172,7 +173,7 @@ class Jobs:
         self._dispatch(job, BoxReady(box), now)
 
     def update(
-        self, box: str, message: Update, frame: Opened, size: int, now: float
+        self, box: str, message: Update, frame: Frame, size: int, now: float
     ) -> tuple[int, str]:
         """Take an update: stored, already known, or refused and why."""
         job = self._of_turn(message.turn)
@@ -238,10 +239,11 @@ class Jobs:
         before = job.state
         if self.tell:
             self.tell(now, before, event)
-        job.state, actions = step(before, event, now)
-        if job.state is not before and _lasting(before, event, job.state):
-            self._store.save_state(job.state)
-        if len(job.state.members) < len(before.members) and job.state.hungry:
+        after, actions = step(before, event, now)
+        job.state = after
+        if after is not before and _lasting(before, event, after):
+            self._store.save_state(after)
+        if len(after.members) < len(before.members) and after.hungry:
             job.dirty = True  # a place is free
         for action in actions:
             self._do(job, action, now)
@@ -329,10 +331,10 @@ class Jobs:
 
 def _lasting(before: JobState, event: Event, after: JobState) -> bool:
     """Whether more has changed than what boxes have answered to offers."""
+    if type(event) in _ANSWERS and after.phase is before.phase and after.members is before.members:
+        return False
     if len(before.members) != len(after.members):
         return True
-    if type(event) in _ANSWERS and after.phase is before.phase and not after.buffered:
-        return False
     return replace(before, members=after.members, answers=after.answers) != after
 
 

@@ -163,11 +163,6 @@ class JobState(Struct, frozen=True, kw_only=True):
         answered = zip(self.members, self.answers, strict=True)
         return tuple(m.box for m, answer in answered if answer in _OPEN)
 
-    @property
-    def waits(self) -> bool:
-        """Whether any box of a synchronous round may still deliver."""
-        return OFFERED in self.answers or ACCEPTED in self.answers
-
     def waits_for(self, at: int) -> bool:
         """Whether the member at this place of a synchronous round may still deliver."""
         return self.answers[at] in _OPEN

@@ -7,7 +7,6 @@ sees the coordinator's new session and exchanges keys again.
 from dataclasses import dataclass, field
 
 import msgspec
-from msgspec import Struct
 
 from coordinator.store import Store
 from proto import exchange
@@ -17,10 +16,12 @@ from proto.identity import Identity
 from proto.locks import REAL, Locks
 from proto.messages import Birth, Era, Gone, Resources, Sealed
 from proto.replay import Window, admit
-from proto.sealing import Epoch, peek
+from proto.sealing import Epoch, Frame, peek
 
 FRESH = 600.0
 """Seconds a board's report counts."""
+Opened = tuple[Sealed, Frame]
+"""A frame's content, and the mark to write down beside what it causes."""
 MAX_EPOCHS = 3
 """Epochs a box may still speak under: frames sent just before a new exchange are on their way."""
 
@@ -42,14 +43,6 @@ class Contact:
     sequence: int = 0
     resources: Resources = field(default_factory=Resources)
     heard: float = 0.0
-
-
-class Opened(Struct, frozen=True):
-    """A frame's content, with the mark to write down beside what it causes."""
-
-    message: Sealed
-    epoch: bytes
-    sequence: int
 
 
 class Presence:
@@ -117,10 +110,10 @@ class Presence:
         while len(contact.epochs) > MAX_EPOCHS:
             oldest = next(iter(contact.epochs))
             del contact.epochs[oldest], contact.windows[oldest]
-        return Opened(message, epoch.id, 0)
+        return message, Frame(epoch.id, 0, signed=True)
 
     def open(self, box: str, frame: bytes) -> Opened:
-        """A sealed frame's message, taken once."""
+        """A sealed frame's message, taken once, and what to write down beside what it causes."""
         contact = self.contact(box)
         claimed = peek(frame)
         epoch = contact.epochs.get(claimed.epoch)
@@ -136,7 +129,7 @@ class Presence:
         if not contact.online:  # a will that was played again, perhaps: this box lives
             contact.online = True
             self._store.change_box(box, online=True)
-        return Opened(message, epoch.id, claimed.sequence)
+        return message, claimed
 
     def seal(self, box: str, message: Sealed) -> bytes | None:
         """A frame to the box, or None while no keys are shared."""
@@ -161,7 +154,7 @@ class Presence:
 
     def hear(self, box: str, resources: Resources, now: float) -> None:
         """Remember what a board says; `boards` hands it on to the store now and then."""
-        contact = self.contact(box)
+        contact = self._contacts[box]  # who is heard has just been opened
         contact.resources, contact.heard = resources, now
         self._heard[box] = now
 

@@ -149,7 +149,8 @@ def _mark(state: JobState, box: str, answer: str, before: str) -> JobState:
 
 def _settle(state: JobState, now: float) -> Step:
     """Close early once nobody is left to wait for."""
-    return (state, ()) if state.waits else _close(state, now)
+    waits = OFFERED in state.answers or ACCEPTED in state.answers
+    return (state, ()) if waits else _close(state, now)
 
 
 def _close(state: JobState, now: float) -> Step:

@@ -37,6 +37,7 @@ from proto.messages import (
     Sealed,
     Update,
 )
+from proto.sealing import Frame
 from proto.topics import Topics
 from proto.transport import Connected, Delivery, Disconnected, Incoming, Port, Will
 
@@ -137,10 +138,11 @@ class Service:
         deliveries = [thing for thing in batch if isinstance(thing, Delivery)]
         if self._shaken:  # and not yet recovered: no job is known, good updates would be refused
             batch = [thing for thing in batch if not isinstance(thing, Delivery)]
+        now = self._now()
         try:
             with self._store.unit():
                 for thing in batch:
-                    self._take(thing)
+                    self._take(thing, now)
                 self._write_acks()
         except StorageError as error:
             self._shake(error)
@@ -220,8 +222,7 @@ class Service:
 
     # --- what arrives ---
 
-    def _take(self, thing: Incoming) -> None:
-        now = self._now()
+    def _take(self, thing: Incoming, now: float) -> None:
         match thing:
             case Delivery():
                 topic = sender = thing.topic
@@ -261,17 +262,18 @@ class Service:
 
     def _messages(self, box: str, opened: Opened, size: int, now: float) -> None:
         """All that one frame of so many bytes holds; the first message answers for its size."""
-        first, *more = unbundle(opened.message)
+        message, frame = opened
+        first, *more = unbundle(message)
         # What came of an offer first: a yes that came along with it tells nothing more.
         late = more and type(first) is Report
         if not late:
-            self._message(box, first, opened, size, now)
-        for message in more:
-            self._message(box, message, opened, 0, now)
+            self._message(box, first, frame, size, now)
+        for other in more:
+            self._message(box, other, frame, 0, now)
         if late:
-            self._message(box, first, opened, size, now)
+            self._message(box, first, frame, size, now)
 
-    def _message(self, box: str, message: Sealed, frame: Opened, size: int, now: float) -> None:
+    def _message(self, box: str, message: Sealed, frame: Frame, size: int, now: float) -> None:
         match message:
             case Update():
                 self._update(box, message, frame, size, now)
@@ -287,14 +289,14 @@ class Service:
             case _:
                 raise RemoteError(f"a {type(message).__name__} from a box")
 
-    def _update(self, box: str, update: Update, frame: Opened, size: int, now: float) -> None:
+    def _update(self, box: str, update: Update, frame: Frame, size: int, now: float) -> None:
         code, text = self._jobs.update(box, update, frame, size, now)
         self._answer(box, update, code, text)
         if code == REFUSED:
             told, job = f"an update for turn {update.turn}: {text}", self._jobs.whose(update.turn)
             self._notices.once(now, box, told, job)
 
-    def _piece(self, box: str, piece: Piece, frame: Opened, size: int, now: float) -> None:
+    def _piece(self, box: str, piece: Piece, frame: Frame, size: int, now: float) -> None:
         """Part of an update; the last one to come is counted, the update then costs no more."""
         update, why = self._jobs.piece(box, piece, size)
         if update is not None:

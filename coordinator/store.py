@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from coordinator import statements
@@ -30,11 +32,28 @@ from coordinator.schema import (
 )
 from coordinator.statements import Statement
 from proto.errors import StorageError
-from proto.messages import TRAIN
+from proto.messages import TRAIN, Metrics
 
 Row = sa.Row[Any]
 
 _BARE_ROUND = {c.name: c.default.arg if c.default else None for c in rounds.c}  # type: ignore[attr-defined]
+
+
+class Kept(Struct, kw_only=True):
+    """An update as it is kept: the columns of the table `updates`."""
+
+    id: bytes
+    turn: int
+    made: int
+    asked: float | None
+    stale: int
+    box: str
+    rows: int
+    payload: bytes | None
+    metrics: Metrics | None
+    received: float
+    epoch: bytes
+    sequence: int
 
 
 class Store:
@@ -190,10 +209,10 @@ class Store:
 
     # --- updates ---
 
-    def add_update(self, values: Mapping[str, object]) -> bool:
+    def add_update(self, update: Kept) -> bool:
         """Keep an update and its replay mark; False when its id, box or frame is there already."""
-        packed = msgspec.msgpack.encode(values["metrics"])
-        return self._run(statements.ADD_UPDATE, {**values, "metrics": packed}) == 1
+        packed = msgspec.msgpack.encode(update.metrics)
+        return self._run(statements.ADD_UPDATE, {**asdict(update), "metrics": packed}) == 1
 
     def knows_update(self, id_: bytes) -> bool:
         return self._one(sa.select(updates.c.turn).where(updates.c.id == id_)) is not None

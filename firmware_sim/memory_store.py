@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from coordinator.jobstate import JobState
-from coordinator.store import Store
+from coordinator.store import Kept, Store
 from proto.messages import TRAIN
 
 
@@ -40,8 +40,7 @@ class MemoryStore(Store):
         self._jobs: dict[str, _JobRow] = {}
         self._enlisted: dict[tuple[str, str], SimpleNamespace] = {}
         self._rounds: dict[int, SimpleNamespace] = {}
-        self._turns: dict[int, dict[str, SimpleNamespace]] = {}
-        self._made: dict[int, list[str]] = {}
+        self._turns: dict[int, dict[str, Kept]] = {}
         self._ids: set[bytes] = set()
         self._frames: set[tuple[bytes, int]] = set()
         self._models: dict[tuple[str, str], list[SimpleNamespace]] = {}
@@ -105,15 +104,14 @@ class MemoryStore(Store):
 
     # --- updates ---
 
-    def add_update(self, values: Mapping[str, Any]) -> bool:
-        id_, frame = values["id"], (values["epoch"], values["sequence"])
-        sent = self._turns.setdefault(values["turn"], {})
-        if id_ in self._ids or values["box"] in sent or frame in self._frames:
+    def add_update(self, update: Kept) -> bool:
+        box, frame = update.box, (update.epoch, update.sequence)
+        sent = self._turns.setdefault(update.turn, {})
+        if update.id in self._ids or box in sent or frame in self._frames:
             return False
-        self._ids.add(id_)
+        self._ids.add(update.id)
         self._frames.add(frame)
-        sent[values["box"]] = SimpleNamespace(**values)
-        self._made.setdefault(values["made"], []).append(values["box"])
+        sent[box] = update
         return True
 
     def knows_update(self, id_: bytes) -> bool:
@@ -123,7 +121,9 @@ class MemoryStore(Store):
         return sorted(self._turns.get(turn, ()))
 
     def answered(self, turn: int) -> list[str]:
-        return sorted(self._made.get(turn, ()))
+        # What a turn asked for is counted in it or in a later one.
+        later = [sent for of, sent in self._turns.items() if of >= turn]
+        return sorted(box for sent in later for box, row in sent.items() if row.made == turn)
 
     @contextmanager
     def updates(self, turn: int) -> Iterator[Iterator[Any]]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from coordinator import schema
 from coordinator.history import metrics_of
 from coordinator.jobstate import Phase, Rules, new_job
-from coordinator.store import Store
+from coordinator.store import Kept, Store
 from proto.errors import StorageError
 from proto.messages import Metrics
 
@@ -39,7 +39,7 @@ def add_job(store: Store, name: str = "job") -> None:
     store.add_job(values, new_job(name, RULES, moments=False))
 
 
-def update(turn: int, box: str, **changes) -> dict[str, object]:
+def update(turn: int, box: str, **changes) -> Kept:
     base = {
         "id": f"{box}/{turn}".encode(),
         "turn": turn,
@@ -54,7 +54,7 @@ def update(turn: int, box: str, **changes) -> dict[str, object]:
         "epoch": box.encode(),
         "sequence": turn,
     }
-    return base | changes
+    return Kept(**(base | changes))
 
 
 def told(steps: int) -> Metrics:

@@ -157,8 +157,8 @@ def test_a_coordinator_that_is_killed_goes_on_from_its_store():
 
 def test_an_update_of_a_turn_is_kept_once_in_memory_as_on_disk():
     store = virtual().store
-    row = dict(store.metrics(1)[0].__dict__)
+    row = store.metrics(1)[0]
     assert not store.add_update(row)
-    assert not store.add_update(row | {"id": b"n" * 16})
-    assert not store.add_update(row | {"id": b"n" * 16, "box": "b9"})
-    assert store.add_update(row | {"id": b"n" * 16, "box": "b9", "sequence": 999})
+    assert not store.add_update(replace(row, id=b"n" * 16))
+    assert not store.add_update(replace(row, id=b"n" * 16, box="b9"))
+    assert store.add_update(replace(row, id=b"n" * 16, box="b9", sequence=999))

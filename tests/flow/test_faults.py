@@ -352,11 +352,11 @@ class SmallStore(Store):
 
     left = 3
 
-    def add_update(self, values) -> bool:
+    def add_update(self, update) -> bool:
         self.left -= 1
         if self.left == 0:
             raise StorageError("the store cannot be written: database or disk is full")
-        return super().add_update(values)
+        return super().add_update(update)
 
 
 class SmallFleet(Fleet):
