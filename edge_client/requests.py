@@ -8,7 +8,7 @@ from edge_client.config import Adapter, Data, Quantum
 from proto.messages import Offer, Update
 
 
-class Inspection(Struct, frozen=True, tag=True):
+class Inspection(Struct, frozen=True, tag=True, gc=False):
     """Which of the box's rows fit this task? `task` is the task's encoded body."""
 
     task: bytes
@@ -32,7 +32,7 @@ class Assignment(Struct, frozen=True, tag=True, gc=False):
     adapter: Adapter = Adapter()
 
 
-class Finding(Struct, frozen=True, tag=True):
+class Finding(Struct, frozen=True, tag=True, gc=False):
     """Answer to an inspection. `reason` may leave the box, `detail` is for its own log."""
 
     task: bytes
@@ -46,7 +46,7 @@ class Done(Struct, frozen=True, tag=True, gc=False):
     update: Update
 
 
-class Broken(Struct, frozen=True, tag=True):
+class Broken(Struct, frozen=True, tag=True, gc=False):
     """The assignment failed. `reason` may leave the box, `detail` is for its own log."""
 
     turn: int

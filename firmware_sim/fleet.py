@@ -261,10 +261,10 @@ class Fleet:
             self.expelled.add(name)
             self.kill_box(name)
             return inf
-        due = box.due
+        due = box.due()
         if due <= self.clock.now:
             box.tick()
-            due = box.due
+            due = box.due()
         return due
 
     # --- time ---
