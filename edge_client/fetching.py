@@ -36,7 +36,7 @@ class Pantry:
         """
         missing, model, features = [], offer.model, offer.features
         if model is not None:
-            if offer.inline:
+            if offer.inline:  # small, and so held from here on
                 self._hold(model, self._decrypted(model, offer.inline, offer.key))
             elif self.cached(model) is None:
                 missing.append(model)
