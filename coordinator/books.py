@@ -6,13 +6,14 @@ Everything here happens inside the caller's unit of work.
 import msgspec
 
 from coordinator import folding
-from coordinator.job import Job, model_row, part_of
+from coordinator.job import Job, model_row
 from coordinator.kinds import first_shared
 from coordinator.post import Post
 from coordinator.selection.plan import Plan, both
-from coordinator.store import Kept, Store
+from coordinator.store import Store
 from coordinator.stored import plan_of
 from coordinator.teacher import features_of
+from coordinator.updates import Kept
 from proto.messages import MOMENTS, Update
 from proto.sealing import Frame
 
@@ -79,7 +80,7 @@ class Books:
         counted, server = set(state.updated), self._server(job)
         start = model.data if model else b""
         with self._store.updates(state.turn) as rows:
-            parts = (part_of(row) for row in rows if row.box in counted)
+            parts = (row for row in rows if row.box in counted)
             result = folding.fold(job.task, state.kind, start, parts, server)
         if result.data:
             if state.kind == MOMENTS:

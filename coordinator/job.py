@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from coordinator import folding
-from coordinator.history import History, metrics_of
+from coordinator.history import History
 from coordinator.jobstate import JobState, Member, Phase
 from coordinator.selection.plan import Plan
 from coordinator.store import Row
@@ -216,11 +216,6 @@ def model_row(job: Job, kind: str, data: bytes) -> dict[str, object]:
     digest = hashlib.sha256(data).digest()
     turn = job.state.turn
     return {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
-
-
-def part_of(row: Row) -> folding.Part:
-    """A stored update as it is folded."""
-    return folding.Part(row.rows, row.payload, metrics_of(row), row.stale)
 
 
 def late(state: JobState, turn: int, round_: int) -> str:
