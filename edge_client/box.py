@@ -6,12 +6,11 @@ Single-threaded: the agent calls `handle` with whatever came (from the broker or
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from pathlib import Path
-from typing import ClassVar
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -31,7 +30,6 @@ from edge_client.requests import (
     Finding,
     Inspection,
     Labour,
-    Request,
     Result,
 )
 from proto.bundling import unbundle
@@ -56,6 +54,9 @@ YES_WAIT = 0.2
 NO_ROOM = "its disk or its outbox is full"
 """What the coordinator is told; which path it is concerns the owner alone."""
 
+HERE = state.Answer(0, accepted=True, reason="")
+"""What is answered where no offer was made: this box is there, and how it fares."""
+
 logger = logging.getLogger("edge_client")
 
 
@@ -78,6 +79,23 @@ class Expelled(QfleetError):
     """This box was revoked: ask the fleet's owner for a new token."""
 
 
+Method = TypeVar("Method", bound=Callable[..., None])
+
+_HANDLERS: dict[type, Callable[..., None]] = {}
+"""What takes a thing that arrives, and what carries an action of the table out.
+
+By its class: `match` asks class by class, eight times an update.
+"""
+
+
+def _handles(kind: type) -> Callable[[Method], Method]:
+    def register(method: Method) -> Method:
+        _HANDLERS[kind] = method
+        return method
+
+    return register
+
+
 class Box:
     """One box process."""
 
@@ -92,7 +110,7 @@ class Box:
         self._pantry, self._tasks, self._newest = kit.pantry, kit.tasks, kit.newest
         self._inbox = self.topics.to_box(self._member.box, "m")
         topic = self.topics.from_box(self._member.box, "m")
-        self._post = Post(self._secure, partial(self._publish, topic), setting.now)
+        self._post = Post(self._secure, topic, self._publish, setting.now)
         self._pulling = Pulling(self._pantry, self.topics, self._post.send, setting.now)
         self._refusals, self._news = Refusals(setting.now), News()
         seen = self._spool.seen
@@ -125,7 +143,7 @@ class Box:
     def handle(self, thing: Incoming | Result) -> None:
         """Take one thing. A delivery is acked only after all it caused is on disk."""
         try:
-            self._TAKES[type(thing)](self, thing)
+            _HANDLERS[type(thing)](self, thing)
         except StorageError as error:
             logger.error("%s", error)  # noqa: TRY400 - its text says all
             if self.state.offer is not None:
@@ -146,11 +164,10 @@ class Box:
         if self._pulling.due <= now:
             self._pulling.tick()
         if self._news.due <= now and self._news.any(self._setting.resources, now):
-            self._post.send(self._report(0, accepted=True, reason=""))
+            self._post.send(self._report(HERE))
         if self._post.waiting.due <= now:
             self._post.tick()
 
-    @property
     def due(self) -> float:
         """When `tick` has something to do; infinity when only an arrival can change anything."""
         waiting, asking, looking = self._post.waiting.due, self._pulling.due, self._news.due
@@ -158,13 +175,13 @@ class Box:
 
     def wait(self) -> float | None:
         """Seconds until `tick` is due, or None when only an arrival can change anything."""
-        due = self.due
+        due = self.due()
         return None if due == inf else max(0.0, due - self._now())
 
     def _step(self, event: state.Event) -> None:
         self.state, actions = session.step(self.state, event, self._now())
         for action in actions:
-            self._DOES[type(action)](self, action)
+            _HANDLERS[type(action)](self, action)
 
     def _log_detail(self, detail: str) -> None:
         """What only this box's owner may read."""
@@ -173,19 +190,34 @@ class Box:
 
     # --- what arrives ---
 
+    @_handles(Delivery)
     def _delivery(self, delivery: Delivery) -> None:
-        if delivery.topic == self._inbox:  # most of all that comes
-            self._frame(delivery.payload)
-        else:
+        if delivery.topic != self._inbox:
             self._route(self.topics.parse(delivery.topic), delivery.payload)
+            return
+        message, era, first = self._secure.open(delivery.payload)
+        if first:
+            self._step(state.Secured(era))
+        for item in unbundle(message):
+            if isinstance(item, Ack):
+                for id_, code, text in item.items:
+                    self._step(state.Acked(id_, code, text))
+            elif isinstance(item, Offer):
+                objection = objection_to_offer(item, self._setting.config.policy)
+                self._step(state.OfferSeen(item, objection))
+            else:
+                raise RemoteError(f"a {type(item).__name__} from the coordinator")
 
+    @_handles(Connected)
     def _connected(self, _event: Connected) -> None:
         self._step(state.LinkUp())
 
+    @_handles(Disconnected)
     def _disconnected(self, event: Disconnected) -> None:
         logger.warning("the broker is gone: %s", event.reason)
         self._step(state.LinkDown())
 
+    @_handles(Finding)
     def _finding(self, finding: Finding) -> None:
         self._log_detail(finding.detail)
         id_ = task_id(finding.task)
@@ -193,6 +225,7 @@ class Box:
         if job is not None:
             self._step(state.Inspected(job, id_, finding.rows, finding.reason))
 
+    @_handles(Broken)
     def _broken(self, broken: Broken) -> None:
         self._log_detail(broken.detail)
         self._step(state.Failed(broken.turn, broken.reason))
@@ -220,7 +253,7 @@ class Box:
         self._step(state.CoordinatorSeen(seen.session, seen.era, seen.online))
 
     def _key_offer(self, payload: bytes) -> None:
-        report, era = self._report(0, accepted=True, reason=""), self.state.era
+        report, era = self._report(HERE), self.state.era
         try:
             accept = self._secure.accept(payload, self._coordinator.key, era, report)
         except SealError:
@@ -236,20 +269,6 @@ class Box:
         if notice.box == self._member.box and notice.fleet == self._member.fleet:
             raise Expelled(f"this box was revoked (roster {notice.roster}); ask for a new token")
 
-    def _frame(self, payload: bytes) -> None:
-        message, era, first = self._secure.open(payload)
-        if first:
-            self._step(state.Secured(era))
-        for item in unbundle(message):
-            if isinstance(item, Ack):
-                for id_, code, text in item.items:
-                    self._step(state.Acked(id_, code, text))
-            elif isinstance(item, Offer):
-                objection = objection_to_offer(item, self._setting.config.policy)
-                self._step(state.OfferSeen(item, objection))
-            else:
-                raise RemoteError(f"a {type(item).__name__} from the coordinator")
-
     def _task(self, job: str, payload: bytes) -> None:
         task, id_ = self._tasks.take(job, payload, self._coordinator.key)
         objection = objection_to_task(task, self._setting.config.policy)
@@ -260,6 +279,7 @@ class Box:
         if self._pulling.take(address, part, payload, offer) and offer is not None:
             self._step(state.Fetched(offer.turn))
 
+    @_handles(Done)
     def _done(self, done: Done) -> None:
         update = done.update
         try:
@@ -272,51 +292,63 @@ class Box:
 
     # --- what the table asks for ---
 
+    @_handles(state.Answer)
     def _answer(self, action: state.Answer) -> None:
-        report = self._report(action.turn, accepted=action.accepted, reason=action.reason)
+        wait = YES_WAIT if action.accepted else 0.0
         # Nobody waits for a yes: it may go with the update, when training takes no time.
-        self._post.send(report, YES_WAIT if action.accepted else 0.0)
+        self._post.send(self._report(action), wait)
 
+    @_handles(state.Inspect)
     def _inspect(self, action: state.Inspect) -> None:
         if body := self._tasks.body(action.task):
             config = self._setting.config
-            self._submit(Inspection(body, config.data, config.adapter))
+            assert self._labour is not None
+            self._labour.submit(Inspection(body, config.data, config.adapter))
 
+    @_handles(state.Enlist)
     def _enlist(self, action: state.Enlist) -> None:
         self._post.send(Enlistment(**structs.asdict(action)))
 
+    @_handles(state.Forget)
     def _forget(self, action: state.Forget) -> None:
         self._spool.drop(action.id)
 
+    @_handles(state.Remember)
     def _remember(self, action: state.Remember) -> None:
         self._spool.remember(action.era, action.turns)
 
+    @_handles(state.Cancel)
     def _cancel(self, _action: state.Cancel) -> None:
         self._stop_work()
 
+    @_handles(state.Say)
     def _say(self, action: state.Say) -> None:
         logger.info("%s", action.text)
 
+    @_handles(state.GiveBirth)
     def _give_birth(self, _action: state.GiveBirth) -> None:
         kem = self._secure.kem_pair()
         birth = self._coordinator.birth(kem, self.state.era, self.state.highest)
         data = self._secure.birth(birth, kem)
         self._publish(self.topics.state(self._member.box), data, retain=True)
 
+    @_handles(state.Fetch)
     def _fetch(self, action: state.Fetch) -> None:
         if self._pulling.begin(action.offer):
             self._step(state.Fetched(action.offer.turn))
 
+    @_handles(state.Train)
     def _train(self, action: state.Train) -> None:
         offer, config = action.offer, self._setting.config
-        model, features = self._pantry.open(offer.model), self._pantry.open(offer.features)
+        model, features = self._pantry.open(offer)
         task = self._tasks.body(offer.task)
         if task is None:
             self._step(state.Failed(offer.turn, "its task was replaced meanwhile"))
             return
         if offer.kind != MOMENTS:
             self._newest.keep(offer, task, model, features)
-        self._submit(
+        assert self._labour is not None
+        self._labour.submit(
             Assignment(
                 box=self._member.box,
                 id=self._setting.draw(16),
@@ -336,10 +368,7 @@ class Box:
         assert self._labour is not None
         self._labour.cancel()
 
-    def _submit(self, request: Request) -> None:
-        assert self._labour is not None
-        self._labour.submit(request)
-
+    @_handles(state.Send)
     def _send_update(self, action: state.Send) -> None:
         try:
             update = self._spool.get(action.id)
@@ -358,31 +387,9 @@ class Box:
         except TransportError as error:
             logger.warning("not sent: %s", error)
 
-    def _report(self, turn: int, *, accepted: bool, reason: str) -> Report:
+    def _report(self, answer: state.Answer) -> Report:
         resources = self._news.told(self._setting.resources(), self._now())
-        return Report(turn=turn, accepted=accepted, reason=reason[:200], resources=resources)
-
-    _DOES: ClassVar[Mapping[type[state.Action], Callable[..., None]]] = {
-        state.GiveBirth: _give_birth,
-        state.Inspect: _inspect,
-        state.Enlist: _enlist,
-        state.Answer: _answer,
-        state.Fetch: _fetch,
-        state.Train: _train,
-        state.Cancel: _cancel,
-        state.Send: _send_update,
-        state.Forget: _forget,
-        state.Remember: _remember,
-        state.Say: _say,
-    }
-    """What carries an action out. A table: `match` asks class by class, six times an update."""
-
-    _TAKES: ClassVar[Mapping[type[Incoming | Result], Callable[..., None]]] = {
-        Delivery: _delivery,
-        Connected: _connected,
-        Disconnected: _disconnected,
-        Finding: _finding,
-        Done: _done,
-        Broken: _broken,
-    }
-    """What takes a thing that arrived, likewise."""
+        reason = answer.reason[:200]
+        return Report(
+            turn=answer.turn, accepted=answer.accepted, reason=reason, resources=resources
+        )

@@ -44,9 +44,10 @@ class Pantry:
             missing.append(features)
         return missing
 
-    def open(self, ref: BlobRef | None) -> bytes:
-        """A blob that is here; nothing where none is named."""
-        return (self.cached(ref) if ref else b"") or b""
+    def open(self, offer: Offer) -> tuple[bytes, bytes]:
+        """Its model and features, which are here; nothing where none are named."""
+        model, features = offer.model, offer.features
+        return (model and self.cached(model)) or b"", (features and self.cached(features)) or b""
 
     def cached(self, ref: BlobRef) -> bytes | None:
         """The opened blob, if it is here and undamaged."""

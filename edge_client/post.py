@@ -9,12 +9,19 @@ from proto.messages import Letter
 
 
 class Post:
-    """Messages to the coordinator. `publish` takes a sealed frame, `now` never runs backwards."""
+    """Messages to the coordinator. `publish` takes a topic and a sealed frame.
+
+    `now` never runs backwards.
+    """
 
     def __init__(
-        self, secure: Secure, publish: Callable[[bytes], None], now: Callable[[], float]
+        self,
+        secure: Secure,
+        topic: str,
+        publish: Callable[[str, bytes], None],
+        now: Callable[[], float],
     ) -> None:
-        self._secure, self._publish, self._now = secure, publish, now
+        self._secure, self._topic, self._publish, self._now = secure, topic, publish, now
         self.waiting = Waiting()
         """When it is due, `tick` has something to send."""
 
@@ -39,4 +46,4 @@ class Post:
             frame = self._secure.seal(bundle(messages))
         except SealError:
             return
-        self._publish(frame)
+        self._publish(self._topic, frame)

@@ -30,7 +30,8 @@ class Pulling:
 
     def begin(self, offer: Offer) -> bool:
         """Whether all that the offer names is here; what is not is asked for."""
-        self._pantry.stop()
+        if self.due < inf:
+            self._pantry.stop()
         missing = self._pantry.missing(offer)
         if missing:
             self._pantry.begin(missing, offer.key)

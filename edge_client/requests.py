@@ -8,7 +8,7 @@ from edge_client.config import Adapter, Data, Quantum
 from proto.messages import Offer, Update
 
 
-class Inspection(Struct, frozen=True, tag=True):
+class Inspection(Struct, frozen=True, tag=True, gc=False):
     """Which of the box's rows fit this task? `task` is the task's encoded body."""
 
     task: bytes
@@ -16,7 +16,7 @@ class Inspection(Struct, frozen=True, tag=True):
     adapter: Adapter = Adapter()
 
 
-class Assignment(Struct, frozen=True, tag=True):
+class Assignment(Struct, frozen=True, tag=True, gc=False):
     """Do what this offer asks, with the model and features it names."""
 
     box: str
@@ -32,7 +32,7 @@ class Assignment(Struct, frozen=True, tag=True):
     adapter: Adapter = Adapter()
 
 
-class Finding(Struct, frozen=True, tag=True):
+class Finding(Struct, frozen=True, tag=True, gc=False):
     """Answer to an inspection. `reason` may leave the box, `detail` is for its own log."""
 
     task: bytes
@@ -41,12 +41,12 @@ class Finding(Struct, frozen=True, tag=True):
     detail: str = ""
 
 
-class Done(Struct, frozen=True, tag=True):
+class Done(Struct, frozen=True, tag=True, gc=False):
     turn: int
     update: Update
 
 
-class Broken(Struct, frozen=True, tag=True):
+class Broken(Struct, frozen=True, tag=True, gc=False):
     """The assignment failed. `reason` may leave the box, `detail` is for its own log."""
 
     turn: int

@@ -272,8 +272,8 @@ def _void(state: State, event: Secured, _now: float) -> Step:
 
 
 def _trained(state: State, event: Trained, now: float) -> Step:
-    current = state.offer is not None and state.offer.turn == event.turn
-    if state.work is not TRAINING or not current:
+    offer = state.offer
+    if state.work is not TRAINING or offer is None or offer.turn != event.turn:
         # A result of work given up meanwhile, even of this turn, is of another offer.
         return state, (Forget(event.id),)
     slack = event.size / SLOWEST

@@ -17,15 +17,15 @@ MAX_KEPT = 64
 """Updates kept while the coordinator is away; more would be of rounds long over."""
 
 
-class _Put(Struct, frozen=True, array_like=True, tag=1):
+class _Put(Struct, frozen=True, array_like=True, tag=1, gc=False):
     update: Update
 
 
-class _Drop(Struct, frozen=True, array_like=True, tag=2):
+class _Drop(Struct, frozen=True, array_like=True, tag=2, gc=False):
     id: bytes
 
 
-class Seen(Struct, frozen=True, array_like=True, tag=3):
+class Seen(Struct, frozen=True, array_like=True, tag=3, gc=False):
     """The latest era, and the highest turn of each job taken in it."""
 
     era: Era | None = None
@@ -67,7 +67,7 @@ class Spool:
         """On disk when it returns. Raises StorageError when the disk is full."""
         if len(self._held.updates) >= MAX_KEPT:
             raise StorageError(f"the outbox holds {MAX_KEPT} updates nobody has taken")
-        self._write(_Put(update), durable=True)
+        self._keep(_Put(update))
         self._held.updates[update.id] = update
 
     def get(self, id_: bytes) -> Update:
@@ -82,7 +82,7 @@ class Spool:
         if self._held.updates.pop(id_, None) is None:
             return
         try:
-            self._write(_Drop(id_), durable=False)
+            self._note(_Drop(id_))
         except StorageError:
             return  # a full disk cannot make us keep more
 
@@ -101,13 +101,21 @@ class Spool:
         the turn away, then nothing that came of it has left this box.
         """
         seen = Seen(era, turns)
-        self._write(seen, durable=era != self._held.seen.era)
+        if era == self._held.seen.era:
+            self._note(seen)
+        else:
+            self._keep(seen)
         self._held.seen = seen
 
-    def _write(self, entry: Entry, *, durable: bool) -> None:
-        if self._journal.large and not durable:
+    def _keep(self, entry: Entry) -> None:
+        """On disk when it returns."""
+        self._journal.append(msgpack.encode(entry))
+
+    def _note(self, entry: Entry) -> None:
+        """On disk before what is kept after it; now is the time to tidy up."""
+        if self._journal.large:
             self._journal.rewrite(self._held.entries())
-        self._journal.append(msgpack.encode(entry), durable=durable)
+        self._journal.append(msgpack.encode(entry), durable=False)
 
     def close(self) -> None:
         self._journal.close()

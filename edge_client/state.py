@@ -25,18 +25,22 @@ class Work(Enum):
 Region = Link | Work
 
 
+class Value(Struct, frozen=True, gc=False):
+    """Part of no cycle, so that the garbage collector need not look at it."""
+
+
 # --- what may happen ------------------------------------------------------------------------------
 
 
-class LinkUp(Struct, frozen=True):
+class LinkUp(Value, frozen=True):
     """The broker accepted us."""
 
 
-class LinkDown(Struct, frozen=True):
+class LinkDown(Value, frozen=True):
     """The broker is gone."""
 
 
-class CoordinatorSeen(Struct, frozen=True):
+class CoordinatorSeen(Value, frozen=True):
     """The coordinator's signed state arrived."""
 
     session: int
@@ -44,13 +48,13 @@ class CoordinatorSeen(Struct, frozen=True):
     online: bool
 
 
-class Secured(Struct, frozen=True):
+class Secured(Value, frozen=True):
     """A key exchange is done; the coordinator has proven that it holds the epoch's keys."""
 
     era: Era
 
 
-class TaskSeen(Struct, frozen=True):
+class TaskSeen(Value, frozen=True):
     """A signed task arrived. `refusal` is what the local policy has against it, or empty."""
 
     job: str
@@ -58,7 +62,7 @@ class TaskSeen(Struct, frozen=True):
     refusal: str
 
 
-class Inspected(Struct, frozen=True):
+class Inspected(Value, frozen=True):
     """The box's rows were checked against a task: how many it can train on, or why none."""
 
     job: str
@@ -67,20 +71,20 @@ class Inspected(Struct, frozen=True):
     reason: str
 
 
-class OfferSeen(Struct, frozen=True):
+class OfferSeen(Value, frozen=True):
     """An offer arrived. `objection` is what the local policy has against it, or empty."""
 
     offer: Offer
     objection: str = ""
 
 
-class Fetched(Struct, frozen=True):
+class Fetched(Value, frozen=True):
     """The offer's model and features are here and proven."""
 
     turn: int
 
 
-class Trained(Struct, frozen=True):
+class Trained(Value, frozen=True):
     """An update is in the outbox, safe on disk; its packed size in bytes."""
 
     turn: int
@@ -88,18 +92,18 @@ class Trained(Struct, frozen=True):
     size: int = 0
 
 
-class Failed(Struct, frozen=True):
+class Failed(Value, frozen=True):
     turn: int
     reason: str
 
 
-class Acked(Struct, frozen=True):
+class Acked(Value, frozen=True):
     id: bytes
     code: int
     text: str
 
 
-class Tick(Struct, frozen=True):
+class Tick(Value, frozen=True):
     """Time passed."""
 
 
@@ -122,23 +126,23 @@ Event = (
 # --- what the shell is told to do -----------------------------------------------------------------
 
 
-class GiveBirth(Struct, frozen=True):
+class GiveBirth(Value, frozen=True):
     """Publish a birth with a new ephemeral key."""
 
 
-class Inspect(Struct, frozen=True):
+class Inspect(Value, frozen=True):
     job: str
     task: bytes
 
 
-class Enlist(Struct, frozen=True):
+class Enlist(Value, frozen=True):
     job: str
     task: bytes
     rows: int
     reason: str
 
 
-class Answer(Struct, frozen=True):
+class Answer(Value, frozen=True):
     """Report on an offer: taken, or not and why."""
 
     turn: int
@@ -146,38 +150,38 @@ class Answer(Struct, frozen=True):
     reason: str
 
 
-class Fetch(Struct, frozen=True):
+class Fetch(Value, frozen=True):
     offer: Offer
 
 
-class Train(Struct, frozen=True):
+class Train(Value, frozen=True):
     offer: Offer
 
 
-class Cancel(Struct, frozen=True):
+class Cancel(Value, frozen=True):
     turn: int
 
 
-class Send(Struct, frozen=True):
+class Send(Value, frozen=True):
     """Seal the spooled update under the current epoch and publish it."""
 
     id: bytes
 
 
-class Forget(Struct, frozen=True):
+class Forget(Value, frozen=True):
     """Take an update out of the outbox."""
 
     id: bytes
 
 
-class Remember(Struct, frozen=True):
+class Remember(Value, frozen=True):
     """Write down, before anything else happens, what must never be taken back."""
 
     era: Era
     turns: Mapping[str, int]
 
 
-class Say(Struct, frozen=True):
+class Say(Value, frozen=True):
     """A line for the person who reads the log."""
 
     text: str
@@ -191,7 +195,7 @@ Action = (
 # --- the state ------------------------------------------------------------------------------------
 
 
-class Waiting(Struct, frozen=True):
+class Waiting(Value, frozen=True):
     """An update in the outbox: when to send it again, and how often it was sent."""
 
     id: bytes
@@ -202,7 +206,7 @@ class Waiting(Struct, frozen=True):
     """Seconds a large one may take on its way, added to each wait."""
 
 
-class Known(Struct, frozen=True):
+class Known(Value, frozen=True):
     """A task this box has inspected."""
 
     task: bytes
@@ -210,7 +214,7 @@ class Known(Struct, frozen=True):
     reason: str
 
 
-class State(Struct, frozen=True):
+class State(Value, frozen=True):
     link: Link = Link.OFFLINE
     work: Work = Work.IDLE
     coordinator: tuple[int, Era] | None = None

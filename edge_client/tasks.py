@@ -51,7 +51,8 @@ class Tasks:
 
     def body(self, id_: bytes) -> bytes | None:
         """The encoded task, for the training process."""
-        return self._known[id_][1] if id_ in self._known else None
+        known = self._known.get(id_)
+        return known[1] if known else None
 
     def job(self, id_: bytes) -> str | None:
         return self._known[id_][0].job if id_ in self._known else None

@@ -6,8 +6,11 @@ renewed subscription, and a session taken over sends no will (mosquitto 2.0.11).
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
+
+from msgspec.structs import replace
 
 from firmware_sim.clock import Clock
 from firmware_sim.link import Link
@@ -20,8 +23,6 @@ from proto.transport import Deliver, Delivery, Port, Will
 
 _WINDOW = 20
 _SHARED_PARTS = 3
-_Owed = tuple[str, bytes, bool]
-"""Topic, payload, and whether it is a retained message."""
 
 
 class _Session:
@@ -31,16 +32,19 @@ class _Session:
 
     def __init__(self) -> None:
         self.wire: Wire | None = None
-        self.owed: dict[int, _Owed] = {}
-        self.unsent: deque[int] = deque()
+        self.owed: dict[int, Delivery] = {}
+        """By their tokens."""
+        self.unsent: deque[Delivery] = deque()
         self.sent = 0
         """Of what is owed, so many were sent and await an ack."""
 
-    def begin(self, wire: Wire) -> None:
-        """All that is owed is owed again to the new connection."""
+    def begin(self, wire: Wire, tokens: Iterator[int]) -> None:
+        """All that is owed is owed again to the new connection, where old tokens say nothing."""
         self.wire = wire
         self.sent = 0
-        self.unsent = deque(self.owed)
+        again = [replace(delivery, token=next(tokens)) for delivery in self.owed.values()]
+        self.owed = {delivery.token: delivery for delivery in again}
+        self.unsent = deque(again)
 
 
 class _Group:
@@ -71,8 +75,7 @@ class MemoryBroker:
         self._link = link or Link(seed=0)
         self._link.watch(self._cut)
         self._running = True
-        self._wires = 0
-        self._messages = 0
+        self._tokens = count(1)
         self._ports: dict[str, MemoryPort] = {}
         self._present: list[partial[None]] = []
         """What happens at this very moment, in order: one event of the clock for all of it."""
@@ -127,9 +130,8 @@ class MemoryBroker:
         return "the link is cut" if self._link.is_cut(client_id) else ""
 
     def connecting(self, port: MemoryPort) -> Wire:
-        self._wires += 1
-        at_once = self._link.at_once(port.client_id)
-        wire = Wire(port, self._wires, self.clock.now, at_once=at_once)
+        ways = self.traffic.of(port.client_id, UP), self.traffic.of(port.client_id, DOWN)
+        wire = Wire(port, self.clock.now, ways, at_once=self._link.at_once(port.client_id))
         self._control(port, UP, partial(self._accept, wire))
         return wire
 
@@ -142,18 +144,15 @@ class MemoryBroker:
     def unsubscribed(self, wire: Wire, patterns: tuple[str, ...]) -> None:
         self._reach(wire, partial(self._unsubscribe, wire, patterns))
 
-    def acked(self, wire: Wire, message: int) -> None:
-        now = self.clock.now
-        when = now if wire.at_once else self._link.arrival(wire.client_id, UP, 0, now)
-        if when <= now:
-            self._acked(wire, message)
+    def acked(self, wire: Wire, token: int) -> None:
+        if wire.at_once:
+            self._acked(wire, token)
         else:
-            self.clock.at(when, partial(self._acked, wire, message))
+            self._reach(wire, partial(self._acked, wire, token))
 
     def published(self, wire: Wire, topic: str, payload: bytes, *, retain: bool) -> bool:
         """Take a publish; whether it is here already, and not on its way."""
-        client_id, size = wire.client_id, len(payload)
-        self.traffic.add(client_id, UP, topic, size)
+        wire.up.add(topic, len(payload))
         if self.tap is not None:
             self.tap(topic, payload)
         if wire.at_once:  # on its way for no time: nothing comes in between
@@ -161,7 +160,7 @@ class MemoryBroker:
             return True
         wire.under_way += 1
         route = partial(self._arrived, wire, topic, payload, retain=retain)
-        arrivals = self._link.arrivals(client_id, UP, size, self.clock.now)
+        arrivals = self._link.arrivals(wire.client_id, UP, len(payload), self.clock.now)
         for number, when in enumerate(arrivals):
             self._at(when, partial(route, first=number == 0))
         return False
@@ -170,7 +169,7 @@ class MemoryBroker:
         self._sessions: dict[str, _Session] = {}
         self._groups: dict[str, _Group] = {}
         self._subscriptions: TopicTree[str] = TopicTree()
-        self._routes: dict[str, tuple[str, ...]] = {}
+        self._routes: dict[str, list[_Session]] = {}
         """Who gets a topic, as long as nobody subscribes anew."""
         self._retained: TopicTree[tuple[str, bytes]] = TopicTree()
 
@@ -190,9 +189,12 @@ class MemoryBroker:
     def _at(self, when: float, call: "partial[None]") -> None:
         if when > self.clock.now:
             self.clock.at(when, call)
-            return
+        else:
+            self._soon(call)
+
+    def _soon(self, call: "partial[None]") -> None:
         if not self._present:
-            self.clock.at(when, self._happen)
+            self.clock.soon(self._happen)
         self._present.append(call)
 
     def _happen(self) -> None:
@@ -208,7 +210,7 @@ class MemoryBroker:
         session = self._sessions.setdefault(port.client_id, _Session())
         words = "another client with the same id has connected"
         self._sever(session.wire, words, taken_over=True)
-        session.begin(wire)
+        session.begin(wire, self._tokens)
         self._control(port, DOWN, partial(port.accepted, wire))
         self._pump(session)
         self._subscribe(wire, wire.patterns)
@@ -225,7 +227,7 @@ class MemoryBroker:
             self._subscriptions.put(pattern, client_id, client_id)
             self._routes.clear()
             for topic, payload in list(self._retained.for_pattern(pattern)):
-                self._owe(client_id, (topic, payload, True))
+                self._owe(session, topic, payload, retained=True)
 
     def _unsubscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
         client_id = wire.client_id
@@ -260,51 +262,54 @@ class MemoryBroker:
             self._retained.put(topic, topic, (topic, payload))
         elif retain:
             self._retained.take(topic, topic)
-        recipients = self._routes.get(topic)
-        if recipients is None:
-            recipients = self._routes[topic] = tuple(self._subscriptions.for_topic(topic))
-        for subscriber in recipients:
-            group = self._groups.get(subscriber) if self._groups else None
-            client_id = group.choose(self._sessions) if group else subscriber
-            self._owe(client_id, (topic, payload, False))
+        receivers = self._routes.get(topic)
+        if receivers is None:
+            receivers = self._receivers(topic)
+        for session in receivers:
+            self._owe(session, topic, payload, retained=False)
 
-    def _owe(self, client_id: str, owed: _Owed) -> None:
-        session = self._sessions[client_id]
-        self._messages = number = self._messages + 1
-        session.owed[number] = owed
+    def _receivers(self, topic: str) -> list[_Session]:
+        """Who gets this message; whoever shares a subscription may not get the next one."""
+        subscribers = list(self._subscriptions.for_topic(topic))
+        groups = {name: self._groups[name] for name in subscribers if name in self._groups}
+        chosen = {name: group.choose(self._sessions) for name, group in groups.items()}
+        receivers = [self._sessions[chosen.get(name, name)] for name in subscribers]
+        if not groups:
+            self._routes[topic] = receivers
+        return receivers
+
+    def _owe(self, session: _Session, topic: str, payload: bytes, *, retained: bool) -> None:
+        delivery = Delivery(topic, payload, retained, next(self._tokens))
+        session.owed[delivery.token] = delivery
         wire = session.wire
         if wire is None or session.unsent or session.sent >= _WINDOW:
-            session.unsent.append(number)
+            session.unsent.append(delivery)
         else:
-            self._send(session, wire, number, owed)
+            self._send(session, wire, delivery)
 
     def _pump(self, session: _Session) -> None:
         """Send what the window allows."""
         wire = session.wire
         while wire is not None and session.unsent and session.sent < _WINDOW:
-            number = session.unsent.popleft()
-            self._send(session, wire, number, session.owed[number])
+            self._send(session, wire, session.unsent.popleft())
 
-    def _send(self, session: _Session, wire: Wire, number: int, owed: _Owed) -> None:
+    def _send(self, session: _Session, wire: Wire, delivery: Delivery) -> None:
         session.sent += 1
-        topic, payload, retained = owed
-        arrived = partial(
-            wire.port.arrived, wire, Delivery(topic, payload, retained, wire.number << 32 | number)
-        )
-        client_id, size = wire.client_id, len(payload)
+        topic, size = delivery.topic, len(delivery.payload)
+        arrived = partial(wire.port.arrived, wire, delivery)
         if wire.at_once:
-            self.traffic.add(client_id, DOWN, topic, size)
-            self._at(0.0, arrived)
+            wire.down.add(topic, size)
+            self._soon(arrived)
             return
-        for when in self._link.arrivals(client_id, DOWN, size, self.clock.now):
-            self.traffic.add(client_id, DOWN, topic, size)
+        for when in self._link.arrivals(wire.client_id, DOWN, size, self.clock.now):
+            wire.down.add(topic, size)
             self._at(when, arrived)
 
-    def _acked(self, wire: Wire, message: int) -> None:
+    def _acked(self, wire: Wire, token: int) -> None:
         session = self._sessions.get(wire.client_id)
         if session is None or session.wire is not wire:
             return
-        if session.owed.pop(message, None) is not None:
+        if session.owed.pop(token, None) is not None:
             session.sent -= 1
         if session.unsent:
             self._pump(session)

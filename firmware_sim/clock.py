@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
-from itertools import count
 from math import inf
 
 _Call = Callable[[], None]
@@ -20,17 +19,26 @@ class Clock:
         self.now = now
         self.steps = 0
         """Events run so far."""
-        self._order = count()
-        self._events: list[tuple[float, int, _Call]] = []
-        self._soon: deque[_Call] = deque()
-        """What was added for the present moment: after all that was due at it before."""
+        self._due: deque[_Call] = deque()
+        """What is left to do at the present moment."""
+        self._later: dict[float, list[_Call]] = {}
+        """What is to be done at moments to come: many boxes often share one."""
+        self._moments: list[float] = []
+        """A heap of those moments."""
+
+    def soon(self, call: _Call) -> None:
+        """Run `call` now, after what is due."""
+        self._due.append(call)
 
     def at(self, when: float, call: _Call) -> None:
         """Run `call` at `when` seconds; a moment already past means now, after what is due."""
         if when <= self.now:
-            self._soon.append(call)
+            self._due.append(call)
+        elif when in self._later:
+            self._later[when].append(call)
         else:
-            heappush(self._events, (when, next(self._order), call))
+            self._later[when] = [call]
+            heappush(self._moments, when)
 
     def after(self, delay: float, call: _Call) -> None:
         """Run `call` in `delay` seconds."""
@@ -38,15 +46,14 @@ class Clock:
 
     def step(self) -> bool:
         """Run the next event alone. Returns False when there is none."""
-        events, soon = self._events, self._soon
+        due = self._due
+        if not due:
+            if not self._moments:
+                return False
+            self.now = now = heappop(self._moments)
+            due.extend(self._later.pop(now))
         self.steps += 1
-        if soon and (not events or events[0][0] > self.now):
-            soon.popleft()()
-            return True
-        if not events:
-            return False
-        self.now, _, call = heappop(events)
-        call()
+        due.popleft()()
         return True
 
     def run(self, until: float | None = None) -> None:
@@ -58,9 +65,9 @@ class Clock:
 
     def idle(self) -> bool:
         """Whether nothing is left to happen."""
-        return not (self._events or self._soon)
+        return not (self._due or self._moments)
 
     def _next(self) -> float:
-        if self._soon:
+        if self._due:
             return self.now
-        return self._events[0][0] if self._events else inf
+        return self._moments[0] if self._moments else inf

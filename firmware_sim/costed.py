@@ -57,7 +57,8 @@ class Frame(bytes):
 
 
 def seal(message: Sealed, epoch: bytes, _key: Key, sequence: int, signer: Identity | None) -> bytes:
-    frame = Frame(_frame(encode(message), epoch, sequence, signed=signer is not None))
+    suite, end = (PLAIN, _PLAIN) if signer is None else (SIGNED, _SIGNED)
+    frame = Frame(HEADER.pack(1, suite, epoch, sequence) + encode(message) + end)
     frame.message = message
     return frame
 
@@ -69,11 +70,6 @@ def open_(frame: bytes, _key: Key, _signer: bytes | None) -> Sealed:
     if not frame.endswith(seal_):
         raise SealError("the frame was altered or sealed under another key")
     return decode_sealed(frame[HEADER.size : -len(seal_)])
-
-
-def _frame(body: bytes, epoch: bytes, sequence: int, *, signed: bool = False) -> bytes:
-    header = HEADER.pack(1, SIGNED if signed else PLAIN, epoch, sequence)
-    return header + body + (_SIGNED if signed else _PLAIN)
 
 
 def ask(birth: Birth, kem: KemPair, identity: Identity) -> Asked:
@@ -99,7 +95,7 @@ def accept(
         box=key_offer.box,
         offer=hashlib.sha256(offer_bytes).digest(),
         secret=bytes(SECRET),
-        report=_frame(report, epoch.id, 0),
+        report=HEADER.pack(1, PLAIN, epoch.id, 0) + report + _PLAIN,
     )
     return Agreed(epoch, key_offer.era, sign(message, identity))
 

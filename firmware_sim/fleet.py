@@ -73,13 +73,15 @@ class Actor:
         self._inbox: list[Incoming | Result] = []
         self._alive = True
         self._called = False
-        self._due, self._wakes_at = inf, -1.0
+        self._due = inf
+        self._wakes_at, self._covered = -1.0, inf
+        """The next timer, and from when on it surely comes before whatever may be due."""
 
     def put(self, thing: Incoming | Result) -> None:
         self._inbox.append(thing)
         if not self._called:  # else a turn at this very moment is on its way
             self._called = True
-            self._clock.at(0.0, self._turn)
+            self._clock.soon(self._turn)
 
     def turn_after(self, seconds: float) -> None:
         self._clock.after(seconds, self._turn)
@@ -94,11 +96,11 @@ class Actor:
         batch, self._inbox = self._inbox, []
         if len(batch) > MAX_BATCH:
             batch, self._inbox = batch[:MAX_BATCH], batch[MAX_BATCH:]
-        self._due = self._take(batch)
+        self._due = due = self._take(batch)
         if self._inbox:
             self._called = True
-            self._clock.at(0.0, self._turn)
-        else:
+            self._clock.soon(self._turn)
+        elif due < self._covered or self._wakes_at <= self._clock.now:
             self._rest()
 
     def _rest(self) -> None:
@@ -110,7 +112,7 @@ class Actor:
         wait = due - (self._start + now)
         when = now + max(LEAST_WAIT, wait)
         if self._wakes_at <= now or when < self._wakes_at:
-            self._wakes_at = when
+            self._wakes_at, self._covered = when, due + LEAST_WAIT
             clock.at(when, self._wake)
 
     def _wake(self) -> None:
@@ -259,10 +261,10 @@ class Fleet:
             self.expelled.add(name)
             self.kill_box(name)
             return inf
-        due = box.due
+        due = box.due()
         if due <= self.clock.now:
             box.tick()
-            due = box.due
+            due = box.due()
         return due
 
     # --- time ---

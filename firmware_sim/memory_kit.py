@@ -63,9 +63,12 @@ class MemorySpool(Spool):
     def __init__(self, disk: Disk) -> None:
         self._disk, self._held = disk, disk.held
 
-    def _write(self, _entry: Entry, *, durable: bool) -> None:
-        if durable and self._disk.full:
+    def _keep(self, _entry: Entry) -> None:
+        if self._disk.full:
             raise StorageError("the disk is full")
+
+    def _note(self, _entry: Entry) -> None:
+        """A full disk has room for that much."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -89,9 +92,10 @@ class MemoryPantry(Pantry):
         return data
 
     def _hold(self, ref: BlobRef, data: bytes) -> None:
-        self._small[ref.digest] = data
-        while len(self._small) > 4:  # noqa: PLR2004 - this turn's and the last one's
-            del self._small[next(iter(self._small))]
+        small = self._small
+        small[ref.digest] = data
+        if len(small) > 4:  # noqa: PLR2004 - this turn's and the last one's
+            del small[next(iter(small))]
 
     def _resumed(self, ref: BlobRef) -> blobs.Assembly:
         return blobs.Assembly(ref)

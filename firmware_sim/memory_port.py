@@ -3,6 +3,7 @@
 import random
 from typing import TYPE_CHECKING
 
+from firmware_sim.traffic import Way
 from proto.inbound import AckOrder
 from proto.outgoing import check_pattern, check_publish, check_room
 from proto.reconnect import Backoff
@@ -10,10 +11,6 @@ from proto.transport import Connected, Deliver, Delivery, Disconnected, Incoming
 
 if TYPE_CHECKING:
     from firmware_sim.broker import MemoryBroker
-
-
-_NUMBER = 2**32 - 1
-"""The part of a delivery's token that is the message's number; the rest is the connection's."""
 
 
 class Wire:
@@ -24,17 +21,21 @@ class Wire:
         "at_once",
         "began",
         "client_id",
-        "number",
+        "down",
         "patterns",
         "port",
         "severed",
         "under_way",
+        "up",
     )
 
-    def __init__(self, port: "MemoryPort", number: int, began: float, *, at_once: bool) -> None:
+    def __init__(
+        self, port: "MemoryPort", began: float, ways: tuple[Way, Way], *, at_once: bool
+    ) -> None:
         self.port, self.client_id = port, port.client_id
-        self.number = number
         self.began = began
+        self.up, self.down = ways
+        """Where messages that leave and that come are counted."""
         self.at_once = at_once
         """Whether all that is sent on it is there at once."""
         self.patterns = tuple(port.patterns)
@@ -69,8 +70,9 @@ class MemoryPort:
         wire, broker = self._wire, self._broker
         if wire is None or not self._online:
             return
-        if self._step != broker.clock.steps:
-            self._burst, self._step = 0, broker.clock.steps
+        step = broker.clock.steps
+        if self._step != step:
+            self._burst, self._step = 0, step
         check_room(wire.under_way + self._burst)
         if broker.published(wire, topic, payload, retain=retain):
             self._burst += 1
@@ -91,10 +93,10 @@ class MemoryPort:
 
     def ack(self, delivery: Delivery) -> None:
         """See `Port.ack`. One from an earlier connection counts for nothing, as in MQTT."""
-        wire, token = self._wire, delivery.token
-        if wire is not None and wire.number == token >> 32:
-            for settled in wire.acks.settle(token):
-                self._broker.acked(wire, settled & _NUMBER)
+        wire = self._wire
+        if wire is not None:
+            for number in wire.acks.settle(delivery.token):
+                self._broker.acked(wire, number)
 
     def close(self) -> None:
         """See `Port.close`."""
@@ -132,8 +134,7 @@ class MemoryPort:
     def arrived(self, wire: Wire, delivery: Delivery) -> None:
         if self._wire is wire and not wire.severed:
             wire.acks.owe(delivery.token)
-            if not self._over:
-                self._deliver(delivery)
+            self._deliver(delivery)
 
     def severed(self, wire: Wire, reason: str, *, taken_over: bool = False) -> None:
         if self._wire is wire:

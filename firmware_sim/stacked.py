@@ -20,7 +20,7 @@ from edge_client.circuit.engine import NUMPY, encode, operator_pays
 from edge_client.circuit.program import Float64s, Program, Turn, compile_circuit
 from edge_client.optimise import adam
 from edge_client.train import FLOOR, Hyper
-from firmware_sim.turning import run_body, turned, walk_back
+from firmware_sim.turning import body_of, run_body, turned, walk_back
 from proto.circuit import Classifier
 from quantization.arrays import Array
 
@@ -94,8 +94,7 @@ class _Point:
     @cached_property
     def _bodies(self) -> Float64s:
         """The body as matrices (boxes, 2^n, 2^n), all in one go."""
-        one = np.eye(2**self._program.qubits)[None]
-        return run_body(self._program, one, self.turns(self._whole))
+        return body_of(self._program, self.turns(self._whole))
 
     def turns(self, at: slice | NDArray[np.intp]) -> Float64s:
         """The body's turns in these boxes."""
@@ -188,16 +187,17 @@ class Stacked:
     def _losses(self, point: _Point, parts: list[_Rows]) -> list[float]:
         found: list[float] = []
         for part in parts:
-            chances = point.log_chances(part, self._values(point.final(part)))
-            found += _losses(*chances, part.second)
+            first, second = point.log_chances(part, self._values(point.final(part)))
+            found += _losses(np.exp(np.where(part.second, second, first)))
         return found
 
     def _judged(self, point: _Point, parts: list[_Rows], boxes: int) -> Judged:
         losses, accuracies = [0.0] * boxes, [0.0] * boxes
         for part in parts:
-            first, second = point.log_chances(part, self._values(point.final(part)))
-            losses[part.at] = _losses(first, second, part.second)
-            hits = (np.exp(second) > np.exp(first)) == part.second
+            chances = point.log_chances(part, self._values(point.final(part)))
+            first, second = map(np.exp, chances)
+            losses[part.at] = _losses(np.where(part.second, second, first))
+            hits = (second > first) == part.second
             accuracies[part.at] = hits.mean(axis=1).tolist()
         return Judged(losses, accuracies)
 
@@ -211,7 +211,7 @@ class Stacked:
             values = self._values(final)
             first, second = here.log_chances(part, values)
             if losses is not None:
-                losses += _losses(first, second, part.second)
+                losses += _losses(np.exp(np.where(part.second, second, first)))
             falls = (np.exp(second) - part.second)[:, None]
             found[at, weights:-1] = np.matmul(falls, values.swapaxes(1, 2))[:, 0] / count
             found[at, -1:] = falls.sum(axis=2) / count
@@ -237,8 +237,7 @@ def _own(array: Float64s, at: slice) -> Float64s:
     return array[at] if len(array) > 1 else array
 
 
-def _losses(first: Float64s, second: Float64s, labels: NDArray[np.bool_]) -> list[float]:
-    """Each box's mean cross-entropy, from log-chances of both classes (boxes, rows)."""
-    right = np.maximum(np.exp(np.where(labels, second, first)), FLOOR)
-    losses: list[float] = (-np.log(right).mean(axis=1)).tolist()
+def _losses(right: Float64s) -> list[float]:
+    """Each box's mean cross-entropy, from the chances of the right classes (boxes, rows)."""
+    losses: list[float] = (-np.log(np.maximum(right, FLOOR)).mean(axis=1)).tolist()
     return losses

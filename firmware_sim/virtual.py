@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from operator import attrgetter
 from pathlib import Path
 from signal import SIGKILL
 from typing import Protocol
@@ -269,7 +268,7 @@ class VirtualFleet(Fleet):
             member=self._member(name),
             identity=identity,
             config=config or EdgeConfig(data=Data(source=name)),
-            now=partial(attrgetter("now"), self.clock),
+            now=partial(getattr, self.clock, "now"),
             clock=lambda: self.wall() + clock_off,
             resources=partial(self.plan.world.resources, name),
             draw=self._chance.randbytes,

@@ -43,11 +43,11 @@ def bundle(messages: Sequence[Letter]) -> Sealed:
 
 def unbundle(message: Sealed) -> tuple[Sealed, ...]:
     """What a frame held, in order."""
-    return message.items if isinstance(message, Bundle) else (message,)
+    return message.items if type(message) is Bundle else (message,)
 
 
 def holds_update(message: Sealed) -> bool:
     """Whether the frame must be signed."""
-    if not isinstance(message, Bundle):
+    if type(message) is not Bundle:
         return type(message) in UPDATES
-    return any(map(UPDATES.__contains__, map(type, message.items)))
+    return not UPDATES.isdisjoint(map(type, message.items))

@@ -1,5 +1,7 @@
 """Deliveries of one connection: told in order after `Connected`, acked in order too."""
 
+from collections import deque
+
 from proto.transport import MAX_PAYLOAD, Connected, Deliver, Delivery
 
 LARGEST_INBOUND = MAX_PAYLOAD + 4096
@@ -13,25 +15,25 @@ class AckOrder:
     """
 
     def __init__(self) -> None:
-        self._acked: dict[int, bool] = {}
+        self._owed: deque[int] = deque()
+        self._early: set[int] = set()
+        """Those of them that were acked, but may not leave yet."""
 
     def owe(self, number: int) -> None:
         """A message came that is to be acked."""
-        self._acked[number] = False
+        self._owed.append(number)
 
     def settle(self, number: int) -> list[int]:
         """It was acked. Returns the acks that may leave now, perhaps none yet."""
-        waiting = self._acked
-        if number not in waiting:
+        owed, early = self._owed, self._early
+        if not owed or owed[0] != number:
+            if number in owed:
+                early.add(number)
             return []
-        if number != next(iter(waiting)):
-            waiting[number] = True
-            return []
-        del waiting[number]
-        ready = [number]
-        while waiting and waiting[oldest := next(iter(waiting))]:
-            del waiting[oldest]
-            ready.append(oldest)
+        ready = [owed.popleft()]
+        while early and owed[0] in early:
+            early.remove(owed[0])
+            ready.append(owed.popleft())
         return ready
 
 

@@ -138,11 +138,10 @@ class Outgoing:
 
 def check_publish(topic: str, payload: bytes, largest_packet: int = UNLIMITED) -> None:
     """Raise LocalError for a topic with wildcards, TransportError for a payload too large."""
-    room, size = largest_packet - _overhead(topic), len(payload)
+    size, room = len(payload), largest_packet - _overhead(topic)
     if size > MAX_PAYLOAD or size > room:
-        largest = min(MAX_PAYLOAD, room)
         raise TransportError(
-            f"{size} bytes for {topic} are more than the {largest} that can be"
+            f"{size} bytes for {topic} are more than the {min(MAX_PAYLOAD, room)} that can be"
             " published at once; send them as chunks."
         )
 

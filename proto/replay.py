@@ -6,7 +6,7 @@ WIDTH = 64
 _ALL = 2**WIDTH - 1
 
 
-class Window(Struct, frozen=True):
+class Window(Struct, frozen=True, gc=False):
     """`highest` sequence taken (-1: none) and a bit for each of the 64 up to it, lowest bit it."""
 
     highest: int = -1

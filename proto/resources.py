@@ -11,7 +11,9 @@ JournalLine = Annotated[str, Meta(max_length=160, pattern=r"^[ -~]*\Z")]
 MAX_JOURNAL = 6
 
 
-class Resources(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
+class Resources(
+    Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True, gc=False
+):
     """What a report says of the board, part of a message; None where the board does not tell."""
 
     battery: Percent | None = None

@@ -109,7 +109,7 @@ def derive_epoch(box_secret: bytes, coordinator_secret: bytes, whole: bytes) -> 
     return Epoch(id=key[:8], up=Key(key[8:40]), down=Key(key[40:]))
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, gc=False):
     """A frame taken apart, not yet believed."""
 
     epoch: bytes

@@ -22,7 +22,7 @@ MAX_QUEUED = 1024
 """Publishes waiting in memory; one more is refused, and the outbox offers it again later."""
 
 
-class Delivery(Struct, frozen=True):
+class Delivery(Struct, frozen=True, gc=False):
     """One message from the broker. It stays owed to us until it is acked."""
 
     topic: str

@@ -44,7 +44,7 @@ _MOST = LEVELS[8]
 class Form:
     """What `pack` makes of a layout under a scheme, as far as is known beforehand."""
 
-    tag: bytes
+    tag: int
     size: int
     """Length in bytes; of a sparse scheme, the most it can be."""
     sparse: bool
@@ -58,7 +58,7 @@ def form_of(layout: Layout, scheme: Scheme) -> Form:
     length = size(layout)
     count = scheme.kept(length)
     whole = 1 + _numbers_size(count, scheme) + (longest(count, length) if scheme.sparse else 0)
-    tag = bytes([scheme.bits + (SPARSE if scheme.sparse else 0)])
+    tag = scheme.bits + (SPARSE if scheme.sparse else 0)
     plain = scheme.bits == 8 and not scheme.sparse  # noqa: PLR2004
     scales = struct.Struct(f"<{blocks(length, scheme.block)}I") if plain else None
     return Form(tag, whole, scheme.sparse, scales)
@@ -123,7 +123,7 @@ def unpack_all(datas: Sequence[bytes], layout: Layout, scheme: Scheme) -> Array:
         rows = [unpack_vector(data, layout, scheme) for data in datas]
         return np.stack(rows) if rows else np.empty((0, size(layout)), np.float32)
     whole = b"".join(datas)
-    if set(map(len, datas)) != {form.size} or set(whole[:: form.size]) != set(form.tag):
+    if set(map(len, datas)) != {form.size} or set(whole[:: form.size]) != {form.tag}:
         for data in datas:
             _check_head(data, form)
     cut = 1 + form.scales.size
@@ -145,7 +145,7 @@ def bound(data: bytes, form: Form) -> float:
     if scales is None:
         return inf
     _check_head(data, form)
-    largest = max(scales.unpack_from(data, 1), default=0)
+    largest = max(scales.unpack_from(data, 1)) if scales.size else 0
     if largest > _MAX_SCALE_BITS:
         raise BadArrays(BAD_SCALE)
     if data.find(_NO_CODE, 1 + scales.size) >= 0:
@@ -159,8 +159,8 @@ def _check_head(data: bytes, form: Form) -> None:
     expected = form.size
     if len(data) != expected and not (form.sparse and len(data) < expected):
         raise BadArrays(f"{len(data)} bytes; the layout takes {expected}")
-    if not data.startswith(form.tag):
-        raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {form.tag[0]} was agreed")
+    if not data or data[0] != form.tag:
+        raise BadArrays(f"scheme tag {data[0] if data else 'missing'}; {form.tag} was agreed")
 
 
 def _checked_scales(scales: Array) -> Array:

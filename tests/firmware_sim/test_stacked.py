@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from coordinator.taskmodel import Model, classifier_of
+from edge_client.circuit import steps
 from edge_client.circuit.classifier import classifier_model
+from edge_client.circuit.program import compile_circuit
 from edge_client.train import Hyper, Rows, evaluate, local_update
 from firmware_sim.stacked import Group, Stacked
+from firmware_sim.turning import body_of, run_body, turned
 from proto.circuit import classifier_layout
 from quantization.arrays import flatten
 
@@ -59,6 +62,19 @@ def test_judging_together_gives_each_box_its_own_figures():
     alone = [evaluate(model, arrays, g.z[b], g.y[b]) for g in parts for b in range(len(g.y))]
     assert together.losses == [found.loss for found in alone]
     assert together.accuracies == [found.accuracy for found in alone]
+
+
+@pytest.mark.parametrize(("features", "reps"), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 1)])
+def test_a_first_layer_is_to_the_bit_what_its_turns_make_of_the_identity(features, reps):
+    program = compile_circuit(classifier_of(Model(reps=reps), features, 2).circuit)
+    angles = np.random.default_rng(features).normal(size=(40, program.weights))
+    angles[0], angles[1] = 0.0, np.pi * np.round(angles[1])
+    matrices = turned(program, angles)
+    one = np.eye(2**program.qubits)[None]
+    assert np.array_equal(body_of(program, matrices), run_body(program, one, matrices))
+    for box, own in enumerate(angles):
+        alone = steps.run_body(program, one[0], own, np.empty((0, features)))
+        assert np.array_equal(body_of(program, matrices)[box], alone)
 
 
 @pytest.mark.parametrize(
