@@ -55,7 +55,7 @@ class Books:
     def keep(self, job: Job, box: str, message: Update, frame: Frame, now: float) -> bool:
         """Write an update down; False when it, or another of this box and turn, is there."""
         state = job.state
-        member = state.member(box, message.turn) if state.buffered else None
+        member = state.member(box, message.turn) if job.buffered else None
         return self._store.add_update(
             Kept(
                 id=message.id,
