@@ -6,13 +6,14 @@ Everything here happens inside the caller's unit of work.
 import msgspec
 
 from coordinator import folding
-from coordinator.job import Job, model_row, part_of
+from coordinator.job import Job, model_row
 from coordinator.kinds import first_shared
 from coordinator.post import Post
 from coordinator.selection.plan import Plan, both
-from coordinator.store import Kept, Store
+from coordinator.store import Store
 from coordinator.stored import plan_of
 from coordinator.teacher import features_of
+from coordinator.updates import Kept
 from proto.messages import MOMENTS, Update
 from proto.sealing import Frame
 
@@ -54,7 +55,7 @@ class Books:
     def keep(self, job: Job, box: str, message: Update, frame: Frame, now: float) -> bool:
         """Write an update down; False when it, or another of this box and turn, is there."""
         state = job.state
-        member = state.member(box, message.turn) if state.buffered else None
+        member = state.member(box, message.turn) if job.buffered else None
         return self._store.add_update(
             Kept(
                 id=message.id,
@@ -79,7 +80,7 @@ class Books:
         counted, server = set(state.updated), self._server(job)
         start = model.data if model else b""
         with self._store.updates(state.turn) as rows:
-            parts = (part_of(row) for row in rows if row.box in counted)
+            parts = (row for row in rows if row.box in counted)
             result = folding.fold(job.task, state.kind, start, parts, server)
         if result.data:
             if state.kind == MOMENTS:

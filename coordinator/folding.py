@@ -13,24 +13,15 @@ from coordinator import aggregation, robust, server_adam
 from coordinator.jobstate import Rules
 from coordinator.kinds import first_arrays
 from coordinator.ranks import way_of
+from coordinator.updates import Part as Part  # noqa: PLC0414 - named here for all who fold
 from proto.adapter import Adapter
 from proto.errors import RemoteError
-from proto.messages import EVALUATE, MOMENTS, TRAIN, Metrics, Task, Update
+from proto.messages import EVALUATE, MOMENTS, TRAIN, Task, Update
 from proto.models import label_columns, model_layout, sent_layout, summed_columns
 from quantization import moments
 from quantization.arrays import Array, BadArrays, Layout, flatten, unflatten
 from quantization.pack import Form, bound, form_of, pack, unpack, unpack_all, unpack_vector
 from quantization.scheme import EXACT, Scheme
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One update as the store keeps it."""
-
-    rows: int
-    payload: bytes
-    metrics: Metrics | None
-    stale: int = 0
-    """Steps the model has taken since the one this update was made from."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

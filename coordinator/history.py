@@ -4,9 +4,7 @@ import msgspec
 
 from coordinator.selection.candidates import Past, Turn, after, came
 from coordinator.store import Row, Store
-from proto.messages import TRAIN, Metrics
-
-_metrics: msgspec.msgpack.Decoder[Metrics | None] = msgspec.msgpack.Decoder(Metrics | None)
+from proto.messages import TRAIN
 
 
 class _Asked(msgspec.Struct):
@@ -60,16 +58,10 @@ class History:
 
 def turn_of(row: Row, update: Row) -> Turn:
     """One box's part of a round, as its stored update tells it."""
-    told = metrics_of(update)
+    told = update.metrics
     seconds = update.received - (row.opened if update.asked is None else update.asked)
     if seconds < 0.0:  # noqa: PLR1730 - as in `waited`; the clock was set back
         seconds = 0.0
     if told is None:
         return Turn(update.made, seconds)
     return Turn(update.made, seconds, told.steps, told.first_loss)
-
-
-def metrics_of(row: Row) -> Metrics | None:
-    """What a stored update told; a store in memory keeps it as it came."""
-    told: Metrics | bytes | None = row.metrics
-    return _metrics.decode(told) if isinstance(told, bytes) else told

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from coordinator import folding
-from coordinator.history import History, metrics_of
+from coordinator.history import History
 from coordinator.jobstate import JobState, Member, Phase
 from coordinator.selection.plan import Plan
 from coordinator.store import Row
@@ -61,9 +61,18 @@ class Job:
     """Of the open turn, by turn, seconds left, steps and the box's last counted turn."""
     _places: tuple[tuple[Member, ...], dict[str, int]] = field(default=((), {}), repr=False)
     _checks: folding.Checks = field(init=False, repr=False)
+    buffered: bool = field(init=False)
+    """As the state has it, where each message asks."""
 
     def __post_init__(self) -> None:
         self._checks = folding.Checks(self.task, self.state.rules.aggregation)
+        self.buffered = self.state.buffered
+
+    def become(self, state: JobState) -> None:
+        """Go on in another state."""
+        if state.kind != self.state.kind:
+            self.buffered = state.buffered
+        self.state = state
 
     def encrypt(self, kind: str, data: bytes) -> None:
         """Make the "model" or "features" blob that the next offers name."""
@@ -76,8 +85,7 @@ class Job:
 
     def speaks_of(self, turn: int) -> bool:
         """Whether boxes may speak of this turn."""
-        state = self.state
-        return turn in self._given if state.buffered else turn == state.turn
+        return turn in self._given if self.buffered else turn == self.state.turn
 
     @property
     def model(self) -> BlobRef | None:
@@ -89,7 +97,7 @@ class Job:
     def open_round(self) -> None:
         self._pulls.clear()
         self._offers.clear()
-        if self.state.buffered:
+        if self.buffered:
             at_work = self.state.turns
             kept = {turn: sealed for turn, sealed in self._given.items() if turn in at_work}
             self._given = {**kept, self.state.turn: self._sealed["model"]}
@@ -102,7 +110,7 @@ class Job:
         """
         state, left = self.state, int(seconds) or 1
         steps = (steps or self.task.training.steps) if state.kind == TRAIN else 0
-        if state.buffered:
+        if self.buffered:
             at = state.place(box)
             assert at is not None, "offers go to boxes at work"
             member = state.members[at]
@@ -119,7 +127,7 @@ class Job:
         state, learning = self.state, self.state.kind != MOMENTS
         model, inline = None, b""
         if learning:
-            model, inline = self._given[turn] if state.buffered else self._sealed["model"]
+            model, inline = self._given[turn] if self.buffered else self._sealed["model"]
         return Offer(
             job=state.job,
             round=round_,
@@ -171,7 +179,7 @@ class Job:
     def awaits(self, box: str, turn: int) -> bool:
         """Whether an update of this box for this turn may still be taken."""
         state = self.state
-        if state.buffered:
+        if self.buffered:
             return state.member(box, turn) is not None
         at = self._place(box)
         return state.phase is COLLECTING and at is not None and state.waits_for(at)
@@ -185,8 +193,7 @@ class Job:
 
     def check(self, box: str, update: Update) -> None:
         """Raise RemoteError unless this box was asked for this update, and it can be folded."""
-        state, turn = self.state, update.turn
-        buffered = state.buffered
+        state, turn, buffered = self.state, update.turn, self.buffered
         if state.phase is not COLLECTING and not (buffered and state.phase is FOLDING):
             raise RemoteError(f"turn {turn} is over")
         if buffered:
@@ -216,11 +223,6 @@ def model_row(job: Job, kind: str, data: bytes) -> dict[str, object]:
     digest = hashlib.sha256(data).digest()
     turn = job.state.turn
     return {"digest": digest, "job": job.state.job, "turn": turn, "kind": kind, "data": data}
-
-
-def part_of(row: Row) -> folding.Part:
-    """A stored update as it is folded."""
-    return folding.Part(row.rows, row.payload, metrics_of(row), row.stale)
 
 
 def late(state: JobState, turn: int, round_: int) -> str:

@@ -240,7 +240,7 @@ class Jobs:
         if self.tell:
             self.tell(now, before, event)
         after, actions = step(before, event, now)
-        job.state = after
+        job.become(after)
         if after is not before and _lasting(before, event, after):
             self._store.save_state(after)
         if len(after.members) < len(before.members) and after.hungry:

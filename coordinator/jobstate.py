@@ -178,7 +178,7 @@ class JobState(Struct, frozen=True, kw_only=True):
         if self.buffered:
             return self.buffer
         answered = zip(self.members, self.answers, strict=True)
-        return tuple(m.box for m, answer in answered if answer == UPDATED)
+        return tuple([m.box for m, answer in answered if answer == UPDATED])
 
     @property
     def delivered(self) -> int:

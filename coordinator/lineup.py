@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from coordinator.history import metrics_of
 from coordinator.job import Job
 from coordinator.selection.candidates import Candidate, Past, Standing, standings
 from coordinator.selection.scorers import STANDING
@@ -31,5 +30,5 @@ def _standings(store: Store, job: Job) -> dict[str, Standing]:
     if rules.scorer not in STANDING and rules.regulation.rule == "fixed":
         return {}
     latest = store.last_metrics(job.state.job)
-    metrics = {row.box: told for row in latest if (told := metrics_of(row)) is not None}
+    metrics = {box: told for box, told in latest.items() if told is not None}
     return standings(metrics, job.rows)

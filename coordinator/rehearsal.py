@@ -73,7 +73,7 @@ def _job(
         # Boxes tell how many rows they have once they have seen the task.
         return Job(state, task, task_id(encode(task)), b"", dict.fromkeys(online, 1)), False
     job = job_of(row, store.enlisted(file.job))
-    job.state = _next(job.state)
+    job.become(_next(job.state))
     return job, True
 
 

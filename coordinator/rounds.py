@@ -100,7 +100,7 @@ def _consider(state: JobState, event: Consider, now: float) -> Step:
     wanted = 0 if chosen.fewer else max(rules.cohort, rules.concurrency, rules.quorum)
     if len(chosen.cohort) < wanted and now < since + rules.gather:
         return replace(state, ready_since=since, not_before=min(since + rules.gather, now + 1)), ()
-    members = tuple(Member(box, chosen.steps.get(box, 0)) for box in sorted(chosen.cohort))
+    members = tuple([Member(box, chosen.steps.get(box, 0)) for box in sorted(chosen.cohort)])
     state = replace(
         state,
         phase=Phase.COLLECTING,

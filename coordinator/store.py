@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 from msgspec.structs import asdict
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -31,29 +30,14 @@ from coordinator.schema import (
     updates,
 )
 from coordinator.statements import Statement
+from coordinator.updates import Kept
 from proto.errors import StorageError
 from proto.messages import TRAIN, Metrics
 
 Row = sa.Row[Any]
 
+_metrics: msgspec.msgpack.Decoder[Metrics | None] = msgspec.msgpack.Decoder(Metrics | None)
 _BARE_ROUND = {c.name: c.default.arg if c.default else None for c in rounds.c}  # type: ignore[attr-defined]
-
-
-class Kept(Struct, kw_only=True):
-    """An update as it is kept: the columns of the table `updates`."""
-
-    id: bytes
-    turn: int
-    made: int
-    asked: float | None
-    stale: int
-    box: str
-    rows: int
-    payload: bytes | None
-    metrics: Metrics | None
-    received: float
-    epoch: bytes
-    sequence: int
 
 
 class Store:
@@ -92,7 +76,7 @@ class Store:
             return
         self._inside = True
         try:
-            with _told(self._path):
+            with _refused(self._path):
                 yield
                 # The transaction began with its first statement; else there is nothing to do.
                 if self._driver.in_transaction:
@@ -109,7 +93,7 @@ class Store:
 
     def changes(self) -> int:
         """A number that differs once another process has written; free of locks and waits."""
-        with _told(self._path):
+        with _refused(self._path):
             return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
 
     def copy_to(self, path: Path) -> None:
@@ -149,7 +133,7 @@ class Store:
         if self._inside:
             self._begin()
             return query.rows(self._driver, values)
-        with _told(self._path):
+        with _refused(self._path):
             return query.rows(self._driver, values)
 
     # --- small facts ---
@@ -228,22 +212,23 @@ class Store:
         return [row.box for row in self._all(query)]
 
     @contextmanager
-    def updates(self, turn: int) -> Iterator[Iterator[Row]]:
+    def updates(self, turn: int) -> Iterator[Iterator[Kept]]:
         """A round's updates, one at a time; the query ends with the block."""
         with self.unit():
             self._begin()
             with closing(statements.UPDATES.run(self._driver, {"turn": turn})) as cursor:
-                yield statements.UPDATES.named(cursor)
+                yield (Kept(**_told(row)._asdict()) for row in statements.UPDATES.named(cursor))
 
     def drop_payloads(self, turn: int) -> int:
         """Forget what updates held, not that they came."""
         return self._run(statements.DROP_PAYLOADS, {"of": turn})
 
-    def last_metrics(self, job: str) -> list[Row]:
+    def last_metrics(self, job: str) -> dict[str, Metrics | None]:
         """Each box's metrics of its latest counted training turn."""
         last = _last_trained(job).subquery()
         same = (updates.c.turn == last.c.latest) & (updates.c.box == last.c.box)
-        return self._all(sa.select(updates.c.box, updates.c.metrics).join(last, same))
+        rows = self._all(sa.select(updates.c.box, updates.c.metrics).join(last, same))
+        return {row.box: _metrics.decode(row.metrics) for row in rows}
 
     # --- jobs ---
 
@@ -291,8 +276,9 @@ class Store:
     def round_of(self, turn: int) -> Row | None:
         return self._one(sa.select(rounds).where(rounds.c.turn == turn))
 
-    def metrics(self, turn: int) -> list[Row]:
-        return self._read(statements.METRICS, turn=turn)
+    def metrics(self, turn: int) -> list[Any]:
+        """What a turn's updates told, and when they came, in the order of their boxes."""
+        return [_told(row) for row in self._read(statements.METRICS, turn=turn)]
 
     def save_model(self, values: Mapping[str, object]) -> None:
         self._run(statements.SAVE_MODEL, values)
@@ -330,8 +316,13 @@ def _last_trained(job: str) -> sa.Select[Any]:
     )
 
 
+def _told(row: Any) -> Any:
+    """A row of an update with its metrics read."""
+    return row._replace(metrics=_metrics.decode(row.metrics))
+
+
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _refused(path: Path) -> Iterator[None]:
     """What the disk or the driver refuses, said as StorageError. A broken rule is our own fault."""
     try:
         yield

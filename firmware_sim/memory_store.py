@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from coordinator.jobstate import JobState
-from coordinator.store import Kept, Store
-from proto.messages import TRAIN
+from coordinator.store import Store
+from coordinator.updates import Kept
+from proto.messages import TRAIN, Metrics
 
 
 class _JobRow(SimpleNamespace):
@@ -126,18 +127,18 @@ class MemoryStore(Store):
         return sorted(box for sent in later for box, row in sent.items() if row.made == turn)
 
     @contextmanager
-    def updates(self, turn: int) -> Iterator[Iterator[Any]]:
-        sent = self._turns.get(turn, {})
-        yield (sent[box] for box in sorted(sent) if sent[box].payload is not None)
+    def updates(self, turn: int) -> Iterator[Iterator[Kept]]:
+        yield iter([row for row in self.metrics(turn) if row.payload is not None])
 
     def drop_payloads(self, turn: int) -> int:
         sent = self._turns.get(turn, {})
         for row in sent.values():
-            row.payload = None
+            row.payload = None  # type: ignore[assignment]  # as the table has it
         return len(sent)
 
-    def last_metrics(self, job: str) -> list[Any]:
-        return [self._turns[turn][box] for box, turn in sorted(self._last.get(job, {}).items())]
+    def last_metrics(self, job: str) -> dict[str, Metrics | None]:
+        last = sorted(self._last.get(job, {}).items())
+        return {box: self._turns[turn][box].metrics for box, turn in last}
 
     # --- jobs ---
 
@@ -196,7 +197,7 @@ class MemoryStore(Store):
     def round_of(self, turn: int) -> Any:
         return self._rounds.get(turn)
 
-    def metrics(self, turn: int) -> list[Any]:
+    def metrics(self, turn: int) -> list[Kept]:
         sent = self._turns.get(turn, {})
         return [sent[box] for box in sorted(sent)]
 

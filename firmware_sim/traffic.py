@@ -1,7 +1,9 @@
 """Bytes counted on the emulated wire, for reports."""
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 
 from firmware_sim.links import Direction
@@ -10,40 +12,48 @@ _REMEMBERED = 2**13
 """Topics of one client whose counts are kept apart: a coordinator's boxes, a box's blobs."""
 
 
+class Count:
+    """Messages and payload bytes."""
+
+    __slots__ = ("messages", "size")
+
+    def __init__(self) -> None:
+        self.messages = self.size = 0
+
+
 class Way:
-    """Messages and payload bytes of one client in one direction."""
+    """What passed one client in one direction."""
 
     __slots__ = ("_classes", "_topics")
 
     def __init__(self) -> None:
-        self._topics: dict[str, list[int]] = {}
-        """Messages and bytes, by topic."""
-        self._classes: dict[str, list[int]] = {}
-        """The same of topics that are not remembered, by class."""
+        self._topics: dict[str, Count] = {}
+        self._classes: dict[str, Count] = {}
+        """Of topics that are not remembered."""
 
     def add(self, topic: str, size: int) -> None:
         """Count one message of `size` payload bytes."""
-        counts = self._topics.get(topic)
-        if counts is None:
+        count = self._topics.get(topic)
+        if count is None:
             if len(self._topics) >= _REMEMBERED:
                 self._classes, self._topics = self.by_class(), {}
-            counts = self._topics[topic] = [0, 0]
-        counts[0] += 1
-        counts[1] += size
+            count = self._topics[topic] = Count()
+        count.messages += 1
+        count.size += size
 
-    def by_class(self) -> dict[str, list[int]]:
-        """Messages and bytes, by class of topic."""
-        found = {kind: list(counts) for kind, counts in self._classes.items()}
-        for topic, (messages, size) in self._topics.items():
-            counts = found.setdefault(topic_class(topic), [0, 0])
-            counts[0] += messages
-            counts[1] += size
+    def by_class(self) -> dict[str, Count]:
+        """By class of topic."""
+        found: dict[str, Count] = {}
+        known = ((topic_class(topic), count) for topic, count in self._topics.items())
+        for kind, count in (*self._classes.items(), *known):
+            total = found.setdefault(kind, Count())
+            total.messages += count.messages
+            total.size += count.size
         return found
 
-    def total(self, which: int) -> int:
-        """All messages (0) or all bytes (1)."""
-        kept = (*self._topics.values(), *self._classes.values())
-        return sum(counts[which] for counts in kept)
+    def counts(self) -> Iterator[Count]:
+        """One for each topic or class: together all there was."""
+        return chain(self._topics.values(), self._classes.values())
 
 
 class Traffic:
@@ -61,13 +71,13 @@ class Traffic:
         """Payload bytes of each client, both ways."""
         moved: Counter[str] = Counter()
         for (client_id, _), way in self._ways.items():
-            moved[client_id] += way.total(1)
+            moved[client_id] += sum(count.size for count in way.counts())
         return moved
 
     @property
     def count(self) -> int:
         """Messages in all."""
-        return sum(way.total(0) for way in self._ways.values())
+        return self.messages()
 
     def messages(
         self,
@@ -76,7 +86,7 @@ class Traffic:
         kind: str | None = None,
     ) -> int:
         """How many messages; None stands for all clients, both directions, all classes."""
-        return self._total(0, (client_id, direction), kind)
+        return sum(count.messages for count in self._counts(client_id, direction, kind))
 
     def bytes(
         self,
@@ -85,28 +95,26 @@ class Traffic:
         kind: str | None = None,
     ) -> int:
         """How many payload bytes; None stands for all clients, both directions, all classes."""
-        return self._total(1, (client_id, direction), kind)
+        return sum(count.size for count in self._counts(client_id, direction, kind))
 
     def by_class(self) -> dict[tuple[Direction, str], tuple[int, int]]:
         """(messages, bytes) of all clients together, by direction and class of topic."""
         table: dict[tuple[Direction, str], tuple[int, int]] = {}
         for (_, direction), way in sorted(self._ways.items(), key=itemgetter(0)):
-            for kind, (messages, size) in sorted(way.by_class().items()):
-                before = table.get((direction, kind), (0, 0))
-                table[direction, kind] = (before[0] + messages, before[1] + size)
+            for kind, count in sorted(way.by_class().items(), key=itemgetter(0)):
+                messages, size = table.get((direction, kind), (0, 0))
+                table[direction, kind] = (messages + count.messages, size + count.size)
         return table
 
-    def _total(
-        self, which: int, wanted: tuple[str | None, Direction | None], kind: str | None
-    ) -> int:
-        ways = [
-            way
-            for of, way in self._ways.items()
-            if all(want is None or want == have for want, have in zip(wanted, of, strict=True))
-        ]
-        if kind is None:
-            return sum(way.total(which) for way in ways)
-        return sum(way.by_class().get(kind, (0, 0))[which] for way in ways)
+    def _counts(
+        self, client_id: str | None, direction: Direction | None, kind: str | None
+    ) -> Iterator[Count]:
+        for (client, towards), way in self._ways.items():
+            if client_id in (None, client) and direction in (None, towards):
+                if kind is None:
+                    yield from way.counts()
+                elif (found := way.by_class().get(kind)) is not None:
+                    yield found
 
 
 @lru_cache(maxsize=2**14)

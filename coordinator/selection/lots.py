@@ -15,9 +15,10 @@ def lot(seed: int, turn: int, box: str) -> float:
 
 def lots(seed: int, turn: int, boxes: Iterable[str]) -> dict[str, float]:
     """The draw of each box."""
-    begin = f"{seed}/{turn}/"
-    digests = {box: hashlib.sha256((begin + box).encode()).digest() for box in boxes}
-    return {box: (_NUMBER(digest)[0] >> 16) * 2.0**-48 for box, digest in digests.items()}
+    begin, hashed = f"{seed}/{turn}/", hashlib.sha256
+    return {
+        box: (_NUMBER(hashed((begin + box).encode()).digest())[0] >> 16) * 2.0**-48 for box in boxes
+    }
 
 
 def weighted(draw: float, weight: float) -> float:

@@ -248,9 +248,7 @@ def test_the_steps_a_box_does_are_the_class_its_logits_name(tmp_path, base, adap
         for box in decision["cohort"]:
             steps = logits(base, adapter, decision["prefix"] + decision["questions"][box], labels)
             wanted = max(1, int(2 * SHARES[int(np.argmax(steps[len(JOIN) :]))] + 0.5))
-            from coordinator.history import metrics_of
-
-            assert metrics_of(done[box]).steps == wanted
+            assert done[box].metrics.steps == wanted
             different.add(wanted)
     assert different != {2}  # the task's own
 

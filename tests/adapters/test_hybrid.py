@@ -88,7 +88,7 @@ def test_one_number_from_the_boxs_losses_to_the_gradients_it_works_out(start, hy
     assert any(planned[turn] for turn in turns[2:])
     before: dict[str, Metrics] = {}
     for number, turn in enumerate(turns):
-        told = {r.box: msgspec.msgpack.decode(r.metrics, type=Metrics) for r in store.metrics(turn)}
+        told = {row.box: row.metrics for row in store.metrics(turn)}
         for box, metrics in told.items():
             steps = planned[turn].get(box, 4)
             assert (metrics.steps, metrics.gradients) == (steps, steps)

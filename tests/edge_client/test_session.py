@@ -89,9 +89,18 @@ class Life:
         self.now += after
         actions: list[Action] = []
         for event in events:
-            self.state, more = step(self.state, event, self.now)
+            before = self.state
+            self.state, more = step(before, event, self.now)
+            check_table(before, event, self.state)
             actions += more
         return actions
+
+
+def check_table(before: State, event: Event, after: State) -> None:
+    """Nothing leads where the table does not say."""
+    for at, reached in ((before.link, after.link), (before.work, after.work)):
+        rule = TABLE.get((at, type(event)))
+        assert reached in (rule.to if rule else (at,))
 
 
 def secured(**kept) -> Life:
@@ -495,10 +504,6 @@ def check_step(before: State, event: Event, after: State, actions: tuple[Action,
         assert before.work is Work.FETCHING
     if after.work is Work.IDLE and before.work is not Work.IDLE:
         assert of(Cancel, list(actions)) or isinstance(event, Trained | Failed)
-    for region in (before.link, before.work):
-        reached = after.link if isinstance(region, Link) else after.work
-        rule = TABLE.get((region, type(event)))
-        assert reached in (rule.to if rule else (region,))
 
 
 @settings(max_examples=300, deadline=None)

@@ -35,7 +35,6 @@ from proto.messages import (
     Birth,
     BlobRef,
     Era,
-    Metrics,
     Offer,
     Task,
     Update,
@@ -483,10 +482,7 @@ def rows_for(fleet: Fleet, name: str, spec: Task) -> Rows:
 def first_losses(fleet: Fleet) -> list[dict[str, float]]:
     """What each box told of the model it received, one dict a training round."""
     return [
-        {
-            row.box: msgspec.msgpack.decode(row.metrics, type=Metrics).first_loss
-            for row in fleet.store.metrics(r.turn)
-        }
+        {row.box: row.metrics.first_loss for row in fleet.store.metrics(r.turn)}
         for r in fleet.store.rounds("job")
         if r.kind == TRAIN
     ]
