@@ -57,6 +57,7 @@ CODE = (
     "coordinator/considering.py",
     "edge_client/news.py",
     "firmware_sim/[a-jl-v]*.py",
+    "firmware_sim/*.toml",
     "benchmarks/agent_runs.py",
     "benchmarks/agent_variants.py",
 )

@@ -62,6 +62,7 @@ CODE = (
     "edge_client/optimisers/*.py",
     "edge_client/train.py",
     "firmware_sim/boards.py",
+    "firmware_sim/boards.toml",
     "firmware_sim/splits.py",
     "proto/ansatz.py",
     "proto/circuit.py",

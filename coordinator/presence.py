@@ -16,7 +16,7 @@ from proto.identity import Identity
 from proto.locks import REAL, Locks
 from proto.messages import Birth, Era, Gone, Resources, Sealed
 from proto.replay import Window, admit
-from proto.sealing import Epoch, Frame, peek
+from proto.sealing import Epoch, Frame
 
 FRESH = 600.0
 """Seconds a board's report counts."""
@@ -115,7 +115,7 @@ class Presence:
     def open(self, box: str, frame: bytes) -> Opened:
         """A sealed frame's message, taken once, and what to write down beside what it causes."""
         contact = self._contacts.get(box) or self.contact(box)
-        claimed = peek(frame)
+        claimed = self._locks.peek(frame)
         epoch = contact.epochs.get(claimed.epoch)
         if epoch is None:
             raise SealError("sealed under keys this process does not hold; the box will send again")

@@ -2,21 +2,31 @@
 
 import ast
 import hashlib
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 
 def code_key(root: Path, patterns: Sequence[str]) -> str:
-    """Of the code in these files below `root`, but for its comments, docstrings and layout."""
+    """Of the code in these files below `root`, but for its comments, docstrings and layout.
+
+    Tables in TOML count as code does.
+    """
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
-        digest.update(f"{path.name}\n{ast.unparse(tree)}\n".encode())
+        text = path.read_text(encoding="utf-8")
+        said = repr(tomllib.loads(text)) if path.suffix == ".toml" else _code(text)
+        digest.update(f"{path.name}\n{said}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _code(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
 
 
 def _is_text(line: ast.AST) -> bool:

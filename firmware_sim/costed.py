@@ -8,6 +8,7 @@ handed on with the frame: it is encoded for its size, and decoded only where a f
 import hashlib
 from typing import Any
 
+from proto import sealing
 from proto.codec import decode_sealed, decode_signed, encode
 from proto.errors import SealError
 from proto.exchange import Agreed, Asked, Offered
@@ -53,14 +54,20 @@ def open_signed(data: bytes, kind: type[Any], _public: bytes) -> Any:
 class Frame(bytes):
     """A frame that knows what is in it, so that nobody has to read it; a copy of it does not."""
 
+    claimed: sealing.Frame
     message: Sealed
 
 
 def seal(message: Sealed, epoch: bytes, _key: Key, sequence: int, signer: Identity | None) -> bytes:
-    suite, end = (PLAIN, _PLAIN) if signer is None else (SIGNED, _SIGNED)
+    signed = signer is not None
+    suite, end = (SIGNED, _SIGNED) if signed else (PLAIN, _PLAIN)
     frame = Frame(HEADER.pack(1, suite, epoch, sequence) + encode(message) + end)
-    frame.message = message
+    frame.claimed, frame.message = sealing.Frame(epoch, sequence, signed), message
     return frame
+
+
+def peek(frame: bytes) -> sealing.Frame:
+    return frame.claimed if type(frame) is Frame else sealing.peek(frame)
 
 
 def open_(frame: bytes, _key: Key, _signer: bytes | None) -> Sealed:
@@ -118,6 +125,7 @@ COSTED = Locks(
     accept=accept,
     finish=finish,
     seal=seal,
+    peek=peek,
     open=open_,
     open_signed=open_signed,
     sign=sign,

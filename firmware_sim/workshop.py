@@ -45,10 +45,20 @@ def _key(request: Assignment) -> _Key:
 class _Batch:
     """Assignments that can be done together, until one of them is due; then what they came to."""
 
-    def __init__(self, key: _Key) -> None:
-        self.key = key
+    def __init__(self, key: _Key, first: Assignment) -> None:
+        self.key, self._first = key, first
         self.waiting: dict[bytes, Assignment] = {}
         self.done: dict[bytes, Result] = {}
+
+    def takes(self, request: Assignment) -> bool:
+        """Whether this surely has the same key, as the next one of a cohort: it holds the same."""
+        first = self._first
+        return (
+            request.offer is first.offer
+            and request.model is first.model
+            and request.features is first.features
+            and request.task is first.task
+        )
 
 
 class Workshop:
@@ -61,6 +71,7 @@ class Workshop:
         self._stacks: dict[bytes, Stacked | None] = {}
         self._open: dict[_Key, _Batch] = {}
         """Those that more may still join, by what all in one have in common."""
+        self._newest: _Batch | None = None
         self._batches: dict[bytes, _Batch] = {}
         """Of each assignment in hand."""
         self._boxes: dict[str, Box] = {}
@@ -69,10 +80,10 @@ class Workshop:
     def begin(self, request: Request) -> None:
         """Something that `result` will be asked for later."""
         if isinstance(request, Assignment) and self._together:
-            key = _key(request)
-            batch = self._open.get(key)
-            if batch is None:
-                batch = self._open[key] = _Batch(key)
+            batch = self._newest
+            if batch is None or not batch.takes(request):
+                key = _key(request)
+                batch = self._newest = self._open.setdefault(key, _Batch(key, request))
             batch.waiting[request.id] = request
             self._batches[request.id] = batch
 
@@ -90,9 +101,11 @@ class Workshop:
         if batch is None:
             return self._alone(request)
         if batch.waiting:
+            waiting, batch.waiting = batch.waiting, {}
             del self._open[batch.key]
-            batch.done, batch.waiting = self._work(list(batch.waiting.values())), {}
-        return batch.done.pop(request.id)
+            self._newest = None
+            batch.done = self._work(list(waiting.values()))
+        return batch.done.pop(request.id, None) or self._alone(request)
 
     def foretell(self, requests: list[Assignment]) -> list[Result]:
         """What these would come to, ahead of time; all of one offer. Nothing is kept."""

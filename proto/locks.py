@@ -1,6 +1,7 @@
 """What sealing and signing are done by, as one value that both ends are made with.
 
-`seal` makes a frame of a message, `open` a message of a frame; both raise as what they call.
+`seal` makes a frame of a message, `peek` tells what a frame claims to be, `open` makes a message of
+it; all raise as what they call.
 
 Every process in the field holds `REAL`, and no setting changes it. An emulated fleet may be made
 with functions that only cost what the real ones do: frames of the same sizes, nothing hidden.
@@ -26,6 +27,7 @@ class Locks:
     accept: Callable[..., exchange.Agreed]
     finish: Callable[..., tuple[sealing.Epoch, bytes]]
     seal: Callable[[Sealed, bytes, sealing.Key, int, Identity | None], bytes]
+    peek: Callable[[bytes], sealing.Frame]
     open: Callable[[bytes, sealing.Key, bytes | None], Sealed]
     open_signed: Callable[..., Any]
     sign: Callable[..., bytes]
@@ -48,6 +50,7 @@ REAL = Locks(
     accept=exchange.accept,
     finish=exchange.finish,
     seal=_seal,
+    peek=sealing.peek,
     open=_open,
     open_signed=identity.open_signed,
     sign=identity.sign,

@@ -47,10 +47,7 @@ MIN_BUNDLE, MAX_BUNDLE = 2, 8
 class Message(
     Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True, gc=False
 ):
-    """What all messages share: immutable, positional on the wire, nothing unknown accepted.
-
-    Made of what was there before it, none is ever in a cycle that the collector must look for.
-    """
+    """What all share: immutable (so in no cycle), positional on the wire, nothing unknown taken."""
 
 
 class Era(Message, frozen=True, order=True):
@@ -373,11 +370,10 @@ class Bundle(Message, frozen=True, tag=26):
 
     def __post_init__(self) -> None:
         # Every frame comes by here, those of our own making, too, that nobody decodes.
-        items = self.items
-        if not MIN_BUNDLE <= len(items) <= MAX_BUNDLE:
-            raise ValueError(f"a bundle of {len(items)} messages")
+        if not MIN_BUNDLE <= len(self.items) <= MAX_BUNDLE:
+            raise ValueError(f"a bundle of {len(self.items)} messages")
         updates = 0
-        for item in items:
+        for item in self.items:
             updates += type(item) in UPDATES
         # A frame is the replay mark of the one update in it.
         if updates > 1:

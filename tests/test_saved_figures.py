@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_client.dataset import load
+from firmware_sim.codekey import code_key
 
 BENCHMARKS = str(Path(__file__).parent.parent / "benchmarks")
 
@@ -90,3 +91,15 @@ def test_a_task_is_trained_every_way_and_summed_up(modules):
         assert summed == pytest.approx(sum(gap) / 2, abs=1e-4)
     served = {"federated", *learning.POOLED, "local", "personal_heads"}
     assert set(told["worst_decile"]["iris"]) == served
+
+
+def test_code_and_tables_have_a_key_that_comments_and_layout_leave_as_it_is(tmp_path):
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.toml").write_text("[pi]\nwatts = 3\n")
+    key = partial(code_key, tmp_path, ("*.py", "*.toml"))
+    before = key()
+    (tmp_path / "a.py").write_text('"""Said."""\n\nx = 1  # why\n')
+    (tmp_path / "b.toml").write_text("# why\n[pi]\nwatts=3")
+    assert key() == before
+    (tmp_path / "b.toml").write_text("[pi]\nwatts = 4\n")
+    assert key() != before

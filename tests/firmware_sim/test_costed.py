@@ -50,6 +50,7 @@ def test_frames_and_envelopes_have_the_sizes_of_real_ones(size, signed):
     costed = COSTED.seal(message, epoch, KEY, 7, nobody if signed else None)
     assert len(costed) == len(real)
     for same in (costed, bytes(costed)):
+        assert COSTED.peek(same) == REAL.peek(real)
         assert COSTED.open(same, KEY, b"") == message == REAL.open(real, KEY, box.public)
     assert len(COSTED.sign(ERA, nobody)) == len(REAL.sign(ERA, box)) == 66 + len(encode(ERA))
 

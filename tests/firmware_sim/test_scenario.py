@@ -16,6 +16,7 @@ from coordinator.taskfile import rules_of, task_of
 from coordinator.weightsfile import write_weights
 from firmware_sim import sensors
 from firmware_sim.boards import profiles
+from firmware_sim.holdings import holdings
 from firmware_sim.links import kinds
 from firmware_sim.population import (
     advance,
@@ -134,6 +135,26 @@ def test_a_bad_scenario_is_told_by_key_value_and_what_is_accepted(line: str, wor
     form += "| is no key here; accepted: "
     assert re.search(form, str(refused.value))
     assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('[work.model]\nansatz = "own"', 'model.ansatz = "own" needs model.gates'),
+        (
+            "[work.model]\nsimulated_rounds = 500",
+            "model.simulated_rounds leaves model.backend none",
+        ),
+        (
+            '[work.training]\noptimiser = "spsa"\nwarmup = 5',
+            "training.warmup is for training.optimiser adamw",
+        ),
+    ],
+)
+def test_what_makes_no_task_with_this_data_is_told_before_anything_runs(line, words):
+    scenario = parse(DESK + line)
+    with pytest.raises(ConfigError, match=r"^\[work\] makes no task: .*" + re.escape(words)):
+        holdings(scenario, populate(scenario, 0), 0)
 
 
 def _numbers(node: inspect.Type, at: str) -> Iterator[tuple[str, inspect.Type]]:
