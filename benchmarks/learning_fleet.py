@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coordinator import folding
+from coordinator.updates import Part
 from edge_client import config
 from edge_client.labour import Own, carry_out, own_rows
 from edge_client.requests import Assignment, Done
@@ -51,7 +52,7 @@ class Fleet:
         for box in range(len(self.sources)):
             update = self._update(box, self._offer(kind, number), model)
             folding.Checks(self.task).check(kind, update)
-            parts.append(folding.Part(update.rows, update.payload, update.metrics))
+            parts.append(Part(update.rows, update.payload, update.metrics))
         result = folding.fold(self.task, kind, model, parts, self.server)
         self.server = self.server._replace(state=result.state)
         for name in ("evaluations", "gradients", "shots"):

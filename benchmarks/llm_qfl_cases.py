@@ -21,6 +21,7 @@ from coordinator import folding
 from coordinator.kinds import first_shared
 from coordinator.taskadapter import AdapterModel
 from coordinator.taskfile import Data, TaskFile, Train, task_of
+from coordinator.updates import Part
 from edge_client.adapter.bench import AdapterBench, Site
 from edge_client.adapter.hidden import HiddenRows
 from edge_client.config import Adapter as Limits
@@ -188,7 +189,7 @@ def _taught(
 
 def _lesson(
     reader: _Reader, model: Any, packed: bytes, work: tuple[NDArray[np.intp], int, int]
-) -> folding.Part:
+) -> Part:
     """One client's part in a round of the teacher's training."""
     rows, seed, number = work
     task: Task = reader.task
@@ -208,7 +209,7 @@ def _lesson(
         validation_rows=0,
         steps=STEPS,
     )
-    return folding.Part(len(rows), payload, told)
+    return Part(len(rows), payload, told)
 
 
 def _case(seed: int, arrays: dict[str, NDArray[Any]]) -> Case:

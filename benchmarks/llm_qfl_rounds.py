@@ -18,6 +18,7 @@ from coordinator.selection.candidates import Candidate, standings
 from coordinator.selection.plan import plan
 from coordinator.selection.request import Pace, Request
 from coordinator.selection.stopping import enough, progressed
+from coordinator.updates import Part
 from edge_client.circuit.backends.chosen import blend_of, circuit_of
 from edge_client.circuit.classifier import classifier_model, with_teacher
 from edge_client.hybrid.temperature import loss as taught_loss
@@ -109,7 +110,7 @@ class Order(NamedTuple):
 class Spent(NamedTuple):
     """One client's round."""
 
-    part: folding.Part
+    part: Part
     metrics: Metrics
     gradients: int
     bytes: int
@@ -189,7 +190,7 @@ def _work(task: Task, box: Box, order: Order, clock: Clock) -> Spent:
         teacher_loss=taught_loss(box.validation_taught, box.validation_y),
     )
     sent = frames(task, order, payload, metrics)
-    part = folding.Part(len(box.y), payload, metrics)
+    part = Part(len(box.y), payload, metrics)
     return Spent(part, metrics, done.gradients, sent, clock.seconds(box, steps))
 
 

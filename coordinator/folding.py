@@ -13,7 +13,7 @@ from coordinator import aggregation, robust, server_adam
 from coordinator.jobstate import Rules
 from coordinator.kinds import first_arrays
 from coordinator.ranks import way_of
-from coordinator.updates import Part as Part  # noqa: PLC0414 - named here for all who fold
+from coordinator.updates import Part
 from proto.adapter import Adapter
 from proto.errors import RemoteError
 from proto.messages import EVALUATE, MOMENTS, TRAIN, Task, Update

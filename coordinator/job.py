@@ -108,7 +108,7 @@ class Job:
         0 steps are the task's own; `counted` is the last turn for which this box sent an update
         that is in the model.
         """
-        state, left = self.state, int(seconds) or 1
+        state, left = self.state, int(seconds) if seconds >= 1 else 1
         steps = (steps or self.task.training.steps) if state.kind == TRAIN else 0
         if self.buffered:
             at = state.place(box)

@@ -114,7 +114,7 @@ class Presence:
 
     def open(self, box: str, frame: bytes) -> Opened:
         """A sealed frame's message, taken once, and what to write down beside what it causes."""
-        contact = self._contacts.get(box) or self.contact(box)
+        contact = self.contact(box)
         claimed = self._locks.peek(frame)
         epoch = contact.epochs.get(claimed.epoch)
         if epoch is None:

@@ -193,6 +193,7 @@ class Service:
         logger.error("%s; nothing of this was kept, boxes will send it again", error)
         self._post.discard()
         self._acks.clear()
+        self._acked.clear()
         self._jobs, self._version = self._new_jobs(), -1
         self._shaken, self._look_at = True, 0.0
 
@@ -356,6 +357,7 @@ class Service:
                 ack = Ack(items=tuple(items[start : start + MAX_ITEMS]))
                 self._post.to_box(box, ack, self._acked[box], ACK_WAIT)
         self._acks.clear()
+        self._acked.clear()
 
     # --- telling ---
 

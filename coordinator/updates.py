@@ -16,7 +16,10 @@ class Part(Struct):
 
 
 class Kept(Part, kw_only=True):
-    """All that is kept of an update: the columns of the table `updates`."""
+    """All that is kept of an update: the columns of the table `updates`.
+
+    A store forgets its payload once the round is closed.
+    """
 
     id: bytes
     turn: int

@@ -84,7 +84,8 @@ Method = TypeVar("Method", bound=Callable[..., None])
 _HANDLERS: dict[type, Callable[..., None]] = {}
 """What takes a thing that arrives, and what carries an action of the table out.
 
-By its class: `match` asks class by class, eight times an update.
+By its class: `match` asks class by class, eight times an update. The functions are those of `Box`,
+whatever a class that inherits from it calls the same.
 """
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from proto.blobs import Assembly, decrypt
 from proto.errors import RemoteError
 from proto.files import write_whole
-from proto.messages import BlobRef, Offer, Pull
+from proto.messages import MAX_INLINE, BlobRef, Offer, Pull
 
 KEEP = 8
 """Opened blobs kept on disk: this round's and a few before."""
-SMALL, KEEP_SMALL = 16 * 1024, 4
+SMALL, KEEP_SMALL = 8 * MAX_INLINE, 4
 """Bytes of a blob held in memory, and how many are."""
 
 
@@ -23,6 +23,7 @@ class Pantry:
     """
 
     _decrypted = staticmethod(decrypt)
+    """An emulated box opens at once what another has opened."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -36,7 +37,7 @@ class Pantry:
         """
         missing, model, features = [], offer.model, offer.features
         if model is not None:
-            if offer.inline:  # small, and so held from here on
+            if offer.inline:  # and so below SMALL: held from here on
                 self._hold(model, self._decrypted(model, offer.inline, offer.key))
             elif self.cached(model) is None:
                 missing.append(model)

@@ -30,7 +30,7 @@ class Pulling:
 
     def begin(self, offer: Offer) -> bool:
         """Whether all that the offer names is here; what is not is asked for."""
-        if self.due < inf:
+        if self.due < inf:  # else none is under way
             self._pantry.stop()
         missing = self._pantry.missing(offer)
         if missing:

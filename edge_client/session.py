@@ -83,6 +83,15 @@ def step(state: State, event: Event, now: float) -> Step:
     return _MEANING[type(event), state.work, state.link](state, event, now)
 
 
+def allows(before: State, event: Event, after: State) -> bool:
+    """Whether the table lets this event lead from one state to the other."""
+    for at, reached in ((before.work, after.work), (before.link, after.link)):
+        rule = TABLE.get((at, type(event)))
+        if reached not in (rule.to if rule else (at,)):
+            return False
+    return True
+
+
 def wake(state: State) -> float:
     """When the next Tick is due; infinity when only another event can change anything."""
     due = inf if state.offer is None else state.due
@@ -92,7 +101,7 @@ def wake(state: State) -> float:
         due = state.again
     if state.link is SECURED:
         for waiting in state.outbox:
-            if waiting.again < due:  # noqa: PLR1730
+            if waiting.again < due:  # noqa: PLR1730 - as above
                 due = waiting.again
     return due
 
@@ -301,7 +310,7 @@ def _work_tick(state: State, _event: Tick, now: float) -> Step:
 class Rule:
     """What handles an event in a region's state, and which states it may lead to.
 
-    The tests hold it to those; the pictures in docs/ are drawn from them.
+    Tests and watched fleets hold it to those by `allows`; the pictures in docs/ are drawn so.
     """
 
     handle: Handle

@@ -83,6 +83,7 @@ class Spool:
             return
         try:
             self._note(_Drop(id_))
+            self._tidy()
         except StorageError:
             return  # a full disk cannot make us keep more
 
@@ -100,6 +101,7 @@ class Spool:
         A new era is on disk when it returns, a turn once its update is. Should a power cut take
         the turn away, then nothing that came of it has left this box.
         """
+        self._tidy()
         seen = Seen(era, turns)
         if era == self._held.seen.era:
             self._note(seen)
@@ -112,10 +114,12 @@ class Spool:
         self._journal.append(msgpack.encode(entry))
 
     def _note(self, entry: Entry) -> None:
-        """On disk before what is kept after it; now is the time to tidy up."""
+        """On disk before what is kept after it."""
+        self._journal.append(msgpack.encode(entry), durable=False)
+
+    def _tidy(self) -> None:
         if self._journal.large:
             self._journal.rewrite(self._held.entries())
-        self._journal.append(msgpack.encode(entry), durable=False)
 
     def close(self) -> None:
         self._journal.close()

@@ -21,6 +21,7 @@ _Wide = tuple[_Words, _Words]
 """Numbers of 128 bits: their high and their low words. Sums and products are modulo 2^128."""
 
 _FACTOR = 0x2360ED051FC65DA44385DF649FCCF645
+# Arrays, not scalars: NumPy would make arrays of those anew for each operation.
 _LOW = np.array(2**32 - 1, np.uint64)
 _HALF, _ALL, _TOP, _UNUSED = (np.array(number, np.uint64) for number in (32, 63, 58, 11))
 

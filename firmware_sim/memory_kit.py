@@ -70,6 +70,9 @@ class MemorySpool(Spool):
     def _note(self, _entry: Entry) -> None:
         """A full disk has room for that much."""
 
+    def _tidy(self) -> None:
+        """Nothing grows here."""
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -17,6 +17,7 @@ Words = NDArray[np.uint32]
 POOL = 4
 _INIT_A, _MULT_A = 0x43B0D7E5, 0x931E8875
 _INIT_B, _MULT_B = 0x8B51F9DD, 0x58F38DED
+# Arrays, as in `draws`: scalars would be made arrays with each operation.
 _LEFT, _RIGHT = np.array(0xCA01F9DD, np.uint32), np.array(0x4973F715, np.uint32)
 _SHIFT = np.array(16, np.uint32)
 _MASK = 2**32 - 1

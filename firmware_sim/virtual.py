@@ -268,7 +268,7 @@ class VirtualFleet(Fleet):
             member=self._member(name),
             identity=identity,
             config=config or EdgeConfig(data=Data(source=name)),
-            now=partial(getattr, self.clock, "now"),
+            now=partial(getattr, self.clock, "now"),  # no function of ours: it is asked often
             clock=lambda: self.wall() + clock_off,
             resources=partial(self.plan.world.resources, name),
             draw=self._chance.randbytes,

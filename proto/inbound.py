@@ -20,8 +20,9 @@ class AckOrder:
         """Those of them that were acked, but may not leave yet."""
 
     def owe(self, number: int) -> None:
-        """A message came that is to be acked."""
-        self._owed.append(number)
+        """A message came that is to be acked; one that comes twice is acked once."""
+        if number not in self._owed:
+            self._owed.append(number)
 
     def settle(self, number: int) -> list[int]:
         """It was acked. Returns the acks that may leave now, perhaps none yet."""

@@ -110,7 +110,7 @@ def derive_epoch(box_secret: bytes, coordinator_secret: bytes, whole: bytes) -> 
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """A frame taken apart, not yet believed."""
+    """What a frame says of itself; believed only once it was opened."""
 
     epoch: bytes
     sequence: int

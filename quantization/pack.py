@@ -85,9 +85,10 @@ def pack_all(vectors: Array, scheme: Scheme, draws: Float64s | None = None) -> l
     Each is rounded by draws of its own, (v, ceil(n / block), block); at 32 bits there are none.
     """
     tags = np.full((len(vectors), 1), scheme.bits, np.uint8)
-    if draws is None:
+    if scheme.bits == PLAIN:
         parts = [tags, vectors.astype("<f4").view(np.uint8)]
     else:
+        assert draws is not None, "what is rounded is rounded by draws"
         scales, codes = quantise_all(vectors, draws, scheme.bits)
         parts = [tags, scales.astype("<f4").view(np.uint8), pack_rows(codes, scheme.bits)]
     table = np.concatenate(parts, axis=1)
@@ -123,6 +124,7 @@ def unpack_all(datas: Sequence[bytes], layout: Layout, scheme: Scheme) -> Array:
         rows = [unpack_vector(data, layout, scheme) for data in datas]
         return np.stack(rows) if rows else np.empty((0, size(layout)), np.float32)
     whole = b"".join(datas)
+    # Of these lengths, each one's tag is so many bytes behind the last.
     if set(map(len, datas)) != {form.size} or set(whole[:: form.size]) != {form.tag}:
         for data in datas:
             _check_head(data, form)

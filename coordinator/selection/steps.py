@@ -45,7 +45,7 @@ def advised(place: int, pace: Pace) -> int:
 def paced(candidate: Candidate, pace: Pace) -> int:
     """The steps of one box: its last ones, regulated by how its model stood to its teacher."""
     last, regulation = candidate.last, pace.regulation
-    if regulation.rule == "fixed" or pace.round < regulation.first_round or last is None:
+    if pace.round < regulation.first_round or last is None:
         return pace.steps
     # What a box says it did is its word: never outside what any box may be given.
     before = min(max(last.steps or pace.steps, regulation.least), max(regulation.most, pace.steps))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from coordinator.folding import Part, first_model, fold
+from coordinator.folding import first_model, fold
 from coordinator.taskfile import Data, Model, TaskFile, Train, task_of
 from coordinator.taskhybrid import HybridModel
+from coordinator.updates import Part
 from edge_client import config
 from edge_client.circuit.backends.chosen import workbench
 from edge_client.labour import carry_out

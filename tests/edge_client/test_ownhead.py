@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from coordinator.folding import Checks, Part, first_model, fold, layout_of, sent_of
+from coordinator.folding import Checks, first_model, fold, layout_of, sent_of
 from coordinator.taskfile import Data, Model, TaskFile, Train, task_of
+from coordinator.updates import Part
 from edge_client import config, newest
 from edge_client.labour import carry_out
 from edge_client.ownhead import with_head

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_client.journal import COMPACT_AT
 from edge_client.spool import MAX_KEPT, Spool
 from proto.errors import StorageError
 from proto.messages import Era, Update
@@ -108,6 +109,19 @@ def test_a_damaged_file_stops_nobody_from_starting(tmp_path):
     assert again.waiting() == {}
     again.put(update(2))
     assert list(reopened(again, tmp_path).waiting().values()) == [2]
+
+
+def test_what_was_dropped_stays_away_though_no_room_is_left_to_tidy_up(tmp_path):
+    spool = Spool(tmp_path)
+    for number in (1, 2, 3):
+        spool.put(update(number, COMPACT_AT // 2))
+    (path,) = tmp_path.iterdir()
+    path.with_suffix(f"{path.suffix}.new").mkdir()  # nothing can be written under this name
+    spool.drop(update(1).id)
+    spool.drop(update(2).id)
+    again = reopened(spool, tmp_path)
+    assert list(again.waiting().values()) == [3]
+    again.close()
 
 
 def test_a_full_disk_is_a_storage_error_and_nothing_is_half_written(tmp_path):

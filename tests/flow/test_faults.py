@@ -18,6 +18,7 @@ from coordinator import admission, folding
 from coordinator.jobstate import JobState
 from coordinator.store import Store
 from coordinator.taskfile import Data, Model, RoundsTable, TaskFile, Train
+from coordinator.updates import Part
 from edge_client import config, dataset
 from edge_client.circuit.classifier import classifier_model
 from edge_client.labour import EXACT, carry_out
@@ -534,7 +535,7 @@ def test_each_global_model_is_what_the_boxes_updates_give_to_the_bit(tmp_path):
         parts = []
         for name in NAMES:
             update = retrain(fleet, spec, name, (turn, number + 1), history[number])
-            parts.append(folding.Part(update.rows, update.payload, update.metrics))
+            parts.append(Part(update.rows, update.payload, update.metrics))
         assert len({part.payload for part in parts}) == 3
         assert folding.fold(spec, TRAIN, history[number], parts).data == history[number + 1]
 
