@@ -231,7 +231,6 @@ class MemoryBroker:
 
     def _unsubscribe(self, wire: Wire, patterns: tuple[str, ...]) -> None:
         client_id = wire.client_id
-        self._routes.clear()
         for pattern in patterns:
             group = self._groups.get(pattern)
             if group is None:
