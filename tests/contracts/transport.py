@@ -93,10 +93,10 @@ class TransportContract:
 
     def test_nothing_is_queued_before_the_link_is_up(self, world: World) -> None:
         receiver = connected(world, "receiver", f"{world.base}/#")
-        sender = world.peer("sender")
-        sender.port.publish(f"{world.base}/x", b"too early")
+        topic = f"{world.base}/x"
+        sender = world.peer("sender", first=lambda port: port.publish(topic, b"too early"))
         expect(world, sender, Connected)
-        sender.port.publish(f"{world.base}/x", b"in time")
+        sender.port.publish(topic, b"in time")
         assert deliveries(world, receiver, 1)[0].payload == b"in time"
 
     def test_a_retained_message_reaches_a_late_subscriber(self, world: World) -> None:

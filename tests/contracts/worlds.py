@@ -16,6 +16,7 @@ from proto.transport import Delivery, Incoming, Port, Will
 from tests.contracts.tcp_proxy import TcpProxy
 
 E = TypeVar("E", bound=Incoming)
+Use = Callable[[Port], None]
 PATIENCE_S = 10.0
 QUIET_S = 0.3
 _numbers = count()
@@ -30,12 +31,18 @@ class Peer:
     inbox: "queue.SimpleQueue[Incoming]"
 
 
+def _nothing(_port: Port) -> None:
+    """What most do before they connect."""
+
+
 class World(Protocol):
     base: str
     """A root for topics that no other test uses; client ids get it too."""
 
-    def peer(self, client_id: str, *patterns: str, will: Will | None = None) -> Peer:
-        """A peer that has begun to connect."""
+    def peer(
+        self, client_id: str, *patterns: str, will: Will | None = None, first: Use = _nothing
+    ) -> Peer:
+        """A peer that has begun to connect; `first` is done with its port before that."""
 
     def next(self, peer: Peer, patience_s: float = PATIENCE_S) -> Incoming | None:
         """The next thing handed to the peer, or None if it stays quiet for so long."""
@@ -86,10 +93,13 @@ class MemoryWorld:
         self.link = link or Link(seed=0)
         self.broker = MemoryBroker(self.clock, self.link)
 
-    def peer(self, client_id: str, *patterns: str, will: Will | None = None) -> Peer:
+    def peer(
+        self, client_id: str, *patterns: str, will: Will | None = None, first: Use = _nothing
+    ) -> Peer:
         inbox: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
         port = self.broker.connect(client_id, inbox.put, will)
         port.subscribe(*patterns)
+        first(port)
         return Peer(client_id, port, inbox)
 
     def next(self, peer: Peer, patience_s: float = PATIENCE_S) -> Incoming | None:
@@ -123,12 +133,15 @@ class RealWorld:
         self._proxies: dict[int, TcpProxy] = {}
         self._ports: list[MqttPort] = []
 
-    def peer(self, client_id: str, *patterns: str, will: Will | None = None) -> Peer:
+    def peer(
+        self, client_id: str, *patterns: str, will: Will | None = None, first: Use = _nothing
+    ) -> Peer:
         inbox: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
         client_id = f"{self.base.replace('/', '-')}-{client_id}"
         proxy = TcpProxy((self.broker.url.host, self.broker.url.port))
         port = MqttPort(quick_settings(self.broker.url, client_id, proxy.port, will), inbox.put)
         port.subscribe(*patterns)
+        first(port)
         self._proxies[id(port)] = proxy
         self._ports.append(port)
         return Peer(client_id, port.open(), inbox)
