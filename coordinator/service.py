@@ -5,7 +5,6 @@ deliveries acked and the letters sent (group commit). `coordinator/daemon.py` is
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -81,9 +80,8 @@ class Service:
         self._presence = Presence(self._store, start.fleet.name, self._identity, start.locks)
         self._post = Post(self._presence, self.topics)
         self._jobs = self._new_jobs()
-        self._acks: defaultdict[str, list[tuple[bytes, int, str]]] = defaultdict(list)
-        self._acked: dict[str, int] = {}
-        """The turn of the last of each box's acks."""
+        self._acks: dict[str, tuple[list[tuple[bytes, int, str]], int]] = {}
+        """Of each box, and the turn of the last of them."""
         self._cast_out: set[str] = set()
         """Revoked boxes this process has dealt with."""
         self._shaken = False
@@ -193,7 +191,6 @@ class Service:
         logger.error("%s; nothing of this was kept, boxes will send it again", error)
         self._post.discard()
         self._acks.clear()
-        self._acked.clear()
         self._jobs, self._version = self._new_jobs(), -1
         self._shaken, self._look_at = True, 0.0
 
@@ -307,8 +304,9 @@ class Service:
             self._answer(box, piece, DUPLICATE if known else REFUSED, "" if known else why)
 
     def _answer(self, box: str, message: Update | Piece, code: int, text: str) -> None:
-        self._acks[box].append((message.id, code, text[:200]))
-        self._acked[box] = message.turn
+        items, _ = self._acks.get(box, ([], 0))
+        items.append((message.id, code, text[:200]))
+        self._acks[box] = (items, message.turn)
 
     def _state_of(self, box: str, payload: bytes, now: float) -> None:
         if not payload:
@@ -352,12 +350,11 @@ class Service:
         self._accounts_due = True
 
     def _write_acks(self) -> None:
-        for box, items in self._acks.items():
+        for box, (items, turn) in self._acks.items():
             for start in range(0, len(items), MAX_ITEMS):
                 ack = Ack(items=tuple(items[start : start + MAX_ITEMS]))
-                self._post.to_box(box, ack, self._acked[box], ACK_WAIT)
+                self._post.to_box(box, ack, turn, ACK_WAIT)
         self._acks.clear()
-        self._acked.clear()
 
     # --- telling ---
 

@@ -310,7 +310,7 @@ def _work_tick(state: State, _event: Tick, now: float) -> Step:
 class Rule:
     """What handles an event in a region's state, and which states it may lead to.
 
-    Tests and watched fleets hold it to those by `allows`; the pictures in docs/ are drawn so.
+    Tests and `fleet chaos` hold it to those by `allows`; the pictures in docs/ are drawn so.
     """
 
     handle: Handle

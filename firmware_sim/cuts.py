@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from coordinator.jobstate import Event as RoundEvent
+from edge_client import session
 from edge_client.state import Event as BoxEvent
 from firmware_sim.broker import MemoryBroker
 from firmware_sim.fleet import Fleet
@@ -60,6 +61,9 @@ class Saboteur:
     def box(self, box: str, event: BoxEvent, *, after: bool) -> None:
         state = self.fleet.boxes[box].state if box in self.fleet.boxes else None
         name = f"{state.link.value}/{state.work.value}" if state else "offline/idle"
+        if state and not after:  # the table is pure: asked beforehand it says the same
+            reached, _ = session.step(state, event, self.fleet.clock.now)
+            assert session.allows(state, event, reached), f"{state} by {event} to {reached}"
         self._see(box, name, type(event).__name__, after=after)
 
     def round(self, job: str, event: RoundEvent, *, after: bool) -> None:

@@ -11,7 +11,6 @@ from coordinator.job import Job
 from coordinator.jobs import Jobs
 from coordinator.jobstate import Event as RoundEvent
 from coordinator.service import Service, Start
-from edge_client import session
 from edge_client.box import Box, Setting
 from edge_client.kit import Kit
 from edge_client.state import Event as BoxEvent
@@ -46,9 +45,6 @@ class WatchedBox(Box):
 
     def _step(self, event: BoxEvent) -> None:
         self._watch.box(self._name, event, after=False)
-        # The table is pure: asked beforehand it says the same.
-        after, _ = session.step(self.state, event, self._now())
-        assert session.allows(self.state, event, after), f"{self.state} by {event} to {after}"
         super()._step(event)
         self._watch.box(self._name, event, after=True)
 
